@@ -1,0 +1,94 @@
+# What people run, CI runs. `make help` lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+PORT ?= 3000
+VENV := .venv
+BIN := $(VENV)/bin
+UV_VERSION := 0.13.9
+UV := $(BIN)/uv
+# A download cache on another file system cannot be hard-linked; copying is then what uv should do without a warning.
+export UV_LINK_MODE ?= copy
+export UV_PYTHON := $(CURDIR)/$(BIN)/python
+export BENTOML_DO_NOT_TRACK := true
+export ORT_DISABLE_TELEMETRY := 1
+export WANDB_MODE ?= offline
+
+.PHONY: serve
+serve: artifacts/cards/lading.json ## install, build the cards model if needed, serve it on port 3000
+	@echo "serving artifacts/cards on http://127.0.0.1:$(PORT) (stop with Ctrl-C)"
+	@echo "  curl --data-binary @examples/ace-of-hearts.jpg http://127.0.0.1:$(PORT)/classify"
+	$(BIN)/bentoml serve --port $(PORT) --timeout-keep-alive 650
+
+artifacts/cards/lading.json: $(wildcard models/*.py models/card_decks/*.py models/cards*.safetensors) | $(VENV)/.build
+	$(BIN)/lading build models/cards.py:Cards
+
+.PHONY: test
+test: $(VENV)/.dev ## run the tests, but not the slow ones, with coverage of at least 90 %
+	rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest -n auto -m "not slow" $(ARGS)
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report --fail-under=90
+
+.PHONY: e2e
+e2e: $(VENV)/.dev ## run the slow tests: the real Bento, the documentation's commands, the browser
+	$(BIN)/pytest -m slow $(ARGS)
+
+.PHONY: lint
+lint: $(VENV)/.dev ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.PHONY: format
+format: $(VENV)/.dev ## rewrite the code as ruff wants it
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: generate
+generate: $(VENV)/.dev ## write what is generated: the manifest's schema, the tables of commands and settings
+	$(BIN)/python -m docs.generate
+
+.PHONY: check-generated
+check-generated: generate ## fail when generating changed a committed file
+	git diff --exit-code -- docs
+
+.PHONY: bench
+bench: artifacts/cards/lading.json $(VENV)/.dev ## measure the cards variants in full and write the report
+	$(BIN)/lading verify models/cards.py:Cards --effort full
+
+.PHONY: lock
+lock: $(UV) ## resolve requirements/*.txt anew from pyproject.toml
+	for extra in serve build dev; do \
+	  case $$extra in serve) extras="--extra serve";; build) extras="--extra serve --extra build";; \
+	    dev) extras="--extra serve --extra build --extra dev";; esac; \
+	  $(UV) pip compile pyproject.toml $$extras --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --custom-compile-command "make lock" --quiet --output-file requirements/$$extra.txt; \
+	done
+
+.PHONY: clean
+clean: ## remove what was built; keeps .venv
+	rm -rf build artifacts dist runs outputs .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
+
+$(UV):
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	  || { echo "Python 3.11 to 3.13 is needed; name one with: make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+# A stamp a set of requirements: installing again is skipped until a lock file changes.
+$(VENV)/.build: requirements/build.txt pyproject.toml | $(UV)
+	$(UV) pip install --quiet --require-hashes -r requirements/build.txt
+	$(UV) pip install --quiet --no-deps -e .
+	touch $@
+
+$(VENV)/.dev: requirements/dev.txt pyproject.toml | $(UV)
+	$(UV) pip install --quiet --require-hashes -r requirements/dev.txt
+	$(UV) pip install --quiet --no-deps -e .
+	touch $@ $(VENV)/.build

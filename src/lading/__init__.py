@@ -1,0 +1,9 @@
+"""Lading: from a trained PyTorch model to a measured, monitored service.
+
+The names a model's author needs. Everything else is imported from its own module.
+"""
+
+from lading.spec import VARIANTS, Budget, ModelSpec, Quantization, TensorSpec, Variant
+
+__all__ = ["ModelSpec", "TensorSpec", "Variant", "Quantization", "Budget", "VARIANTS"]
+__version__ = "0.1.0"

@@ -1,0 +1,260 @@
+"""The Artifact: a directory that passed its own checksums.
+
+::
+
+    cards/
+      lading.json            the manifest (schema: docs/lading.schema.json)
+      variants/<name>.onnx   one self-contained graph a variant
+      golden/inputs.npz      a few real requests, batched; golden/<variant>.npz what each variant answered
+      reference.json         statistics of the data it was trained on
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field, ValidationError
+
+from lading.errors import ArtifactError
+from lading.measurement import Baseline, Machine, Measurement
+from lading.spec import Array, Frozen, TensorSpec, Variant
+
+MANIFEST = "lading.json"
+SCHEMA_VERSION = 1
+
+
+class PackedVariant(Frozen):
+    """One variant as it lies in the artifact."""
+
+    variant: Variant
+    file: str
+    precision: Literal["fp32", "int8", "int8-dynamic", "fp16", "unknown"]
+    passed: bool
+    reasons: tuple[str, ...] = ()
+    """Why the gates refused it; empty when it passed."""
+    golden_atol: float
+    """Largest absolute difference from the golden outputs at which the server still becomes ready."""
+    measurement: Measurement | None = None
+
+
+class Provenance(Frozen):
+    """Where the model came from."""
+
+    created: str
+    """UTC, ISO 8601."""
+    git_commit: str | None = None
+    git_dirty: bool | None = None
+    spec: str | None = None
+    """The import string, ``models/cards.py:Cards``; ``None`` for a wrapped ONNX file."""
+    run_id: str | None = None
+    config: dict[str, Any] = Field(default_factory=dict)
+    """The resolved training configuration."""
+    metrics: dict[str, float] = Field(default_factory=dict)
+    data_fingerprint: str | None = None
+    packages: dict[str, str] = Field(default_factory=dict)
+
+
+class Manifest(Frozen):
+    """``lading.json``: the bill of lading."""
+
+    schema_version: int = SCHEMA_VERSION
+    name: str
+    version: str = "1"
+    description: str = ""
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    chosen: str
+    """The variant that is served unless another is asked for: the fastest that passed."""
+    score_name: str = "score"
+    variants: tuple[PackedVariant, ...]
+    baselines: tuple[Baseline, ...] = ()
+    machine: Machine | None = None
+    provenance: Provenance
+    files: dict[str, str] = Field(default_factory=dict)
+    """SHA-256, in hex, of every file but this one, by its path inside the directory."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A verified artifact directory. Make one with :meth:`load`."""
+
+    path: Path
+    manifest: Manifest
+    digest: str
+    """``sha256:`` and the hash of ``lading.json``, which itself holds the hash of every other file."""
+
+    @classmethod
+    def load(cls, path: Path | str) -> Artifact:
+        """Read and verify an artifact directory.
+
+        Raises:
+            ArtifactError: the directory is missing, torn, edited, or of a newer schema; the message names the file.
+        """
+        path = Path(path)
+        manifest_file = path / MANIFEST
+        if not manifest_file.is_file():
+            raise ArtifactError(f"{path} is not an artifact: it has no {MANIFEST}; `lading build` makes one")
+        content = manifest_file.read_bytes()
+        manifest = _read_manifest(manifest_file, content)
+        _verify_files(path, manifest)
+        return cls(path=path, manifest=manifest, digest=f"sha256:{hashlib.sha256(content).hexdigest()}")
+
+    def variant(self, name: str | None = None) -> PackedVariant:
+        """Return the variant of that name, or the chosen one.
+
+        Raises:
+            ArtifactError: no variant has that name.
+        """
+        wanted = name or self.manifest.chosen
+        for packed in self.manifest.variants:
+            if packed.variant.name == wanted:
+                return packed
+        names = ", ".join(packed.variant.name for packed in self.manifest.variants)
+        raise ArtifactError(f"{self.path} has no variant {wanted!r}; it has: {names}")
+
+    def onnx_file(self, variant: str | None = None) -> Path:
+        return self.path / self.variant(variant).file
+
+    def golden_inputs(self) -> dict[str, Array]:
+        return read_tensors(self.path / "golden" / "inputs.npz")
+
+    def golden_outputs(self, variant: str | None = None) -> dict[str, Array]:
+        return read_tensors(self.path / "golden" / f"{self.variant(variant).variant.name}.npz")
+
+    def reference_json(self) -> bytes:
+        """The bytes that ``lading.reference.Reference`` reads."""
+        return (self.path / "reference.json").read_bytes()
+
+
+def write_artifact(path: Path, manifest: Manifest, files: Mapping[str, bytes | Path]) -> Artifact:
+    """Write all files and the manifest beside ``path``, then move the whole into place.
+
+    Args:
+        path: the directory to make; one that is there is replaced.
+        manifest: what to record; its ``files`` are filled in here.
+        files: content, or a file to copy, by path inside the artifact.
+
+    Returns:
+        The artifact, read back and verified.
+    """
+    path = path.resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        digests = {}
+        for name, content in sorted(files.items()):
+            target = staging / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(content, Path):
+                shutil.copyfile(content, target)
+            else:
+                target.write_bytes(content)
+            digests[name] = _sha256(target)
+        filled = manifest.model_copy(update={"files": digests})
+        (staging / MANIFEST).write_text(filled.model_dump_json(indent=2) + "\n")
+        for file in staging.rglob("*"):
+            _sync(file)
+        staging.chmod(0o755)
+        Artifact.load(staging)
+        _swap(staging, path)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    return Artifact.load(path)
+
+
+def tensors_to_bytes(tensors: Mapping[str, Array]) -> bytes:
+    """Serialise arrays by name as an uncompressed ``.npz``."""
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **dict(tensors))
+    return buffer.getvalue()
+
+
+def read_tensors(file: Path) -> dict[str, Array]:
+    """Read arrays by name from an ``.npz``; pickled objects are refused.
+
+    Raises:
+        ArtifactError: the file is missing or torn.
+    """
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{file} cannot be read: {error}") from error
+
+
+def manifest_json_schema() -> str:
+    """The published JSON Schema of ``lading.json``."""
+    schema = Manifest.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = f"lading.json, schema version {SCHEMA_VERSION}"
+    return json.dumps(schema, indent=2, sort_keys=True) + "\n"
+
+
+def _read_manifest(file: Path, content: bytes) -> Manifest:
+    try:
+        raw = json.loads(content)
+    except ValueError as error:
+        raise ArtifactError(f"{file} is torn: {error}; build the artifact again") from None
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if not isinstance(version, int):
+        raise ArtifactError(f"{file} has no schema_version: it was not written by lading")
+    if version > SCHEMA_VERSION:
+        raise ArtifactError(
+            f"{file} has schema_version {version}, and this lading reads up to {SCHEMA_VERSION}: upgrade lading"
+        )
+    try:
+        return Manifest.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ArtifactError(f"{file} is not valid at {place!r}: {first['msg']}") from None
+
+
+def _verify_files(path: Path, manifest: Manifest) -> None:
+    named = {packed.file for packed in manifest.variants}
+    unlisted = sorted(named - manifest.files.keys())
+    if unlisted:
+        raise ArtifactError(f"{path / MANIFEST} lists no checksum for {unlisted[0]}: it was edited")
+    root = path.resolve()
+    for name, expected in manifest.files.items():
+        file = path / name
+        if not file.resolve().is_relative_to(root):
+            raise ArtifactError(f"{path / MANIFEST} names {name!r}, which lies outside the artifact: it was edited")
+        if not file.is_file():
+            raise ArtifactError(f"{file} is missing: the artifact is torn; copy or build it again")
+        if _sha256(file) != expected:
+            raise ArtifactError(f"{file} does not match its checksum in {MANIFEST}: it was edited or damaged")
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _swap(staging: Path, path: Path) -> None:
+    if not path.exists():
+        staging.rename(path)
+        return
+    retired = path.with_name(f".{path.name}.{os.getpid()}.old")
+    path.rename(retired)
+    staging.rename(path)
+    shutil.rmtree(retired)

@@ -1,0 +1,285 @@
+"""The command line: each command reads its arguments and calls one stage.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a gate refused.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from lading import __version__
+from lading.errors import LadingError, SpecError
+from lading.spec import ModelSpec, load_spec
+
+app = typer.Typer(
+    name="lading",
+    help="From a trained PyTorch model to a measured, monitored service.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+console = Console()
+errors = Console(stderr=True)
+
+Target = Annotated[str, typer.Argument(metavar="MODEL", help="file.py:Class, for example models/cards.py:Cards")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="training configuration, as Hydra writes it")
+]
+Effort = Annotated[Literal["quick", "full"], typer.Option(help="quick: about a minute; full: for figures to publish")]
+
+
+@app.command()
+def train(
+    model: Target,
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="run folder; default runs/NAME/TIME")] = None,
+    resume: Annotated[Path | None, typer.Option(help="run folder to go on with")] = None,
+) -> None:
+    """Train a model and write its checkpoint with the run that made it.
+
+    Example: `lading train models/cards.py:Cards trainer.max_epochs=5 model.backbone=resnet18`
+    """
+    from lading.train import train_command
+
+    path = train_command(model, overrides or [], out=out, resume=resume)
+    console.print(f"checkpoint: {path}")
+
+
+@app.command()
+def prune(
+    model: Target,
+    overrides: Overrides = None,
+    share: Annotated[float, typer.Option(min=0.01, max=0.95, help="share of multiply-accumulates to remove")] = 0.5,
+    checkpoint: Annotated[Path | None, typer.Option(help="weights to prune; default: the reference beside it")] = None,
+    out: Annotated[Path | None, typer.Option(help="folder to write to; default build/NAME/prune")] = None,
+) -> None:
+    """Remove channels for real, then fine-tune.
+
+    Example: `lading prune models/cards.py:Cards --share 0.3`
+    """
+    from lading.prune import prune as run
+    from lading.train import compose
+
+    config = compose(model, overrides or [])
+    spec = load_spec(model)
+    path = run(spec, share, checkpoint or _checkpoint(spec), config, out or _work(spec) / "prune")
+    console.print(f"checkpoint: {path}")
+
+
+@app.command()
+def export(
+    model: Target,
+    checkpoint: Annotated[Path | None, typer.Option(help="weights; default: the reference beside the model")] = None,
+    out: Annotated[Path | None, typer.Option(help="folder to write to; default build/NAME/export")] = None,
+) -> None:
+    """Export to ONNX, and refuse unless ONNX Runtime reproduces torch.
+
+    Example: `lading export models/cards.py:Cards`
+    """
+    from lading.build import find_checkpoints
+    from lading.export import export as run
+
+    spec = load_spec(model)
+    checkpoints = find_checkpoints(spec, model, work=_work(spec), checkpoint=checkpoint, overrides=(), console=console)
+    console.print(f"graphs: {run(spec, out or _work(spec) / 'export', checkpoints=checkpoints)}")
+
+
+@app.command()
+def quantize(
+    model: Target,
+    exported: Annotated[Path | None, typer.Option(help="folder of the export; default build/NAME/export")] = None,
+    out: Annotated[Path | None, typer.Option(help="folder to write to; default build/NAME/variants")] = None,
+) -> None:
+    """Make every variant's graph: int8 static and dynamic, fp16, pruned and int8.
+
+    Example: `lading quantize models/cards.py:Cards`
+    """
+    from lading.quantize import quantize as run
+
+    spec = load_spec(model)
+    console.print(f"variants: {run(spec, exported or _work(spec) / 'export', out or _work(spec) / 'variants')}")
+
+
+@app.command()
+def verify(
+    model: Target,
+    variants: Annotated[Path | None, typer.Option(help="folder of the variants; default build/NAME/variants")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="weights for the torch baselines")] = None,
+    out: Annotated[Path | None, typer.Option(help="folder to write to; default build/NAME/verify")] = None,
+    effort: Effort = "quick",
+) -> None:
+    """Measure accuracy and speed of every variant, and judge them by the budget.
+
+    Example: `lading verify models/cards.py:Cards --effort full`
+    """
+    from lading.report import write_report
+    from lading.verification_table import verification_table
+    from lading.verify import require_passed
+    from lading.verify import verify as run
+
+    spec = load_spec(model)
+    out = out or _work(spec) / "verify"
+    weights = checkpoint or spec.checkpoint()
+    verification = run(
+        spec,
+        variants or _work(spec) / "variants",
+        out,
+        effort=effort,
+        checkpoint=weights if weights.is_file() else None,
+    )
+    console.print(verification_table(verification))
+    write_report(verification, out / "report.html")
+    console.print(f"report: {out / 'report.html'}")
+    require_passed(verification)
+
+
+@app.command()
+def pack(
+    source: Annotated[str, typer.Argument(metavar="MODEL|FILE.onnx", help="file.py:Class, or a bare ONNX file")],
+    name: Annotated[str | None, typer.Option(help="name of a bare ONNX file's model; default: the file's")] = None,
+    labels: Annotated[Path | None, typer.Option(help="bare ONNX: text file, one label a line")] = None,
+    calibration: Annotated[Path | None, typer.Option(help="bare ONNX: .npz of inputs by name; adds int8")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="weights whose run is recorded")] = None,
+    out: Annotated[Path | None, typer.Option(help="artifact folder; default artifacts/NAME")] = None,
+) -> None:
+    """Pack what verify passed into an artifact; or wrap a bare ONNX file from elsewhere.
+
+    Example: `lading pack models/cards.py:Cards`
+
+    Example: `lading pack model.onnx --name wine --labels labels.txt`
+    """
+    if source.endswith(".onnx"):
+        from lading.wrap_onnx import pack_onnx
+
+        file = Path(source)
+        stem = name or file.stem
+        artifact = pack_onnx(file, out or Path("artifacts") / stem, name=stem, labels=labels, calibration=calibration)
+    else:
+        from lading.pack import pack as run
+
+        spec = load_spec(source)
+        work = _work(spec)
+        artifact = run(
+            spec,
+            work / "variants",
+            work / "verify",
+            out or Path("artifacts") / spec.name,
+            checkpoint=checkpoint or spec.checkpoint(),
+            target=source,
+        )
+    console.print(f"artifact: {artifact.path} ({artifact.digest[:19]}), serving {artifact.manifest.chosen}")
+
+
+@app.command()
+def build(
+    model: Target,
+    overrides: Overrides = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="weights; default: the reference beside the model")] = None,
+    out: Annotated[Path | None, typer.Option(help="artifact folder; default artifacts/NAME")] = None,
+    effort: Effort = "quick",
+    bento: Annotated[bool, typer.Option("--bento", help="also build a Bento named after the model")] = False,
+) -> None:
+    """All stages in order: train if needed, prune, export, quantize, verify, pack.
+
+    Example: `lading build models/cards.py:Cards --bento`
+    """
+    from lading.build import build as run
+
+    spec = load_spec(model)
+    out = out or Path("artifacts") / spec.name
+    run(
+        spec,
+        model,
+        out=out,
+        work=_work(spec),
+        checkpoint=checkpoint,
+        overrides=overrides or [],
+        effort=effort,
+        console=console,
+    )
+    if bento:
+        from lading.bento import build_bento
+
+        console.print(f"bento: {build_bento(out)}; serve it with `bentoml serve {spec.name}:latest`")
+
+
+@app.command()
+def inspect(artifact: Annotated[Path, typer.Argument(help="artifact folder, for example artifacts/cards")]) -> None:
+    """Verify an artifact's checksums and show what is in it.
+
+    Example: `lading inspect artifacts/cards`
+    """
+    from lading.artifact import Artifact
+    from lading.inspect_artifact import describe
+
+    console.print(describe(Artifact.load(artifact)))
+
+
+@app.command()
+def report(
+    artifact: Annotated[Path, typer.Argument(help="artifact folder, for example artifacts/cards")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="HTML file to write")] = Path("report.html"),
+) -> None:
+    """Write an artifact's measurements as one HTML page that needs no network.
+
+    Example: `lading report artifacts/cards --out report.html`
+    """
+    from lading.artifact import Artifact
+    from lading.report import write_artifact_report
+
+    write_artifact_report(Artifact.load(artifact), out)
+    console.print(f"report: {out}")
+
+
+@app.command()
+def serve(
+    artifact: Annotated[Path, typer.Argument(help="artifact folder, for example artifacts/cards")],
+    host: Annotated[str | None, typer.Option(help="address to listen on; LADING_HTTP_HOST")] = None,
+    port: Annotated[int | None, typer.Option(help="port to listen on; LADING_HTTP_PORT, 8080")] = None,
+    variant: Annotated[str | None, typer.Option(help="variant to serve; default: the one that verify chose")] = None,
+) -> None:
+    """Serve an artifact without BentoML in front.
+
+    Example: `lading serve artifacts/cards --port 8080`
+    """
+    from lading.serve.server import serve as run
+    from lading.settings import Settings
+
+    given = {"artifact": artifact, "http_host": host, "http_port": port, "variant": variant}
+    run(Settings(**{key: value for key, value in given.items() if value is not None}))  # type: ignore[arg-type]
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="show the version")] = False) -> None:
+    if version:
+        console.print(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Entry point of the ``lading`` command."""
+    logging.basicConfig(level=logging.WARNING)
+    try:
+        app()
+    except LadingError as error:
+        errors.print(f"[bold red]{type(error).__name__.removesuffix('Error')}[/bold red]: ", end="")
+        errors.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        sys.exit(error.exit_code)
+
+
+def _work(spec: ModelSpec) -> Path:
+    return Path("build") / spec.name
+
+
+def _checkpoint(spec: ModelSpec) -> Path:
+    path = spec.checkpoint()
+    if not path.is_file():
+        raise SpecError(f"{spec.name} has no reference checkpoint at {path}: name one with --checkpoint")
+    return path

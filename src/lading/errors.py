@@ -1,0 +1,93 @@
+"""Every error a user can meet, each a sentence that says what was wrong, where, and what to do.
+
+One base class carries the HTTP status, so that one handler turns any of them into an answer,
+and the command line turns any of them into an exit code.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import ClassVar
+
+
+class LadingError(Exception):
+    """Base of all errors raised on purpose.
+
+    ``status`` is the HTTP answer, ``exit_code`` the command line's: 1 failed, 2 wrong usage, 3 a gate refused.
+    """
+
+    status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
+    exit_code: ClassVar[int] = 1
+
+
+class SpecError(LadingError):
+    """A model specification contradicts itself, or cannot be imported."""
+
+    exit_code = 2
+
+
+class DataError(LadingError):
+    """A data set is missing, torn or not laid out as expected."""
+
+
+class CheckpointError(LadingError):
+    """A checkpoint does not fit the module it is loaded into."""
+
+
+class ExportError(LadingError):
+    """ONNX Runtime does not reproduce the torch module; lists every difference found."""
+
+    def __init__(self, model: str, failures: list[str]) -> None:
+        self.failures = list(failures)
+        lines = "\n".join(f"  - {failure}" for failure in self.failures)
+        super().__init__(f"the exported graph of {model} does not match its module:\n{lines}")
+
+
+class QuantizationError(LadingError):
+    """A quantization recipe cannot be applied to this graph."""
+
+
+class GateRefusedError(LadingError):
+    """A required variant is outside its budget, so nothing may be deployed."""
+
+    exit_code = 3
+
+
+class ArtifactError(LadingError):
+    """An artifact directory is torn, edited, or written by a newer version."""
+
+
+class RequestError(LadingError):
+    """The caller sent something that cannot be answered."""
+
+    status = HTTPStatus.BAD_REQUEST
+
+
+class UnknownModelError(RequestError):
+    """No model of that name or version is served here."""
+
+    status = HTTPStatus.NOT_FOUND
+
+
+class BodyTooLargeError(RequestError):
+    """The body, or what it would decode to, is above a limit."""
+
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+
+
+class ContentTypeError(RequestError):
+    """The content type is not one that this endpoint reads."""
+
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+
+
+class NotReadyError(LadingError):
+    """The model is not loaded, or its golden outputs did not match."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+
+
+class OverloadedError(LadingError):
+    """The queue is full, or the deadline cannot be met."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS

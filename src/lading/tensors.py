@@ -1,0 +1,138 @@
+"""Checking arrays against TensorSpecs, and joining and splitting them along the batch dim and ragged dims."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from lading.errors import RequestError
+from lading.spec import BATCH, Array, TensorSpec
+
+
+def check_inputs(specs: Sequence[TensorSpec], inputs: Mapping[str, Array], *, example: bool = False) -> dict[str, int]:
+    """Compare arrays with what a model declares, and return the size of every symbolic dim.
+
+    Args:
+        specs: the model's inputs.
+        inputs: arrays by name.
+        example: the arrays are one request's, without the batch dim and without owner vectors.
+
+    Raises:
+        RequestError: a missing or unknown name, a wrong dtype or shape, two sizes for one symbolic dim, a value out of
+            range, not finite, or an index that points outside its dim. The message names the tensor.
+    """
+    wanted = [spec for spec in specs if not (example and spec.owner_of)]
+    names = [spec.name for spec in wanted]
+    for name in inputs:
+        if name not in names:
+            raise RequestError(f"unknown input {name!r}; the inputs are: {', '.join(names)}")
+    sizes: dict[str, int] = {}
+    for spec in wanted:
+        if spec.name not in inputs:
+            raise RequestError(f"input {spec.name!r} is missing; the inputs are: {', '.join(names)}")
+        _check_tensor(spec, inputs[spec.name], sizes, example=example)
+    for spec in wanted:
+        _check_values(spec, inputs[spec.name], sizes)
+    return sizes
+
+
+def collate(specs: Sequence[TensorSpec], examples: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+    """Join single requests into one batch: stack, or concatenate along ragged dims, shift indexes, fill owner vectors.
+
+    Args:
+        specs: the tensors to join.
+        examples: one mapping a request, without the batch dim.
+
+    Returns:
+        Arrays by name, with the batch dim.
+    """
+    return {spec.name: _join(spec, specs, examples) for spec in specs}
+
+
+def split(
+    specs: Sequence[TensorSpec], outputs: Mapping[str, Array], counts: Sequence[Mapping[str, int]]
+) -> list[dict[str, Array]]:
+    """Undo :func:`collate` on a model's outputs.
+
+    Args:
+        specs: the model's outputs.
+        outputs: arrays by name.
+        counts: for each request the size of its ragged dims, as :func:`check_inputs` returned them.
+
+    Returns:
+        One mapping a request, without the batch dim.
+    """
+    parts: list[dict[str, Array]] = [{} for _ in counts]
+    for spec in specs:
+        array = outputs[spec.name]
+        if spec.batched:
+            rows: Iterable[Array] = array
+        else:
+            dim = str(spec.shape[spec.ragged_axis])
+            ends = np.cumsum([count[dim] for count in counts])[:-1]
+            rows = np.split(array, ends, axis=spec.ragged_axis)
+        for part, row in zip(parts, rows, strict=True):
+            part[spec.name] = np.asarray(row)
+    return parts
+
+
+def _join(spec: TensorSpec, specs: Sequence[TensorSpec], examples: Sequence[Mapping[str, Array]]) -> Array:
+    if spec.owner_of is not None:
+        counts = [_dim_size(spec.owner_of, specs, example) for example in examples]
+        return np.repeat(np.arange(len(examples), dtype=np.int64), counts)
+    arrays = [np.asarray(example[spec.name]) for example in examples]
+    if spec.batched:
+        return np.stack(arrays)
+    if spec.indexes is not None:
+        counts = [_dim_size(spec.indexes, specs, example) for example in examples]
+        offsets = np.cumsum([0, *counts[:-1]])
+        arrays = [array + offset for array, offset in zip(arrays, offsets, strict=True)]
+    return np.concatenate(arrays, axis=spec.ragged_axis)
+
+
+def _dim_size(dim: str, specs: Sequence[TensorSpec], example: Mapping[str, Array]) -> int:
+    for spec in specs:
+        if spec.owner_of is None and dim in spec.example_shape and spec.name in example:
+            return int(np.asarray(example[spec.name]).shape[spec.example_shape.index(dim)])
+    raise RequestError(f"no input has the dim {dim!r}")
+
+
+def _check_tensor(spec: TensorSpec, array: Array, sizes: dict[str, int], *, example: bool) -> None:
+    if array.dtype != spec.numpy_dtype:
+        raise RequestError(f"input {spec.name!r} has dtype {array.dtype}; the model takes {spec.dtype}")
+    shape = spec.example_shape if example else spec.shape
+    if array.ndim != len(shape):
+        raise RequestError(f"input {spec.name!r} has shape {list(array.shape)}; the model takes {_shown(shape)}")
+    for size, dim in zip(array.shape, shape, strict=True):
+        known = sizes.setdefault(dim, size) if isinstance(dim, str) else dim
+        if size != known:
+            raise RequestError(
+                f"input {spec.name!r} has shape {list(array.shape)}; the model takes {_shown(shape)}"
+                + (f", and {dim!r} is {known} in another input" if isinstance(dim, str) else "")
+            )
+        if size == 0 and (dim == BATCH or spec.indexes is None):
+            raise RequestError(f"input {spec.name!r} has shape {list(array.shape)}: the dim {dim!r} is empty")
+
+
+def _check_values(spec: TensorSpec, array: Array, sizes: Mapping[str, int]) -> None:
+    if array.size == 0:
+        return
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise RequestError(f"input {spec.name!r} has a value that is not finite (NaN or infinity)")
+    if spec.minimum is None and spec.maximum is None and spec.indexes is None:
+        return
+    low, high = array.min(), array.max()
+    if spec.minimum is not None and low < spec.minimum:
+        raise RequestError(f"input {spec.name!r} has the value {low}; the least allowed is {spec.minimum:g}")
+    if spec.maximum is not None and high > spec.maximum:
+        raise RequestError(f"input {spec.name!r} has the value {high}; the largest allowed is {spec.maximum:g}")
+    if spec.indexes is not None and (low < 0 or high >= sizes[spec.indexes]):
+        worst = low if low < 0 else high
+        raise RequestError(
+            f"input {spec.name!r} has the index {worst}; {spec.indexes!r} runs from 0 to {sizes[spec.indexes] - 1}"
+        )
+
+
+def _shown(shape: Sequence[int | str]) -> str:
+    return "[" + ", ".join(str(dim) for dim in shape) + "]"

@@ -1,0 +1,132 @@
+"""ModelSpec, TensorSpec and Variant refuse what contradicts itself, and say where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from lading.errors import SpecError
+from lading.spec import VARIANTS, TensorSpec, Variant, load_spec
+
+MODEL = """
+from lading import ModelSpec, TensorSpec, Variant
+
+class Scores(ModelSpec):
+    name = "scores"
+    inputs = (TensorSpec(name="x", dtype="float32", shape=("batch", 4)),)
+    outputs = (TensorSpec(name="y", dtype="float32", shape=("batch", 2), labels=("no", "yes")),)
+    {extra}
+
+    def __init__(self, width: int = 8) -> None:
+        self.width = width
+
+    def build(self): ...
+    def dataset(self, split): return []
+    def loss(self, outputs, targets): ...
+    def score(self, outputs, targets): return 1.0
+
+class Half(ModelSpec):
+    name = "half"
+"""
+
+
+@pytest.fixture
+def model_file(tmp_path: Path) -> Path:
+    file = tmp_path / "scores.py"
+    file.write_text(MODEL.format(extra=""))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"name": "1x"}, "a name is a letter"),
+        ({"shape": ()}, "needs at least"),
+        ({"shape": (3, 4)}, "cannot be batched"),
+        ({"shape": ("batch", 0)}, "must be at least 1"),
+        ({"shape": ("batch", "n o")}, "not a name for a symbolic dim"),
+        ({"labels": ("a", "b")}, "2 labels for a last dim of 4"),
+        ({"content": "image"}, "an image is uint8"),
+        ({"content": "image", "dtype": "uint8", "shape": ("batch", "h", 4, 3)}, "fixed height and width"),
+        ({"indexes": "nodes"}, "a tensor of indexes is int64"),
+        ({"colour": "red"}, "Extra inputs are not permitted"),
+    ],
+)
+def test_a_tensor_that_contradicts_itself_is_refused_with_the_reason(fields: dict[str, object], reason: str) -> None:
+    good: dict[str, object] = {"name": "x", "dtype": "float32", "shape": ("batch", 4)}
+    with pytest.raises(ValidationError, match=reason):
+        TensorSpec.model_validate(good | fields)
+
+
+def test_a_ragged_tensor_names_the_dim_it_is_joined_along() -> None:
+    edges = TensorSpec(name="edge_index", dtype="int64", shape=(2, "edges"), indexes="nodes")
+    assert not edges.batched
+    assert edges.ragged_axis == 1
+    assert edges.example_shape == (2, "edges")
+
+
+def test_specs_are_frozen() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        VARIANTS[0].name = "other"  # type: ignore[misc]
+
+
+def test_the_default_variants_have_distinct_names_and_a_plain_fp32() -> None:
+    names = [variant.name for variant in VARIANTS]
+    assert len(set(names)) == len(names)
+    assert Variant(name="fp32", max_score_drop=0.0, required=True) in VARIANTS
+
+
+def test_a_model_is_loaded_by_import_string_with_its_options(model_file: Path) -> None:
+    spec = load_spec(f"{model_file}:Scores", {"width": 3})
+    assert spec.name == "scores"
+    assert vars(spec) == {"width": 3}
+    assert spec.checkpoint() == model_file.with_name("scores.safetensors")
+    assert spec.checkpoint(0.5).name == "scores-pruned50.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ("{file}", "not of the form file.py:Class"),
+        ("{folder}/gone.py:Scores", "there is no file"),
+        ("{file}:Missing", "the models in it are: Scores, Half"),
+        ("{file}:Half", "does not state 'inputs'"),
+        ("no_such_package.module:Scores", "cannot be imported"),
+    ],
+)
+def test_a_wrong_import_string_is_refused_with_what_to_do(model_file: Path, target: str, reason: str) -> None:
+    with pytest.raises(SpecError, match=reason):
+        load_spec(target.format(file=model_file, folder=model_file.parent))
+
+
+def test_an_unknown_option_is_refused_by_name(model_file: Path) -> None:
+    with pytest.raises(SpecError, match="'depth'"):
+        load_spec(f"{model_file}:Scores", {"depth": 3})
+
+
+def test_a_model_file_that_fails_to_import_is_refused_with_its_error(tmp_path: Path) -> None:
+    file = tmp_path / "broken.py"
+    file.write_text("raise RuntimeError('no weights today')")
+    with pytest.raises(SpecError, match="RuntimeError: no weights today"):
+        load_spec(f"{file}:Scores")
+
+
+@pytest.mark.parametrize(
+    ("extra", "reason"),
+    [
+        ("variants = (Variant(name='int8', pruning=0.5),)", "need a plain fp32 one"),
+        ("variants = (Variant(name='a'), Variant(name='a'))", "two variants are named 'a'"),
+        ("outputs = (TensorSpec(name='x', dtype='float32', shape=('batch', 2)),)", "two tensors are named 'x'"),
+        (
+            "inputs = (TensorSpec(name='e', dtype='int64', shape=(2, 'edges'), indexes='nodes'),)",
+            "points into 'nodes', a dim that no input has",
+        ),
+    ],
+)
+def test_a_spec_that_contradicts_itself_is_refused(tmp_path: Path, extra: str, reason: str) -> None:
+    file = tmp_path / "scores.py"
+    file.write_text(MODEL.format(extra=extra))
+    with pytest.raises(SpecError, match=reason):
+        load_spec(f"{file}:Scores")
