@@ -62,8 +62,8 @@ bench: artifacts/cards/lading.json $(VENV)/.dev ## measure the cards variants in
 .PHONY: lock
 lock: $(UV) ## resolve requirements/*.txt anew from pyproject.toml
 	for extra in serve build dev; do \
-	  case $$extra in serve) extras="--extra serve";; build) extras="--extra serve --extra build";; \
-	    dev) extras="--extra serve --extra build --extra dev";; esac; \
+	  case $$extra in serve) extras="--extra serve";; build) extras="--extra serve --extra build --extra cards";; \
+	    dev) extras="--extra serve --extra build --extra cards --extra dev";; esac; \
 	  $(UV) pip compile pyproject.toml $$extras --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --custom-compile-command "make lock" --quiet --output-file requirements/$$extra.txt; \
 	done

@@ -1,0 +1,65 @@
+"""Many encoded pictures and their cards in one file, so that a data set is read without opening a file a picture."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from lading.errors import DataError
+from models.card_decks.labels import CARDS, Card
+
+_MAGIC = np.frombuffer(b"LADINGP1", dtype="<i8")
+
+
+class PhotoFile:
+    """Pictures by number, read from a memory map.
+
+    The file is little-endian int64 (magic, count, count x (length, card)), then the pictures one after another.
+
+    Raises:
+        DataError: the file is torn.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._bytes = np.memmap(path, dtype=np.uint8, mode="r")
+        head = self._bytes[:16].view("<i8")
+        if len(head) != 2 or head[0] != _MAGIC[0]:
+            raise DataError(f"{path} is not a file of pictures: delete it, and it is made again")
+        table = self._bytes[16 : 16 + 16 * int(head[1])].view("<i8").reshape(-1, 2)
+        self.cards = tuple(CARDS[index] for index in table[:, 1])
+        self._ends = np.cumsum(table[:, 0]) + 16 + 16 * int(head[1])
+        self._starts = self._ends - table[:, 0]
+        if len(table) != head[1] or (len(table) and self._ends[-1] != len(self._bytes)):
+            raise DataError(f"{path} is torn: delete it, and it is made again")
+
+    def __len__(self) -> int:
+        return len(self.cards)
+
+    def __getitem__(self, index: int) -> tuple[bytes, Card]:
+        return self._bytes[self._starts[index] : self._ends[index]].tobytes(), self.cards[index]
+
+
+def write_photos(path: Path, photos: Iterable[tuple[bytes, Card]]) -> None:
+    """Write the whole file beside ``path``, then move it into place."""
+    pictures = list(photos)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = np.array([(len(data), CARDS.index(card)) for data, card in pictures], dtype="<i8").reshape(-1, 2)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as stream:
+        try:
+            stream.write(_MAGIC.tobytes() + np.array([len(pictures)], dtype="<i8").tobytes() + table.tobytes())
+            for data, _ in pictures:
+                stream.write(data)
+            stream.close()
+            os.replace(stream.name, path)  # noqa: PTH105
+        except BaseException:
+            os.unlink(stream.name)  # noqa: PTH108
+            raise
+
+
+def cache_root() -> Path:
+    """Where data sets are kept: ``LADING_DATA``, else ``~/.cache/lading``."""
+    return Path(os.environ.get("LADING_DATA") or Path.home() / ".cache" / "lading")

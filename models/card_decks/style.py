@@ -1,0 +1,166 @@
+"""A deck's style: everything that tells two decks apart, drawn from a seed.
+
+Training decks and held-out decks choose from disjoint sets of fonts, court art and ornaments, and from disjoint ranges
+of the suits' shapes, so that a held-out deck is a new deck and not a new mixture.
+"""
+
+from __future__ import annotations
+
+import colorsys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from models.card_decks.canvas import Colour
+from models.card_decks.fonts import font_files
+from models.card_decks.shapes import Points, club, diamond, heart, spade
+
+TRAIN_COURTS = ("figure", "mosaic", "picture", "letter", "panel")
+HELD_OUT_COURTS = ("emblem", "outline", "stripes")
+TRAIN_ACES = ("plain", "huge", "wreath", "inlay")
+HELD_OUT_ACES = ("plain", "rays")
+TRAIN_JOKERS = ("jester", "figure", "picture", "mosaic", "star")
+HELD_OUT_JOKERS = ("mask", "stripes")
+TRAIN_LAYOUTS = ("standard", "standard", "standard", "standard", "upright", "none", "large")
+HELD_OUT_LAYOUTS = ("standard", "standard", "tight")
+
+
+@dataclass(frozen=True)
+class DeckStyle:
+    """How one deck is printed. Lengths are shares of the card's height."""
+
+    seed: int
+    held_out: bool
+    aspect: float
+    paper: Colour
+    frame: Colour | None
+    frame_inset: float
+    corner: float
+    colours: dict[str, Colour]
+    shapes: dict[str, list[Points]]
+    pip_width: float
+    """Width of a pip over its height."""
+    pip_size: float
+    layout: str
+    font: Path
+    font_stretch: float
+    index_height: float
+    index_x: float
+    index_y: float
+    index_gap: float
+    index_pip: float
+    """Height of the small suit beside the rank; 0 for none."""
+    index_beside: bool
+    corners: int
+    """2 or 4 corners with an index."""
+    ink: Colour | None
+    """Of ranks printed in one colour for all suits."""
+    court: str
+    court_frame: bool
+    ace: str
+    joker: str
+    joker_word: str
+    texture: float
+    """Strength of a picture printed behind the pips."""
+    palette: tuple[Colour, ...]
+
+
+def sample_style(seed: int, *, held_out: bool) -> DeckStyle:
+    """Draw a style. The same seed gives the same style on every machine."""
+    rng = np.random.default_rng([seed, int(held_out)])
+    dark = rng.random() < 0.08
+    paper = _paper(rng, dark)
+    fonts = font_files(held_out)
+    index_height = float(rng.choice([rng.uniform(0.07, 0.095), rng.uniform(0.09, 0.13), rng.uniform(0.12, 0.19)]))
+    return DeckStyle(
+        seed=seed,
+        held_out=held_out,
+        aspect=float(rng.choice([0.714, 0.714, 0.643, rng.uniform(0.6, 0.76)])),
+        paper=paper,
+        frame=_any(rng, 0.2, 0.9, 0.2, 0.9) if rng.random() < 0.2 else None,
+        frame_inset=float(rng.uniform(0.01, 0.035)),
+        corner=float(rng.uniform(0.02, 0.07)),
+        colours=_suit_colours(rng, dark),
+        shapes=_suit_shapes(rng, held_out),
+        pip_width=float(rng.uniform(0.78, 1.0)),
+        pip_size=float(rng.uniform(0.125, 0.19)),
+        layout=str(rng.choice(HELD_OUT_LAYOUTS if held_out else TRAIN_LAYOUTS)),
+        font=fonts[int(rng.integers(len(fonts)))],
+        font_stretch=float(rng.uniform(0.62, 1.08)),
+        index_height=index_height,
+        index_x=float(rng.uniform(0.05, 0.075) + index_height * 0.22),
+        index_y=float(rng.uniform(0.02, 0.055)),
+        index_gap=float(rng.uniform(0.008, 0.03)),
+        index_pip=float(index_height * rng.uniform(0.7, 1.15)) if rng.random() < 0.96 else 0.0,
+        index_beside=bool(rng.random() < (0.12 if held_out else 0.06)),
+        corners=4 if rng.random() < 0.18 else 2,
+        ink=None if rng.random() < 0.97 or dark else (20, 20, 24),
+        court=str(rng.choice(HELD_OUT_COURTS if held_out else TRAIN_COURTS)),
+        court_frame=bool(rng.random() < 0.65),
+        ace=str(rng.choice(HELD_OUT_ACES if held_out else TRAIN_ACES)),
+        joker=str(rng.choice(HELD_OUT_JOKERS if held_out else TRAIN_JOKERS)),
+        joker_word=str(rng.choice(["JOKER", "JOKER", "Joker", "joker", ""])),
+        texture=float(rng.uniform(0.05, 0.35)) if rng.random() < 0.15 else 0.0,
+        palette=_palette(rng),
+    )
+
+
+def _suit_shapes(rng: np.random.Generator, held_out: bool) -> dict[str, list[Points]]:
+    # Held-out shapes lie outside the training ranges: plumper or slimmer, with other feet and curves.
+    def between(low: float, high: float, other_low: float, other_high: float) -> float:
+        return float(rng.uniform(other_low, other_high) if held_out else rng.uniform(low, high))
+
+    plump, notch = between(0.0, 0.6, 0.62, 0.85), between(0.25, 0.5, 0.18, 0.24)
+    tip = float(rng.uniform(0.0, 0.5))
+    foot = between(0.25, 0.6, 0.18, 0.24)
+    leaf = between(0.40, 0.48, 0.36, 0.395)
+    return {
+        "hearts": heart(plump, notch, tip),
+        "spades": spade(plump, notch, tip, foot),
+        "diamonds": diamond(float(rng.uniform(0, 1)), between(-0.06, 0.22, 0.23, 0.32)),
+        "clubs": club(leaf, float(rng.uniform(0.5, 0.58)), foot),
+    }
+
+
+def _suit_colours(rng: np.random.Generator, dark: bool) -> dict[str, Colour]:
+    red = _hsv(rng.uniform(0.955, 1.02), rng.uniform(0.75, 1), rng.uniform(0.65, 0.95))
+    black = _hsv(rng.uniform(0, 1), rng.uniform(0, 0.4), rng.uniform(0.0, 0.22))
+    if dark:
+        red = _hsv(rng.uniform(0.96, 1.03), rng.uniform(0.7, 1), rng.uniform(0.8, 1))
+        black = _hsv(rng.uniform(0.1, 0.2), rng.uniform(0, 0.5), rng.uniform(0.75, 1))
+    colours = {"hearts": red, "diamonds": red, "spades": black, "clubs": black, "joker": black}
+    if rng.random() < 0.2:
+        colours["clubs"] = _hsv(rng.uniform(0.3, 0.42), rng.uniform(0.7, 1), rng.uniform(0.35, 0.6) + 0.3 * dark)
+        blue, orange = rng.uniform(0.56, 0.64), rng.uniform(0.05, 0.09)
+        colours["diamonds"] = _hsv(blue if rng.random() < 0.75 else orange, rng.uniform(0.7, 1), rng.uniform(0.6, 0.95))
+    elif rng.random() < 0.04:
+        # One ink for the whole deck: only the shapes tell the suits apart.
+        colours = dict.fromkeys(colours, black)
+    return colours
+
+
+def _paper(rng: np.random.Generator, dark: bool) -> Colour:
+    if dark:
+        return _hsv(rng.uniform(0, 1), rng.uniform(0, 0.6), rng.uniform(0.03, 0.2))
+    if rng.random() < 0.7:
+        grey = int(rng.integers(238, 256))
+        return (grey, grey, max(0, grey - int(rng.integers(0, 14))))
+    return _hsv(rng.uniform(0, 1), rng.uniform(0.03, 0.22), rng.uniform(0.85, 1))
+
+
+def _palette(rng: np.random.Generator) -> tuple[Colour, ...]:
+    base = rng.uniform(0, 1)
+    classic = (_hsv(0.0, 0.85, 0.8), _hsv(0.14, 0.8, 0.95), _hsv(0.62, 0.8, 0.55), (20, 20, 20), (245, 240, 230))
+    if rng.random() < 0.5:
+        return classic
+    return tuple(_hsv(base + rng.uniform(-0.5, 0.5), rng.uniform(0.2, 1), rng.uniform(0.2, 1)) for _ in range(5))
+
+
+def _any(rng: np.random.Generator, s0: float, s1: float, v0: float, v1: float) -> Colour:
+    return _hsv(rng.uniform(0, 1), rng.uniform(s0, s1), rng.uniform(v0, v1))
+
+
+def _hsv(hue: float, saturation: float, value: float) -> Colour:
+    red, green, blue = colorsys.hsv_to_rgb(hue % 1.0, min(1.0, saturation), min(1.0, value))
+    return (round(red * 255), round(green * 255), round(blue * 255))
