@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from models.card_decks.shapes import Points
 
 Colour = tuple[int, int, int]
+# Parallel work is one process a core here, and OpenCV's own threads do not survive a fork.
+cv2.setNumThreads(1)
 _SHIFT = 4  # OpenCV takes coordinates in sixteenths of a pixel
 
 

@@ -28,7 +28,7 @@ def draw_court(canvas: Canvas, style: DeckStyle, card: Card) -> None:
     """Draw a jack, queen or king into the middle of a card."""
     rng = np.random.default_rng([style.seed, RANKS.index(card.rank), len(card.suit)])
     width, height = canvas.width, canvas.height
-    inset = float(rng.uniform(0.13, 0.2)) if style.court_frame else float(rng.uniform(0.1, 0.16))
+    inset = float(rng.uniform(0.13, 0.27)) if style.court_frame else float(rng.uniform(0.1, 0.16))
     box = (width * inset, height * inset * 0.62, width * (1 - inset), height * (1 - inset * 0.62))
     art = Canvas(width, height, style.paper)
     kind = style.court
@@ -49,7 +49,7 @@ def draw_court(canvas: Canvas, style: DeckStyle, card: Card) -> None:
     if style.court_frame:
         canvas.line(_rectangle(box), style.palette[2] if rng.random() < 0.5 else (30, 30, 30), rng.uniform(1, 3))
     if kind not in ("letter", "emblem") and rng.random() < 0.85:
-        _corner_pips(canvas, box, style, card, float(rng.uniform(0.05, 0.085)))
+        _corner_pips(canvas, box, style, card, float(rng.uniform(0.05, 0.13)))
 
 
 def draw_joker(canvas: Canvas, style: DeckStyle) -> None:
@@ -66,6 +66,11 @@ def draw_joker(canvas: Canvas, style: DeckStyle) -> None:
         canvas.fill(
             placed([star(int(rng.integers(5, 9)), rng.uniform(0.35, 0.6))], width / 2, height / 2, size, size), colour
         )
+    elif kind == "suits":
+        for suit, angle in zip(("hearts", "spades", "diamonds", "clubs"), rng.permutation(4), strict=True):
+            x = width / 2 + width * 0.2 * np.cos(angle * np.pi / 2 + 0.5)
+            y = height / 2 + width * 0.22 * np.sin(angle * np.pi / 2 + 0.5)
+            canvas.fill(placed(style.shapes[suit], x, y, width * 0.13, width * 0.14), style.colours[suit])
     elif kind == "mask":
         _mask(canvas, style, rng)
     else:
@@ -135,6 +140,8 @@ def _figure(canvas: Canvas, box: Box, style: DeckStyle, card: Card, rng: np.rand
     )
     robe = np.concatenate([robe, (2 * middle - robe[::-1, 0])[:, None] * (1, 0) + robe[::-1] * (0, 1)])
     paint([robe], colours[0])
+    if not outline and rng.random() < 0.7:
+        _brocade(canvas, robe, colours[1:4], rng)
     for index in range(int(rng.integers(1, 4))):
         part = 0.75 - 0.22 * index
         sash = np.array(
@@ -163,6 +170,24 @@ def _figure(canvas: Canvas, box: Box, style: DeckStyle, card: Card, rng: np.rand
     hold = np.array([(middle + side * unit * 0.62, waist), (middle + side * unit * 0.72, y0 + unit * 0.15)])
     canvas.line(hold, colours[2], unit * 0.07, closed=False)
     paint(placed([star(int(rng.integers(3, 7)), 0.45)], hold[1, 0], hold[1, 1], unit * 0.14, unit * 0.14), colours[1])
+
+
+def _brocade(canvas: Canvas, shape: Points, colours: list[Colour], rng: np.random.Generator) -> None:
+    """Cover a shape with a small repeated ornament."""
+    cloth = Canvas(canvas.width, canvas.height, (0, 0, 0))
+    cloth.pixels[:] = canvas.pixels
+    step = float(rng.uniform(7, 22))
+    ornament = star(int(rng.integers(2, 6)), float(rng.uniform(0.3, 1.0)))
+    low, high = shape.min(axis=0), shape.max(axis=0)
+    for row, y in enumerate(np.arange(low[1], high[1], step)):
+        for column, x in enumerate(np.arange(low[0] + step / 2 * (row % 2), high[0], step)):
+            colour = colours[(row + column) % len(colours)]
+            cloth.fill(placed([ornament], float(x), float(y), step * 0.45, step * 0.45), colour)
+        if row % 3 == 0:
+            cloth.line(np.array([(low[0], y), (high[0], y)]), colours[0], step * 0.15, closed=False)
+    inside = Canvas(canvas.width, canvas.height, (0, 0, 0))
+    inside.fill([shape], (255, 255, 255))
+    canvas.pixels = np.where(inside.pixels > 127, cloth.pixels, canvas.pixels)
 
 
 def _face(

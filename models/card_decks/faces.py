@@ -88,10 +88,10 @@ def _pips(canvas: Canvas, style: DeckStyle, card: Card) -> None:
             mask = glyphs(style.font, INDEX[card.rank], round(canvas.height * 0.22), style.font_stretch)
             canvas.stamp(mask, canvas.width / 2, canvas.height / 2, style.colours[card.suit])
         return
-    size = style.pip_size * (0.82 if style.layout == "tight" else 1.0)
+    size = style.pip_size * (0.6 if style.layout == "tight" else 1.0)
     left = max(0.5 - 0.26, style.index_x + style.index_height * 0.5 + size * 0.5 * style.aspect)
-    left = min(left, 0.34) if style.layout != "tight" else 0.34
-    top = 0.5 * size + (0.075 if style.layout != "tight" else 0.17)
+    left = min(left, 0.34) if style.layout != "tight" else 0.36
+    top = 0.5 * size + (0.075 if style.layout != "tight" else 0.2)
     for column, row in _LAYOUTS[card.pips]:
         x, y = left + column * (1 - 2 * left), top + row * (1 - 2 * top)
         flip = row > 0.5 and style.layout != "upright"
@@ -100,7 +100,7 @@ def _pips(canvas: Canvas, style: DeckStyle, card: Card) -> None:
 
 def _ace(canvas: Canvas, style: DeckStyle, card: Card) -> None:
     large = style.ace == "huge" or card.suit == "spades"
-    size = style.pip_size * {"plain": 1.4, "rays": 1.6}.get(style.ace, 2.0) * (1.4 if large else 1.0)
+    size = style.pip_size * {"plain": 1.1, "rays": 1.6}.get(style.ace, 2.0) * (1.4 if large else 1.0)
     colour = style.colours[card.suit]
     x, y = canvas.width / 2, canvas.height / 2
     if style.ace == "wreath":

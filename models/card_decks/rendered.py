@@ -13,7 +13,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import overload
 
-import cv2
 import numpy as np
 from rich.progress import track
 
@@ -160,7 +159,6 @@ def _style(split: str, deck: int) -> DeckStyle:
 
 def _render(job: tuple[str, int, int, Path]) -> None:
     split, seed, number, path = job
-    cv2.setNumThreads(1)
     deck = _Deck(split, seed, number)
     write_photos(path, (deck.photo(photo) for photo in range(PHOTOS_A_DECK)))
 

@@ -20,10 +20,9 @@ TRAIN_COURTS = ("figure", "mosaic", "picture", "letter", "panel")
 HELD_OUT_COURTS = ("emblem", "outline", "stripes")
 TRAIN_ACES = ("plain", "huge", "wreath", "inlay")
 HELD_OUT_ACES = ("plain", "rays")
-TRAIN_JOKERS = ("jester", "figure", "picture", "mosaic", "star")
+TRAIN_JOKERS = ("jester", "figure", "picture", "mosaic", "star", "suits")
 HELD_OUT_JOKERS = ("mask", "stripes")
-TRAIN_LAYOUTS = ("standard", "standard", "standard", "standard", "upright", "none", "large")
-HELD_OUT_LAYOUTS = ("standard", "standard", "tight")
+LAYOUTS = ("standard", "standard", "standard", "standard", "tight", "upright", "none", "large")
 
 
 @dataclass(frozen=True)
@@ -84,16 +83,16 @@ def sample_style(seed: int, *, held_out: bool) -> DeckStyle:
         colours=_suit_colours(rng, dark),
         shapes=_suit_shapes(rng, held_out),
         pip_width=float(rng.uniform(0.78, 1.0)),
-        pip_size=float(rng.uniform(0.125, 0.19)),
-        layout=str(rng.choice(HELD_OUT_LAYOUTS if held_out else TRAIN_LAYOUTS)),
+        pip_size=float(rng.uniform(0.12, 0.215)),
+        layout=str(rng.choice(LAYOUTS)),
         font=fonts[int(rng.integers(len(fonts)))],
-        font_stretch=float(rng.uniform(0.62, 1.08)),
+        font_stretch=float(rng.uniform(0.5, 1.08)),
         index_height=index_height,
         index_x=float(rng.uniform(0.05, 0.075) + index_height * 0.22),
         index_y=float(rng.uniform(0.02, 0.055)),
         index_gap=float(rng.uniform(0.008, 0.03)),
-        index_pip=float(index_height * rng.uniform(0.7, 1.15)) if rng.random() < 0.96 else 0.0,
-        index_beside=bool(rng.random() < (0.12 if held_out else 0.06)),
+        index_pip=float(index_height * rng.uniform(0.5, 1.15)) if rng.random() < 0.96 else 0.0,
+        index_beside=bool(rng.random() < 0.14),
         corners=4 if rng.random() < 0.18 else 2,
         ink=None if rng.random() < 0.97 or dark else (20, 20, 24),
         court=str(rng.choice(HELD_OUT_COURTS if held_out else TRAIN_COURTS)),
@@ -134,7 +133,14 @@ def _suit_colours(rng: np.random.Generator, dark: bool) -> dict[str, Colour]:
         colours["clubs"] = _hsv(rng.uniform(0.3, 0.42), rng.uniform(0.7, 1), rng.uniform(0.35, 0.6) + 0.3 * dark)
         blue, orange = rng.uniform(0.56, 0.64), rng.uniform(0.05, 0.09)
         colours["diamonds"] = _hsv(blue if rng.random() < 0.75 else orange, rng.uniform(0.7, 1), rng.uniform(0.6, 0.95))
-    elif rng.random() < 0.04:
+    elif rng.random() < 0.1:
+        # Any four inks: a deck's own idea of telling its suits apart.
+        low, high = (0.7, 1.0) if dark else (0.3, 0.75)
+        inks = [_hsv(rng.uniform(0, 1), rng.uniform(0.6, 1), rng.uniform(low, high)) for _ in range(4)]
+        colours |= dict(zip(("clubs", "diamonds", "hearts", "spades"), inks, strict=True))
+        if rng.random() < 0.6:
+            colours["hearts"] = red
+    elif rng.random() < 0.05:
         # One ink for the whole deck: only the shapes tell the suits apart.
         colours = dict.fromkeys(colours, black)
     return colours

@@ -184,8 +184,8 @@ class ModelSpec(ABC):
 
     A subclass states ``name``, ``inputs``, ``outputs`` and four methods. Constructor arguments with defaults become the
     ``model.*`` keys of the training configuration. ``build()`` returns a ``torch.nn.Module`` whose ``forward`` takes
-    the inputs in order, batched, and returns the outputs in order as the client shall see them: scaling, normalising and
-    softmax belong inside.
+    the inputs in order, batched, and returns the outputs in order as the client shall see them: scaling, normalising
+    and softmax belong inside.
     """
 
     name: ClassVar[str]

@@ -1,0 +1,253 @@
+"""Training: from a spec and a configuration to a checkpoint with the run that made it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shlex
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch import callbacks as lightning_callbacks
+from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from lading.checkpoint import new_card, save_checkpoint, spec_of
+from lading.config import compose, plain
+from lading.confusion_plot import confusion_counts, plot_confusion
+from lading.errors import DataError, SpecError
+from lading.lightning_module import SpecModule, evaluate, loader
+from lading.spec import Dataset, ModelSpec, load_spec
+
+CONFIG = "config.yaml"
+LAST = "last.ckpt"
+
+
+def train_command(target: str, overrides: Sequence[str], *, out: Path | None, resume: Path | None) -> Path:
+    """Train from the command line: compose, choose the run folder, train or go on.
+
+    Raises:
+        SpecError: the configuration is wrong, or the folder to resume holds no run.
+    """
+    if resume is not None:
+        if not (resume / CONFIG).is_file() or not (resume / LAST).is_file():
+            raise SpecError(f"{resume} holds no interrupted run: {CONFIG} and {LAST} are both needed")
+        config = OmegaConf.merge(OmegaConf.load(resume / CONFIG), OmegaConf.from_dotlist(list(overrides)))
+        assert isinstance(config, DictConfig)
+        return train(load_spec(config.target), config, resume, resume=True)
+    spec = load_spec(target)
+    folder = out or Path("runs") / spec.name / datetime.now().strftime("%Y%m%d-%H%M%S")
+    return train(spec, compose(target, overrides), folder)
+
+
+def train(spec: ModelSpec, config: DictConfig, out: Path, *, resume: bool = False) -> Path:
+    """Train a fresh module, or go on where ``out`` was interrupted.
+
+    Args:
+        spec: the model; constructed anew with ``config.model``.
+        config: what :func:`compose` returned.
+        out: the run folder: resolved configuration, CSV metrics, confusion plots, offline W&B run, checkpoint.
+
+    Returns:
+        The checkpoint, ``<name>.safetensors`` in ``out``.
+    """
+    spec = spec_of(spec, _options(config))
+    lightning.seed_everything(config.seed, workers=True, verbose=False)
+    return fit(spec, spec.build(), config, out, resume=resume)
+
+
+def fit(
+    spec: ModelSpec,
+    module: nn.Module,
+    config: DictConfig,
+    out: Path,
+    *,
+    resume: bool = False,
+    checkpoint: str | None = None,
+    **card: Any,
+) -> Path:
+    """Train a module as configured, keep the epoch with the best validation score, and score it on the test splits.
+
+    Args:
+        checkpoint: file name to write; default ``<name>.safetensors``.
+        card: more fields of the run's card, such as ``pruning``.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(config, out / CONFIG)
+    if config.trainer.threads:
+        torch.set_num_threads(config.trainer.threads)
+    if any(parameter.ndim == 4 for parameter in module.parameters()):
+        # Convolutions in channels-last order train 1.7 times faster on CPUs than in the default order.
+        module = module.to(memory_format=torch.channels_last)
+    settings = config.optimizer
+    lit = SpecModule(spec, module, lr=settings.lr, weight_decay=settings.weight_decay, warmup=settings.warmup)
+    data = {"batch_size": config.data.batch_size, "workers": config.data.workers, "seed": config.seed}
+    training = prepared(spec, "train")
+    with _quiet():
+        loggers = _loggers(spec, config, out)
+        trainer = _trainer(config, out, loggers)
+        trainer.fit(
+            lit,
+            loader(spec, training, train=True, **data),
+            loader(spec, prepared(spec, "valid"), train=False, **data),
+            ckpt_path=out / LAST if resume else None,
+            weights_only=True if resume else None,
+        )
+        best = lit.module.eval()
+        _load_best(trainer, lit)
+        metrics = {key: float(value) for key, value in trainer.callback_metrics.items()}
+        metrics |= _test(spec, best, out)
+        run = new_card(
+            spec,
+            best,
+            command=command_line(),
+            config=plain(config),
+            metrics=metrics,
+            run_id=_run_id(loggers),
+            data_fingerprint=getattr(training, "fingerprint", None),
+            **card,
+        )
+        path = save_checkpoint(out / (checkpoint or f"{spec.name}.safetensors"), best, run)
+        _log_results(loggers, metrics, path, out)
+    return path
+
+
+def prepared(spec: ModelSpec, split: str) -> Dataset:
+    """Open a split; one that has a ``prepare`` method is told to get ready for being read many times.
+
+    Raises:
+        DataError: the split is empty.
+    """
+    dataset = spec.dataset(split)
+    prepare = getattr(dataset, "prepare", None)
+    if prepare is not None:
+        prepare()
+    if len(dataset) == 0:
+        raise DataError(f"the {split} split of {spec.name} is empty")
+    return dataset
+
+
+def command_line() -> str:
+    """The command as it was typed, the program without its folder."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def _trainer(config: DictConfig, out: Path, loggers: list[Logger]) -> lightning.Trainer:
+    given = config.trainer
+    callbacks: list[lightning.Callback] = [
+        lightning_callbacks.EarlyStopping("valid/score", mode="max", patience=given.patience),
+        lightning_callbacks.ModelCheckpoint(
+            out, filename="best", monitor="valid/score", mode="max", save_last=True, enable_version_counter=False
+        ),
+        lightning_callbacks.LearningRateMonitor("step"),
+    ]
+    if given.progress:
+        callbacks.append(lightning_callbacks.RichProgressBar(leave=True))
+    return lightning.Trainer(
+        accelerator=given.accelerator,
+        devices=1,
+        max_epochs=given.max_epochs,
+        max_steps=given.max_steps,
+        max_time=timedelta(minutes=given.max_minutes) if given.max_minutes else None,
+        precision=given.precision,
+        gradient_clip_val=given.gradient_clip,
+        logger=loggers,
+        callbacks=callbacks,
+        enable_progress_bar=given.progress,
+        enable_model_summary=False,
+        log_every_n_steps=20,
+        num_sanity_val_steps=0,
+        deterministic="warn",
+    )
+
+
+def _load_best(trainer: lightning.Trainer, lit: SpecModule) -> None:
+    checkpoint = trainer.checkpoint_callback
+    path = getattr(checkpoint, "best_model_path", "")
+    if path:
+        state = torch.load(path, weights_only=True)["state_dict"]
+        lit.load_state_dict(state)
+
+
+def _loggers(spec: ModelSpec, config: DictConfig, out: Path) -> list[Logger]:
+    loggers: list[Logger] = [CSVLogger(out, name="", version="")]
+    if config.logger.wandb:
+        # A run must never stop to ask for a key, or fail for want of one.
+        mode = os.environ.get("WANDB_MODE") or ("online" if os.environ.get("WANDB_API_KEY") else "offline")
+        os.environ.setdefault("WANDB_SILENT", "true")
+        logger = WandbLogger(
+            project=config.logger.project, save_dir=out, group=spec.name, config=plain(config), mode=mode
+        )
+        loggers.append(logger)
+    return loggers
+
+
+def _run_id(loggers: Sequence[Logger]) -> str:
+    wandb = next((logger for logger in loggers if isinstance(logger, WandbLogger)), None)
+    return str(wandb.experiment.id) if wandb else ""
+
+
+def _test(spec: ModelSpec, module: nn.Module, out: Path) -> dict[str, float]:
+    """Score every test split; write a confusion plot for each labelled output over the first."""
+    metrics = {}
+    for split in spec.test_splits:
+        outputs, targets = evaluate(spec, module, prepared(spec, split))
+        metrics[f"{split}/{spec.score_name}"] = spec.score(outputs, targets)
+        for tensor in spec.outputs:
+            if tensor.labels is None or tensor.name not in targets or targets[tensor.name].dtype.kind not in "iu":
+                continue
+            predicted = outputs[tensor.name].argmax(axis=-1)
+            metrics[f"{split}/{tensor.name} accuracy"] = float(np.mean(predicted == targets[tensor.name]))
+            if split == spec.test_splits[0]:
+                counts = confusion_counts(targets[tensor.name], predicted, len(tensor.labels))
+                plot_confusion(counts, tensor.labels, out / f"confusion-{tensor.name}.png", title=tensor.name)
+    return metrics
+
+
+def _log_results(loggers: Sequence[Logger], metrics: dict[str, float], path: Path, out: Path) -> None:
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            import wandb
+
+            run = logger.experiment
+            run.summary.update(metrics)
+            run.log({plot.stem: wandb.Image(str(plot)) for plot in sorted(out.glob("confusion-*.png"))})
+            artifact = wandb.Artifact(path.stem, type="model", metadata=metrics)
+            artifact.add_file(str(path))
+            artifact.add_file(str(path.with_suffix(".run.json")))
+            run.log_artifact(artifact)
+            run.finish()
+        else:
+            logger.log_metrics(metrics)
+            logger.save()
+
+
+def _options(config: DictConfig) -> dict[str, Any]:
+    options = OmegaConf.to_container(config.model, resolve=True)
+    assert isinstance(options, dict)
+    return {str(key): value for key, value in options.items()}
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Lightning's hints about devices, workers and its own checkpoints are not ours to act on."""
+    names = ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric")
+    levels = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
