@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib import metadata
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import overload
 
 import numpy as np
+from joblib import Parallel, delayed
 from rich.progress import track
 
 from lading.decode import decode_image
@@ -90,15 +89,10 @@ class RenderedDecks:
             return self
         jobs = [(self.split, self.seed, deck, self._path(deck)) for deck in missing]
         label = f"rendering {self.split} decks"
-        if len(jobs) == 1 or self.workers == 1:
-            for job in track(jobs, label):
-                _render(job)
-            return self
-        # Spawned, not forked: the parent may hold threads of torch.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(self.workers, len(jobs)), mp_context=context) as pool:
-            for _ in track(pool.map(_render, jobs), label, total=len(jobs)):
-                pass
+        # loky's processes start afresh: the parent may hold threads of torch, and its script may have no main guard.
+        pool = Parallel(n_jobs=min(self.workers, len(jobs)), backend="loky", return_as="generator_unordered")
+        for _ in track(pool(delayed(_render)(*job) for job in jobs), label, total=len(jobs)):
+            pass
         return self
 
     def _path(self, deck: int) -> Path:
@@ -157,8 +151,7 @@ def _style(split: str, deck: int) -> DeckStyle:
     return sample_style(deck + _VALID_STYLES * (split == "valid"), held_out=split == "test")
 
 
-def _render(job: tuple[str, int, int, Path]) -> None:
-    split, seed, number, path = job
+def _render(split: str, seed: int, number: int, path: Path) -> None:
     deck = _Deck(split, seed, number)
     write_photos(path, (deck.photo(photo) for photo in range(PHOTOS_A_DECK)))
 

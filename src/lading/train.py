@@ -8,7 +8,7 @@ import os
 import shlex
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -73,12 +73,14 @@ def fit(
     *,
     resume: bool = False,
     checkpoint: str | None = None,
+    facts: Mapping[str, float] | None = None,
     **card: Any,
 ) -> Path:
     """Train a module as configured, keep the epoch with the best validation score, and score it on the test splits.
 
     Args:
         checkpoint: file name to write; default ``<name>.safetensors``.
+        facts: more metrics to record.
         card: more fields of the run's card, such as ``pruning``.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -105,7 +107,7 @@ def fit(
         best = lit.module.eval()
         _load_best(trainer, lit)
         metrics = {key: float(value) for key, value in trainer.callback_metrics.items()}
-        metrics |= _test(spec, best, out)
+        metrics |= _test(spec, best, out) | dict(facts or {})
         run = new_card(
             spec,
             best,
