@@ -19,6 +19,7 @@ import torch
 from lightning.pytorch import callbacks as lightning_callbacks
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
 from lading.checkpoint import new_card, save_checkpoint, spec_of
@@ -41,7 +42,12 @@ def train_command(target: str, overrides: Sequence[str], *, out: Path | None, re
     if resume is not None:
         if not (resume / CONFIG).is_file() or not (resume / LAST).is_file():
             raise SpecError(f"{resume} holds no interrupted run: {CONFIG} and {LAST} are both needed")
-        config = OmegaConf.merge(OmegaConf.load(resume / CONFIG), OmegaConf.from_dotlist(list(overrides)))
+        config = OmegaConf.load(resume / CONFIG)
+        OmegaConf.set_struct(config, True)
+        try:
+            config = OmegaConf.merge(config, OmegaConf.from_dotlist(list(overrides)))
+        except OmegaConfBaseException as error:
+            raise SpecError(f"the training configuration is wrong: {str(error).splitlines()[0]}") from None
         assert isinstance(config, DictConfig)
         return train(load_spec(config.target), config, resume, resume=True)
     spec = load_spec(target)
@@ -181,6 +187,10 @@ def _load_best(trainer: lightning.Trainer, lit: SpecModule) -> None:
 
 
 def _loggers(spec: ModelSpec, config: DictConfig, out: Path) -> list[Logger]:
+    earlier = out / "metrics.csv"
+    if earlier.is_file():
+        # The logger starts its file anew; what an interrupted run wrote is kept.
+        earlier.rename(out / f"metrics-{len(list(out.glob('metrics*.csv')))}.csv")
     loggers: list[Logger] = [CSVLogger(out, name="", version="")]
     if config.logger.wandb:
         # A run must never stop to ask for a key, or fail for want of one.
@@ -229,7 +239,7 @@ def _log_results(loggers: Sequence[Logger], metrics: dict[str, float], path: Pat
             run.log_artifact(artifact)
             run.finish()
         else:
-            logger.log_metrics(metrics)
+            logger.log_metrics({name: value for name, value in metrics.items() if not name.startswith("valid/")})
             logger.save()
 
 

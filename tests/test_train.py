@@ -1,0 +1,183 @@
+"""A training run: what it learns, what it leaves behind, and how it goes on."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from lading.checkpoint import load_checkpoint
+from lading.config import compose
+from lading.confusion_plot import confusion_counts
+from lading.errors import DataError, SpecError
+from lading.lightning_module import evaluate
+from lading.spec import Array, Dataset
+from lading.train import prepared, train, train_command
+from tests.tiny import TinyImage
+
+TARGET = "tests/tiny.py:TinyImage"
+FAST = ["data.workers=0", "trainer.progress=false", "optimizer.lr=0.03", "data.batch_size=16", "trainer.threads=1"]
+
+
+def composed(*overrides: str) -> DictConfig:
+    return compose(TARGET, [*FAST, "logger.wandb=false", *overrides])
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    train(TinyImage(), composed("trainer.max_epochs=4"), folder)
+    return folder
+
+
+def rows(folder: Path, column: str) -> list[float]:
+    with (folder / "metrics.csv").open() as stream:
+        return [float(row[column]) for row in csv.DictReader(stream) if row.get(column)]
+
+
+def test_the_loss_falls(run_folder: Path) -> None:
+    losses = rows(run_folder, "valid/loss")
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_the_run_leaves_its_configuration_metrics_and_confusion_behind(run_folder: Path) -> None:
+    config = OmegaConf.load(run_folder / "config.yaml")
+    assert config.trainer.max_epochs == 4
+    assert config.target == TARGET
+    assert (run_folder / "confusion-colour.png").read_bytes().startswith(b"\x89PNG")
+    assert (run_folder / "confusion-shade.png").is_file()
+
+
+def test_the_recorded_score_is_the_checkpoints_own(run_folder: Path) -> None:
+    spec = TinyImage()
+    module, card = load_checkpoint(spec, run_folder / "tiny-image.safetensors")
+    outputs, targets = evaluate(spec, module, spec.dataset("test"))
+    assert card.metrics["test/accuracy"] == pytest.approx(spec.score(outputs, targets))
+    assert card.config["optimizer"]["lr"] == 0.03
+
+
+def test_the_same_seed_gives_the_same_weights(run_folder: Path, tmp_path: Path) -> None:
+    again = train(TinyImage(), composed("trainer.max_epochs=4"), tmp_path)
+    assert again.read_bytes() == (run_folder / "tiny-image.safetensors").read_bytes()
+
+
+class Interrupted(TinyImage):
+    """Its training data fails in the third epoch, as a full disk or a lost mount would."""
+
+    reads = 0
+
+    def augment(self, inputs: Mapping[str, Array], _rng: np.random.Generator) -> Mapping[str, Array]:
+        self.reads += 1
+        if self.reads > 2 * 96:
+            raise OSError("the disk is gone")
+        return inputs
+
+
+def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="the disk is gone"):
+        train(Interrupted(), composed("trainer.max_epochs=3"), tmp_path)
+    assert not (tmp_path / "tiny-image.safetensors").exists()
+    with pytest.raises(SpecError, match=r"is wrong: .*'max_epoch'"):
+        train_command("", ["trainer.max_epoch=5"], out=None, resume=tmp_path)
+    train_command("", [], out=None, resume=tmp_path)
+    assert len(rows(tmp_path, "valid/score")) == 1
+    assert (tmp_path / "metrics-1.csv").is_file()
+    state = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert state["epoch"] == 2
+    assert state["global_step"] == 3 * 6
+    assert (tmp_path / "tiny-image.safetensors").is_file()
+
+
+def test_a_folder_without_a_run_cannot_be_resumed(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="holds no interrupted run"):
+        train_command(TARGET, [], out=None, resume=tmp_path)
+
+
+def test_a_score_that_stops_rising_stops_the_run(tmp_path: Path) -> None:
+    config = composed("trainer.max_epochs=30", "trainer.patience=1", "optimizer.lr=0.0")
+    train(TinyImage(), config, tmp_path)
+    assert len(rows(tmp_path, "valid/score")) == 2
+
+
+def test_max_steps_ends_a_run_early(tmp_path: Path) -> None:
+    train(TinyImage(), composed("trainer.max_epochs=3", "trainer.max_steps=6"), tmp_path)
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 6
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optimizer.learning_rate=1", "learning_rate"),
+        ("model.backbone=resnet18", "backbone"),
+        ("optimizer.lr", "optimizer.lr"),
+    ],
+)
+def test_a_wrong_override_is_named(override: str, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        compose(TARGET, [override])
+
+
+def test_a_models_experiment_file_is_laid_over_the_defaults(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "tiny-image.yaml").write_text("# @package _global_\noptimizer:\n  lr: 0.5\n")
+    assert compose(TARGET, [], tmp_path).optimizer.lr == 0.5
+    assert compose(TARGET, ["optimizer.lr=0.25"], tmp_path).optimizer.lr == 0.25
+
+
+def test_the_cards_experiment_and_its_models_options_are_composed() -> None:
+    config = compose("models/cards.py:Cards", ["model.backbone=resnet18"])
+    assert config.model.backbone == "resnet18"
+    assert config.model.data == "rendered"
+    assert config.trainer.threads == 3
+
+
+def test_a_split_is_prepared_once_and_an_empty_one_refused() -> None:
+    class Kept(list):  # type: ignore[type-arg]
+        asked = 0
+
+        def prepare(self) -> None:
+            self.asked += 1
+
+    class Prepared(TinyImage):
+        kept = Kept(TinyImage().dataset("train"))
+
+        def dataset(self, split: str) -> Dataset:  # type: ignore[override]
+            return self.kept if split == "train" else []
+
+    spec = Prepared()
+    assert prepared(spec, "train") is spec.kept
+    assert spec.kept.asked == 1
+    with pytest.raises(DataError, match="the valid split of tiny-image is empty"):
+        prepared(spec, "valid")
+
+
+def test_confusion_counts_pairs_of_true_and_predicted() -> None:
+    counts = confusion_counts(np.array([0, 0, 2]), np.array([0, 1, 2]), 3)
+    assert counts.tolist() == [[1, 1, 0], [0, 0, 0], [0, 0, 1]]
+
+
+@pytest.mark.slow
+def test_without_a_key_a_run_is_logged_offline_and_nobody_is_asked(tmp_path: Path) -> None:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("WANDB")}
+    command = [sys.executable, "-m", "lading.cli", "train", TARGET, *FAST, "trainer.max_epochs=1", "--out"]
+    finished = subprocess.run(
+        [*command, str(tmp_path)],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    (offline,) = (tmp_path / "wandb").glob("offline-run-*")
+    card = json.loads((tmp_path / "tiny-image.run.json").read_text())
+    assert offline.name.endswith(card["run_id"])
