@@ -174,7 +174,6 @@ def _trainer(config: DictConfig, out: Path, loggers: list[Logger]) -> lightning.
         enable_model_summary=False,
         log_every_n_steps=20,
         num_sanity_val_steps=0,
-        deterministic="warn",
     )
 
 
