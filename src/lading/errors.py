@@ -26,6 +26,12 @@ class SpecError(LadingError):
     exit_code = 2
 
 
+class SettingsError(LadingError):
+    """A setting has a value that cannot be used."""
+
+    exit_code = 2
+
+
 class DataError(LadingError):
     """A data set is missing, torn or not laid out as expected."""
 
@@ -45,6 +51,10 @@ class ExportError(LadingError):
 
 class QuantizationError(LadingError):
     """A quantization recipe cannot be applied to this graph."""
+
+
+class WrapError(LadingError):
+    """An ONNX file from elsewhere, its labels or its calibration data cannot be used as they are."""
 
 
 class GateRefusedError(LadingError):
@@ -81,6 +91,12 @@ class ContentTypeError(RequestError):
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
 
 
+class UnanswerableError(RequestError):
+    """The inputs are well formed, and the model has no finite answer to them."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+
+
 class NotReadyError(LadingError):
     """The model is not loaded, or its golden outputs did not match."""
 
@@ -88,6 +104,18 @@ class NotReadyError(LadingError):
 
 
 class OverloadedError(LadingError):
-    """The queue is full, or the deadline cannot be met."""
+    """The queue is full, or the deadline cannot be met; ``retry_after_s`` is when to ask again, in seconds."""
 
     status = HTTPStatus.TOO_MANY_REQUESTS
+
+    def __init__(self, message: str, *, retry_after_s: int = 1) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(message)
+
+
+class ServerError(LadingError):
+    """The server cannot start: the port is taken, or the address is not this machine's."""
+
+
+class BentoError(LadingError):
+    """BentoML did not build the Bento."""

@@ -1,0 +1,95 @@
+"""The BentoML service: the lean app of :mod:`lading.serve.app` on BentoML's port.
+
+``bentoml serve`` at the root of the repository serves ``LADING_ARTIFACT``, else the artifact inside the Bento, else
+``artifacts/cards``. It imports neither torch nor the build extra.
+
+BentoML has routes of its own for ``/``, ``/docs.json``, ``/metrics``, ``/livez`` and ``/readyz``, and they come before
+a mounted app's. So the app stands in front of them, as a middleware. BentoML keeps ``/schema.json``, which its clients
+read first. Its Swagger page is not served: it loads a tracker from the network.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import bentoml
+import structlog
+from bentoml.exceptions import BentoMLException
+from starlette.applications import Starlette
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from lading.artifact import Artifact
+from lading.errors import LadingError
+from lading.serve.app import create_app
+from lading.serve.engine import Engine
+from lading.serve.structured_log import configure_logging
+from lading.settings import Settings, unknown_variables
+
+HERE = Path(__file__).parent
+BENTOML_PATHS = ("/schema.json",)
+
+
+def served_settings() -> Settings:
+    """The settings from the environment, with the artifact found if none is named."""
+    settings = Settings()
+    if settings.artifact is None:
+        inside = HERE / "artifact"
+        settings = settings.model_copy(update={"artifact": inside if inside.is_dir() else HERE / "artifacts" / "cards"})
+    return settings
+
+
+@bentoml.service(
+    name="lading",
+    workers=1,  # one process has all lanes, one queue and one /metrics; more capacity is more pods
+    traffic={"timeout": 60.0},  # how many requests may wait is LADING_MAX_QUEUE: it answers with Retry-After
+    metrics={"enabled": False},  # the app's /metrics, whose labels are bounded
+    logging={"access": {"enabled": False}},  # LADING_ACCESS_LOG
+)
+class Lading:
+    """Serves one artifact."""
+
+    app: Starlette
+
+    @bentoml.on_deployment  # type: ignore[untyped-decorator]
+    @staticmethod
+    def check() -> None:
+        """Refuse in one sentence, before any worker starts, when the artifact or a setting cannot be used."""
+        try:
+            Artifact.load(served_settings().artifact or HERE)
+        except LadingError as error:
+            raise BentoMLException(str(error)) from None
+
+    def __init__(self) -> None:
+        settings = served_settings()
+        configure_logging(settings)
+        for sentence in unknown_variables():
+            structlog.get_logger("lading.server").warning(sentence)
+        self.app = create_app(settings)
+        self.engine: Engine = self.app.state.engine
+
+    @bentoml.on_startup  # type: ignore[untyped-decorator]
+    async def start(self) -> None:
+        await self.engine.start()
+
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
+    async def stop(self) -> None:
+        await self.engine.stop()
+
+
+class LadingFirst:
+    """ASGI middleware: hands every request to the app of the running service, but for BentoML's few own paths."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.bentoml_app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in BENTOML_PATHS:
+            await self.bentoml_app(scope, receive, send)
+        else:
+            await bentoml.get_current_service().app(scope, receive, send)
+
+
+Lading.add_asgi_middleware(LadingFirst)  # type: ignore[attr-defined]  # the decorator made it a Service

@@ -1,0 +1,138 @@
+"""Every setting of the server: one class, read from ``LADING_*`` environment variables, checked once at start-up."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from lading.decode import MAX_PIXELS
+from lading.errors import SettingsError
+
+PREFIX = "LADING_"
+# Kubernetes sets these in every pod for a Service whose name starts with "lading".
+_SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)(_\w+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?$")
+
+
+class Settings(BaseSettings):
+    """What can be set about a server. An empty variable counts as not set, as charts write it.
+
+    Raises:
+        SettingsError: a value cannot be used; the message names the variable.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
+
+    artifact: Path | None = Field(default=None, description="artifact folder to serve")
+    variant: str | None = Field(default=None, description="variant to serve; not set: the one that verify chose")
+    http_host: str = Field(
+        default="127.0.0.1",
+        min_length=1,
+        description="address that `lading serve` listens on; this machine alone by default, because the server asks "
+        "nobody for a password; a container sets `0.0.0.0`",
+    )
+    http_port: int = Field(
+        default=8080, ge=0, le=65535, description="port that `lading serve` listens on; 0: a free one"
+    )
+    lanes: int = Field(
+        default=0, ge=0, le=1024, description="requests decoded and run at once; 0: as many as there are usable CPUs"
+    )
+    threads: int = Field(
+        default=1, ge=1, le=256, description="threads inside one inference; 1 gives the most throughput per CPU"
+    )
+    max_queue: int = Field(
+        default=256, ge=0, description="requests that may wait for a lane; one more is answered 429 with `Retry-After`"
+    )
+    max_batch: int = Field(default=128, ge=1, description="most examples that one request may carry")
+    max_body_mb: float = Field(
+        default=16.0, gt=0, allow_inf_nan=False, description="largest request body, in megabytes (1,000,000 bytes)"
+    )
+    max_pixels: int = Field(
+        default=MAX_PIXELS, ge=1, description="most pixels of a picture, checked before any of them is decoded"
+    )
+    keep_alive_s: int = Field(
+        default=650,
+        ge=1,
+        description="seconds that an idle connection stays open; longer than a load balancer's own (600 s is common), "
+        "or it would meet connections closed under it",
+    )
+    drain_s: int = Field(default=30, ge=1, description="seconds that accepted requests have to finish at shutdown")
+    access_log: bool = Field(default=False, description="one log line a request")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least level to log")
+    log_format: Literal["console", "json"] = Field(default="console", description="for a person, or for a collector")
+
+    if not TYPE_CHECKING:  # the type checker keeps pydantic's own signature
+
+        def __init__(self, **values: Any) -> None:
+            try:
+                super().__init__(**values)
+            except ValidationError as error:
+                raise SettingsError(_sentence(error)) from None
+
+    @property
+    def max_body_bytes(self) -> int:
+        return int(self.max_body_mb * 1_000_000)
+
+
+def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
+    """One sentence for each ``LADING_*`` variable that no setting reads: most often a misspelling."""
+    known = [_variable(name) for name in Settings.model_fields]
+    sentences = []
+    for name, value in sorted((os.environ if environ is None else environ).items()):
+        if not name.upper().startswith(PREFIX) or name.upper() in known:
+            continue
+        if _SERVICE_LINK.search(name) or value.startswith("tcp://"):
+            continue
+        near = difflib.get_close_matches(name.upper().removeprefix(PREFIX).lower(), Settings.model_fields, n=1)
+        hint = f"; did you mean {_variable(near[0])}?" if near else ""
+        sentences.append(f"the environment variable {name} is not a setting, and has no effect{hint}")
+    return sentences
+
+
+def settings_markdown() -> str:
+    """The table of settings for the documentation."""
+    rows = [
+        f"| `{_variable(name)}` | {_type(field.annotation)} | {_default(field.default)} | {field.description} |"
+        for name, field in Settings.model_fields.items()
+    ]
+    head = [
+        "# Settings",
+        "",
+        "The server reads these environment variables at start-up. A value that cannot be used stops it with one",
+        "sentence; a variable that starts with `LADING_` and is not in this table is named in a warning.",
+        "",
+        "| variable | value | default | meaning |",
+        "|---|---|---|---|",
+    ]
+    return "\n".join([*head, *rows, ""])
+
+
+def _variable(field: str) -> str:
+    return f"{PREFIX}{field.upper()}"
+
+
+def _sentence(error: ValidationError) -> str:
+    parts = []
+    for problem in error.errors():
+        field = str(problem["loc"][0]) if problem["loc"] else ""
+        reason = problem["msg"][0].lower() + problem["msg"][1:]
+        parts.append(f"{_variable(field)}={problem['input']!r}: {reason}")
+    return "a setting cannot be used: " + "; ".join(parts)
+
+
+def _type(annotation: Any) -> str:
+    choices = getattr(annotation, "__args__", ())
+    if choices and all(isinstance(choice, str) for choice in choices):
+        return " or ".join(f"`{choice}`" for choice in choices)
+    names = {int: "whole number", float: "number", bool: "`true` or `false`", str: "text"}
+    return names.get(annotation, "path" if Path in choices else "text")
+
+
+def _default(value: Any) -> str:
+    return "not set" if value is None else f"`{str(value).lower() if isinstance(value, bool) else value}`"

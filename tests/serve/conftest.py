@@ -1,0 +1,68 @@
+"""Servers that the tests share; each is started once."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from lading.artifact import Artifact
+from tests.serve.live_server import LiveServer, live_server
+from tests.serve.small_artifacts import colour_artifact, graph_artifact, table_artifact, typed_artifact
+
+BODY_LIMIT = 300_000
+Encode = Callable[..., bytes]
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
+    """One artifact of each kind, by kind."""
+    folder: Path = tmp_path_factory.mktemp("small")
+    return {
+        "table": table_artifact(folder / "table"),
+        "types": typed_artifact(folder / "types"),
+        "graph": graph_artifact(folder / "graph"),
+        "colour": colour_artifact(folder / "colour"),
+    }
+
+
+@pytest.fixture(scope="session")
+def pictures(small: dict[str, Artifact]) -> Iterator[LiveServer]:
+    """Colour and shade of 16 x 16 pixels, with limits that a test can reach."""
+    with live_server(
+        small["colour"], max_body_mb=BODY_LIMIT / 1e6, max_pixels=1_000_000, max_batch=4, max_queue=64
+    ) as live:
+        yield live
+
+
+@pytest.fixture(scope="session")
+def table(small: dict[str, Artifact]) -> Iterator[LiveServer]:
+    with live_server(small["table"]) as live:
+        yield live
+
+
+@pytest.fixture(scope="session")
+def types(small: dict[str, Artifact]) -> Iterator[LiveServer]:
+    with live_server(small["types"]) as live:
+        yield live
+
+
+@pytest.fixture(scope="session")
+def graph(small: dict[str, Artifact]) -> Iterator[LiveServer]:
+    with live_server(small["graph"], max_batch=4) as live:
+        yield live
+
+
+@pytest.fixture(scope="session")
+def encode() -> Encode:
+    """Encode a picture of one colour, or a given one."""
+
+    def encoded(kind: str = "JPEG", picture: Image.Image | None = None, **options: object) -> bytes:
+        buffer = io.BytesIO()
+        (picture or Image.new("RGB", (64, 48), (230, 20, 20))).save(buffer, kind, **options)
+        return buffer.getvalue()
+
+    return encoded

@@ -1,0 +1,119 @@
+"""Settings: what can be set, and what a user reads who sets it wrongly."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lading.errors import SettingsError
+from lading.settings import Settings, settings_markdown, unknown_variables
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("LADING_"):
+            monkeypatch.delenv(name)
+
+
+def test_the_defaults_listen_on_this_machine_alone() -> None:
+    settings = Settings()
+    assert (settings.http_host, settings.http_port) == ("127.0.0.1", 8080)
+    assert (settings.artifact, settings.variant) == (None, None)
+    assert settings.max_body_bytes == 16_000_000
+
+
+def test_the_environment_sets_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LADING_ARTIFACT", "/models/cards")
+    monkeypatch.setenv("LADING_LANES", "3")
+    monkeypatch.setenv("LADING_MAX_BODY_MB", "0.5")
+    monkeypatch.setenv("LADING_ACCESS_LOG", "true")
+    settings = Settings()
+    assert settings.artifact == Path("/models/cards")
+    assert (settings.lanes, settings.max_body_bytes, settings.access_log) == (3, 500_000, True)
+
+
+def test_an_argument_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LADING_HTTP_PORT", "9000")
+    assert Settings(http_port=9001).http_port == 9001
+
+
+def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LADING_VARIANT", "")
+    monkeypatch.setenv("LADING_LANES", "")
+    assert (Settings().variant, Settings().lanes) == (None, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("LADING_LANES", "many", "input should be a valid integer"),
+        ("LADING_LANES", "-1", "input should be greater than or equal to 0"),
+        ("LADING_HTTP_PORT", "65536", "input should be less than or equal to 65535"),
+        ("LADING_MAX_BODY_MB", "0", "input should be greater than 0"),
+        ("LADING_MAX_BODY_MB", "inf", "input should be a finite number"),
+        ("LADING_LOG_FORMAT", "xml", "input should be 'console' or 'json'"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, reason: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as refused:
+        Settings()
+    assert str(refused.value).startswith(f"a setting cannot be used: {name}={value!r}: {reason}")
+    assert "\n" not in str(refused.value)
+    assert refused.value.exit_code == 2
+
+
+def test_every_bad_value_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LADING_LANES", "x")
+    monkeypatch.setenv("LADING_THREADS", "y")
+    with pytest.raises(SettingsError, match=r"LADING_LANES='x'.*LADING_THREADS='y'"):
+        Settings()
+
+
+def test_the_command_line_ends_with_2_and_without_a_traceback() -> None:
+    environment = {**os.environ, "LADING_LOG_LEVEL": "loud"}
+    code = "import sys; from lading.cli import main; sys.argv = ['lading', 'serve', 'nowhere']; main()"
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert "LADING_LOG_LEVEL='loud'" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_misspelt_variable_is_named_with_what_was_meant() -> None:
+    assert unknown_variables({"LADING_LANE": "2", "PATH": "/bin", "LADING_LANES": "2"}) == [
+        "the environment variable LADING_LANE is not a setting, and has no effect; did you mean LADING_LANES?"
+    ]
+
+
+def test_a_variable_like_no_other_is_named_too() -> None:
+    sentence = "the environment variable LADING_XYZZY is not a setting, and has no effect"
+    assert unknown_variables({"LADING_XYZZY": "1"}) == [sentence]
+
+
+def test_what_kubernetes_sets_for_a_service_is_no_misspelling() -> None:
+    links = {
+        "LADING_SERVICE_HOST": "10.0.0.1",
+        "LADING_SERVICE_PORT_HTTP": "8080",
+        "LADING_PORT": "tcp://10.0.0.1:8080",
+        "LADING_PORT_8080_TCP_ADDR": "10.0.0.1",
+    }
+    assert unknown_variables(links) == []
+
+
+def test_the_documentation_lists_every_setting_with_its_default() -> None:
+    table = settings_markdown()
+    for name, field in Settings.model_fields.items():
+        row = next(line for line in table.splitlines() if line.startswith(f"| `LADING_{name.upper()}` |"))
+        assert field.description is not None
+        assert field.description in row
+        assert row.count("|") == 5
+    assert "| `LADING_LOG_FORMAT` | `console` or `json` | `console` |" in table
+    assert "| `LADING_ARTIFACT` | path | not set |" in table
