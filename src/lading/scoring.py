@@ -1,0 +1,102 @@
+"""Answer the test splits with every variant at once, and compare the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import onnxruntime as ort
+
+from lading.confusion_plot import confusion_counts
+from lading.machine import usable_cpus
+from lading.predictor import max_abs_difference
+from lading.spec import Array, Dataset, ModelSpec, TensorSpec
+from lading.tensors import collate
+
+BATCH_SIZE = 16
+CLOSE = 0.01
+"""An output without labels agrees when it is within this share of fp32's own range."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What every variant answered to one split."""
+
+    outputs: dict[str, dict[str, Array]]
+    """Arrays by variant and output name, all examples joined."""
+    targets: dict[str, Array]
+    examples: int
+
+
+def answer_split(
+    spec: ModelSpec,
+    sessions: Mapping[str, ort.InferenceSession],
+    dataset: Dataset,
+    limit: int | None,
+    advance: Callable[[int], None],
+) -> Answers:
+    """Run up to ``limit`` examples, spread evenly over the split, through every session.
+
+    Each batch is read once and answered by all sessions side by side, so that a large split is never held in memory.
+    """
+    size = len(dataset)
+    indices = np.unique(np.linspace(0, size - 1, min(limit or size, size)).round().astype(int))
+    names = [tensor.name for tensor in spec.outputs]
+    parts: dict[str, list[list[Array]]] = {variant: [] for variant in sessions}
+    wanted: list[Mapping[str, Array]] = []
+    with ThreadPoolExecutor(max(1, int(usable_cpus()))) as pool:
+        for start in range(0, len(indices), BATCH_SIZE):
+            examples = [dataset[int(index)] for index in indices[start : start + BATCH_SIZE]]
+            feed = collate(spec.inputs, [given for given, _ in examples])
+            wanted.extend(target for _, target in examples)
+            runs = {name: pool.submit(session.run, names, feed) for name, session in sessions.items()}
+            for name, run in runs.items():
+                parts[name].append(run.result())
+            advance(len(examples))
+    outputs = {name: _join(spec.outputs, answered) for name, answered in parts.items()}
+    targets = {name: np.stack([np.asarray(one[name]) for one in wanted]) for name in wanted[0]}
+    return Answers(outputs, targets, len(indices))
+
+
+def agreement(specs: Sequence[TensorSpec], fp32: Mapping[str, Array], other: Mapping[str, Array]) -> float:
+    """Share of rows on which every output agrees: the same most likely label, or a value close to fp32's, 0 to 1."""
+    labelled = [tensor for tensor in specs if tensor.labels]
+    if labelled:
+        same = [
+            (fp32[tensor.name].argmax(-1) == other[tensor.name].argmax(-1)).reshape(len(fp32[tensor.name]), -1).all(1)
+            for tensor in labelled
+        ]
+    else:
+        same = [_close(fp32[tensor.name], other[tensor.name]) for tensor in specs]
+    return float(np.mean(np.logical_and.reduce(same)))
+
+
+def difference(specs: Sequence[TensorSpec], fp32: Mapping[str, Array], other: Mapping[str, Array]) -> float:
+    """Largest absolute difference over all outputs."""
+    return max(max_abs_difference(fp32[tensor.name], other[tensor.name]) for tensor in specs)
+
+
+def confusion(
+    tensor: TensorSpec, outputs: Mapping[str, Array], targets: Mapping[str, Array]
+) -> tuple[tuple[int, ...], ...] | None:
+    """Count true against predicted labels; ``None`` where the targets are no class indexes of this output."""
+    target = targets.get(tensor.name)
+    if tensor.labels is None or target is None or target.dtype.kind not in "iu" or target.ndim != 1:
+        return None
+    counts = confusion_counts(target, outputs[tensor.name].argmax(-1), len(tensor.labels))
+    return tuple(tuple(int(count) for count in row) for row in counts)
+
+
+def _close(fp32: Array, other: Array) -> Array:
+    wide, narrow = fp32.astype(np.float64), other.astype(np.float64)
+    allowed = CLOSE * max(float(np.ptp(wide)), 1e-12)
+    return np.asarray((np.abs(wide - narrow) <= allowed).reshape(len(wide), -1).all(axis=1))
+
+
+def _join(specs: Sequence[TensorSpec], parts: Sequence[Sequence[Array]]) -> dict[str, Array]:
+    return {
+        tensor.name: np.concatenate([part[index] for part in parts], axis=tensor.ragged_axis)
+        for index, tensor in enumerate(specs)
+    }

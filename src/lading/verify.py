@@ -1,0 +1,295 @@
+"""Verify: score every variant, time them against each other and against torch, and judge them by the budget."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import onnxruntime as ort
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from lading.built_variant import read_variants
+from lading.errors import ArtifactError, SpecError
+from lading.examples import spread
+from lading.gates import Candidate, choose, is_reference, judge
+from lading.machine import describe_machine, usable_cpus
+from lading.measure import Plan, Samples, measure, ratio, timing
+from lading.measurement import Baseline, Measurement, Ratio, Timing
+from lading.peak_memory import peak_memory
+from lading.predictor import open_session
+from lading.scoring import Answers, agreement, answer_split, confusion, difference
+from lading.spec import Array, Dataset, ModelSpec
+from lading.tensors import collate
+from lading.torch_baseline import COMPILED, EAGER, Runner, TorchBaselines
+from lading.verification import FILE, Confusion, Effort, Verification, VerifiedVariant, require_passed
+
+__all__ = ["EFFORTS", "Effort", "Verification", "VerifiedVariant", "require_passed", "verify"]
+
+FIRST = (1, 1)
+"""Batch and threads of the cell that speed is judged by: one request alone on one core."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much an effort measures."""
+
+    examples: tuple[int | None, int | None]
+    """Examples scored of the first test split, and of each other one; ``None``: all."""
+    batches: tuple[int, ...]
+    judged: Plan
+    """Of the cell that decides."""
+    others: Plan
+    compile_batches: tuple[int, ...]
+    """torch.compile takes tens of seconds for each new shape."""
+
+
+EFFORTS: Mapping[Effort, Scale] = {
+    "quick": Scale((1000, 500), (1, 2, 4, 8), Plan(15, 40.0), Plan(5, 25.0), ()),
+    "full": Scale((None, None), (1, 2, 4, 8, 16, 32), Plan(30, 100.0), Plan(10, 80.0), (1, 2, 4, 8, 16, 32)),
+}
+METHOD = (
+    "Every runner takes its turn in each of {rounds} rounds, in an order shuffled anew; a turn lasts {turn:.0f} ms or "
+    "3 runs. Speed-ups are the median over rounds of the quotient of a round's two medians, with the 95 % bootstrap "
+    "interval, at batch 1 on one thread. Peak memory is that of a fresh process at batch {largest}."
+)
+
+
+def verify(
+    spec: ModelSpec,
+    variants: Path,
+    out: Path,
+    *,
+    effort: Effort = "quick",
+    checkpoint: Path | None = None,
+) -> Verification:
+    """Measure and judge every variant.
+
+    Args:
+        spec: the model.
+        variants: folder that the quantize stage wrote.
+        out: folder to write ``verification.json`` to.
+        effort: how long to measure.
+        checkpoint: weights of the torch baselines; without them there are none.
+
+    Returns:
+        The record; a refused variant is part of it and raises nothing here.
+
+    Raises:
+        SpecError: no plain fp32 variant was built, which all others are compared with.
+        DataError: a test split cannot be read.
+    """
+    scale = EFFORTS[effort]
+    built = read_variants(variants)
+    files = {entry.variant.name: variants / entry.file for entry in built if entry.file is not None}
+    problems = {entry.variant.name: entry.problem or "it was not built" for entry in built if entry.file is None}
+    sessions = _open(files, problems)
+    reference = next((entry.variant.name for entry in built if is_reference(entry.variant)), "fp32")
+    if reference not in sessions:
+        raise SpecError(f"{spec.name}: the fp32 variant cannot be run: {problems.get(reference, 'it is missing')}")
+    datasets = {split: spec.dataset(split) for split in spec.test_splits}
+    torch = TorchBaselines(spec, checkpoint) if checkpoint else None
+    with _progress() as progress:
+        bench = Bench(spec, files, sessions, datasets, scale, progress)
+        answers = _score(bench)
+        timings = _time(bench, torch)
+        memory = _memory(bench)
+    measured = {
+        name: _measurement(bench, name, answers, timings.against(reference, name), memory[name]) for name in sessions
+    }
+    candidates = [
+        Candidate(entry.variant, measured.get(entry.variant.name), problems.get(entry.variant.name)) for entry in built
+    ]
+    split = spec.test_splits[0]
+    reasons = [judge(candidate, measured[reference], spec.budget, split) for candidate in candidates]
+    verification = Verification(
+        name=spec.name,
+        score_name=spec.score_name,
+        effort=effort,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        method=METHOD.format(rounds=scale.judged.rounds, turn=scale.judged.turn_ms, largest=scale.batches[-1]),
+        machine=describe_machine(),
+        splits={name: answered.examples for name, answered in answers.items()},
+        variants=tuple(
+            VerifiedVariant(
+                variant=entry.variant,
+                file=entry.file if entry.variant.name in sessions else None,
+                precision=entry.precision,
+                problem=candidate.problem,
+                measurement=candidate.measurement,
+                passed=not why,
+                reasons=why,
+                details=entry.details,
+            )
+            for entry, candidate, why in zip(built, candidates, reasons, strict=True)
+        ),
+        baselines=tuple(
+            Baseline(name=name, timings=timings.of(name)) for name in (EAGER, COMPILED) if timings.of(name)
+        ),
+        absent=_absent(torch, scale),
+        chosen=choose(candidates, reasons, split),
+        confusions=tuple(_confusions(spec, answers[split])),
+    )
+    _write(out, verification)
+    return verification
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What is measured, on what, and how much."""
+
+    spec: ModelSpec
+    files: Mapping[str, Path]
+    sessions: Mapping[str, ort.InferenceSession]
+    """One thread each, by variant; only those that could be opened."""
+    datasets: Mapping[str, Dataset]
+    scale: Scale
+    progress: Progress
+
+    def feed(self, batch: int) -> dict[str, Array]:
+        """A batch of real requests."""
+        examples = [given for given, _ in spread(self.datasets[self.spec.test_splits[0]], batch)]
+        return collate(self.spec.inputs, [examples[index % len(examples)] for index in range(batch)])
+
+
+@dataclass(frozen=True)
+class Speed:
+    """One variant's timings and speed-ups."""
+
+    timings: tuple[Timing, ...]
+    speedup: Ratio
+    speedup_torch: Ratio | None
+
+
+class Timings:
+    """Samples by batch and threads, then by runner."""
+
+    def __init__(self) -> None:
+        self.samples: dict[tuple[int, int], dict[str, Samples]] = {}
+
+    def of(self, name: str) -> tuple[Timing, ...]:
+        return tuple(
+            timing(runners[name], batch=batch, threads=threads)
+            for (batch, threads), runners in self.samples.items()
+            if name in runners
+        )
+
+    def against(self, reference: str, name: str) -> Speed:
+        judged = self.samples[FIRST]
+        same = Ratio(value=1.0, low=1.0, high=1.0)
+        return Speed(
+            self.of(name),
+            same if name == reference else ratio(judged[reference], judged[name]),
+            ratio(judged[EAGER], judged[name]) if EAGER in judged else None,
+        )
+
+
+def _open(files: Mapping[str, Path], problems: dict[str, str]) -> dict[str, ort.InferenceSession]:
+    sessions = {}
+    for name, file in files.items():
+        try:
+            sessions[name] = open_session(file)
+        except ArtifactError as error:
+            problems[name] = str(error)
+    return sessions
+
+
+def _score(bench: Bench) -> dict[str, Answers]:
+    answers = {}
+    for number, (split, dataset) in enumerate(bench.datasets.items()):
+        limit = bench.scale.examples[min(number, 1)]
+        task = bench.progress.add_task(f"scoring {split}", total=min(limit or len(dataset), len(dataset)))
+        advance = partial(bench.progress.advance, task)
+        answers[split] = answer_split(bench.spec, bench.sessions, dataset, limit, advance)
+    return answers
+
+
+def _time(bench: Bench, torch: TorchBaselines | None) -> Timings:
+    cpus = max(1, int(usable_cpus()))
+    more_threads = [(1, count) for count in (2, 4, 8, 16) if count <= cpus]
+    cells = [*((batch, 1) for batch in bench.scale.batches), *more_threads]
+    plans = {cell: bench.scale.judged if cell == FIRST else bench.scale.others for cell in cells}
+    task = bench.progress.add_task("timing", total=sum(plan.rounds for plan in plans.values()))
+    timings = Timings()
+    for (batch, threads), plan in plans.items():
+        runners = _runners(bench, torch, batch, threads)
+        advance = partial(bench.progress.advance, task)
+        timings.samples[batch, threads] = measure(runners, plan, after_round=advance)
+    return timings
+
+
+def _runners(bench: Bench, torch: TorchBaselines | None, batch: int, threads: int) -> dict[str, Runner]:
+    feed = bench.feed(batch)
+    names = [tensor.name for tensor in bench.spec.outputs]
+    sessions = bench.sessions
+    if threads > 1:
+        sessions = {name: open_session(bench.files[name], threads=threads) for name in bench.sessions}
+    runners: dict[str, Runner] = {name: partial(session.run, names, feed) for name, session in sessions.items()}
+    if torch is not None:
+        runners[EAGER] = torch.eager(feed, threads)
+        compiled = torch.compiled(feed, threads) if threads == 1 and batch in bench.scale.compile_batches else None
+        if compiled is not None:
+            runners[COMPILED] = compiled
+    return runners
+
+
+def _memory(bench: Bench) -> dict[str, int]:
+    feed = bench.feed(bench.scale.batches[-1])
+    task = bench.progress.add_task("peak memory", total=len(bench.sessions))
+    grown = {}
+    for name in bench.sessions:
+        grown[name] = peak_memory(bench.files[name], feed)
+        bench.progress.advance(task)
+    return grown
+
+
+def _measurement(
+    bench: Bench, name: str, answers: Mapping[str, Answers], speed: Speed, peak_memory_bytes: int
+) -> Measurement:
+    spec = bench.spec
+    first = answers[spec.test_splits[0]].outputs
+    reference = next(variant.name for variant in spec.variants if is_reference(variant))
+    return Measurement(
+        scores={split: spec.score(answered.outputs[name], answered.targets) for split, answered in answers.items()},
+        agreement=agreement(spec.outputs, first[reference], first[name]),
+        max_difference=difference(spec.outputs, first[reference], first[name]),
+        size_bytes=bench.files[name].stat().st_size,
+        timings=speed.timings,
+        speedup=speed.speedup,
+        speedup_torch=speed.speedup_torch,
+        peak_memory_bytes=peak_memory_bytes,
+    )
+
+
+def _confusions(spec: ModelSpec, answered: Answers) -> Iterator[Confusion]:
+    for name, outputs in answered.outputs.items():
+        for tensor in spec.outputs:
+            counts = confusion(tensor, outputs, answered.targets)
+            if counts is not None and tensor.labels is not None:
+                yield Confusion(variant=name, output=tensor.name, labels=tensor.labels, counts=counts)
+
+
+def _absent(torch: TorchBaselines | None, scale: Scale) -> dict[str, str]:
+    if torch is None:
+        return dict.fromkeys((EAGER, COMPILED), "there is no checkpoint to run")
+    if not scale.compile_batches:
+        return {COMPILED: "compiling takes about a minute: measured with `lading verify --effort full`"}
+    return dict(torch.absent)
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    columns = (TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns) as progress:
+        yield progress
+
+
+def _write(out: Path, verification: Verification) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    unfinished = out / f".{FILE}.{os.getpid()}"
+    unfinished.write_text(verification.model_dump_json(indent=2) + "\n")
+    unfinished.replace(out / FILE)
