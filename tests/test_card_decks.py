@@ -48,7 +48,9 @@ def test_a_held_out_heart_parts_less_deeply_than_any_of_training() -> None:
         (outline,) = sample_style(seed, held_out=held_out).shapes["hearts"]
         return float(outline[np.abs(outline[:, 0]) < 1e-9, 1].min())
 
-    assert max(notch(seed, held_out=True) for seed in range(60)) < min(notch(seed, held_out=False) for seed in range(60))
+    assert max(notch(seed, held_out=True) for seed in range(60)) < min(
+        notch(seed, held_out=False) for seed in range(60)
+    )
 
 
 def test_the_same_seed_draws_the_same_card() -> None:

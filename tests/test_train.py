@@ -108,6 +108,15 @@ def test_a_score_that_stops_rising_stops_the_run(tmp_path: Path) -> None:
     assert len(rows(tmp_path, "valid/score")) == 2
 
 
+def test_a_run_may_start_from_another_runs_weights_and_says_so(run_folder: Path, tmp_path: Path) -> None:
+    start = run_folder / "tiny-image.safetensors"
+    path = train(TinyImage(), composed(f"init='{start}'", "optimizer.lr=0.0", "trainer.max_epochs=1"), tmp_path)
+    (before, first), (after, second) = (load_checkpoint(TinyImage(), file) for file in (start, path))
+    weights = dict(before.named_parameters())
+    assert all(torch.equal(weight, weights[name]) for name, weight in after.named_parameters())
+    assert second.parent == first
+
+
 def test_max_steps_ends_a_run_early(tmp_path: Path) -> None:
     train(TinyImage(), composed("trainer.max_epochs=3", "trainer.max_steps=6"), tmp_path)
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 6

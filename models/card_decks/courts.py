@@ -71,6 +71,12 @@ def draw_joker(canvas: Canvas, style: DeckStyle) -> None:
             x = width / 2 + width * 0.2 * np.cos(angle * np.pi / 2 + 0.5)
             y = height / 2 + width * 0.22 * np.sin(angle * np.pi / 2 + 0.5)
             canvas.fill(placed(style.shapes[suit], x, y, width * 0.13, width * 0.14), style.colours[suit])
+    elif kind == "shapes":
+        for _ in range(int(rng.integers(2, 6))):
+            shape = ellipse(0, 0, 1, rng.uniform(0.4, 1)) if rng.random() < 0.6 else star(int(rng.integers(3, 8)), 0.5)
+            x, y = width / 2 + width * rng.normal(0, 0.1), height / 2 + width * rng.normal(0, 0.13)
+            size = width * rng.uniform(0.04, 0.26)
+            canvas.fill(placed([shape], x, y, size, size), style.palette[int(rng.integers(5))])
     elif kind == "mask":
         _mask(canvas, style, rng)
     else:

@@ -20,9 +20,9 @@ TRAIN_COURTS = ("figure", "mosaic", "picture", "letter", "panel")
 HELD_OUT_COURTS = ("emblem", "outline", "stripes")
 TRAIN_ACES = ("plain", "huge", "wreath", "inlay")
 HELD_OUT_ACES = ("plain", "rays")
-TRAIN_JOKERS = ("jester", "figure", "picture", "mosaic", "star", "suits")
+TRAIN_JOKERS = ("jester", "figure", "picture", "mosaic", "star", "suits", "shapes", "shapes")
 HELD_OUT_JOKERS = ("mask", "stripes")
-LAYOUTS = ("standard", "standard", "standard", "standard", "tight", "upright", "none", "large")
+LAYOUTS = (*["standard"] * 8, "tight", "upright", "none", "large")
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,11 @@ def sample_style(seed: int, *, held_out: bool) -> DeckStyle:
     dark = rng.random() < 0.08
     paper = _paper(rng, dark)
     fonts = font_files(held_out)
-    index_height = float(rng.choice([rng.uniform(0.07, 0.095), rng.uniform(0.09, 0.13), rng.uniform(0.12, 0.19)]))
+    layout = str(rng.choice(LAYOUTS))
+    index_height = float(rng.choice([rng.uniform(0.08, 0.105), rng.uniform(0.1, 0.135), rng.uniform(0.13, 0.19)]))
+    if layout in ("none", "large"):
+        # A deck that does not show its number in pips prints a large one in the corner.
+        index_height = max(index_height, 0.13)
     return DeckStyle(
         seed=seed,
         held_out=held_out,
@@ -84,7 +88,7 @@ def sample_style(seed: int, *, held_out: bool) -> DeckStyle:
         shapes=_suit_shapes(rng, held_out),
         pip_width=float(rng.uniform(0.78, 1.0)),
         pip_size=float(rng.uniform(0.12, 0.215)),
-        layout=str(rng.choice(LAYOUTS)),
+        layout=layout,
         font=fonts[int(rng.integers(len(fonts)))],
         font_stretch=float(rng.uniform(0.5, 1.08)),
         index_height=index_height,

@@ -44,6 +44,8 @@ class RunCard(Frozen):
     """Multiply-accumulates of one example."""
     parameters: int
     created: str
+    parent: RunCard | None = None
+    """The run of the weights that this one started from."""
 
 
 def save_checkpoint(path: Path, module: nn.Module, card: RunCard) -> Path:

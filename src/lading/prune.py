@@ -59,6 +59,7 @@ def prune(spec: ModelSpec, share: float, checkpoint: Path, config: DictConfig, o
         checkpoint=f"{spec.name}-pruned{round(share * 100)}.safetensors",
         pruning=share,
         macs=after,
+        parent=card,
         facts={"macs before": float(before), "macs removed": 1 - after / before},
     )
 

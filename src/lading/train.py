@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
-from lading.checkpoint import new_card, save_checkpoint, spec_of
+from lading.checkpoint import load_checkpoint, new_card, save_checkpoint, spec_of
 from lading.config import compose, plain
 from lading.confusion_plot import confusion_counts, plot_confusion
 from lading.errors import DataError, SpecError
@@ -56,7 +56,7 @@ def train_command(target: str, overrides: Sequence[str], *, out: Path | None, re
 
 
 def train(spec: ModelSpec, config: DictConfig, out: Path, *, resume: bool = False) -> Path:
-    """Train a fresh module, or go on where ``out`` was interrupted.
+    """Train a fresh module or ``config.init``'s, or go on where ``out`` was interrupted.
 
     Args:
         spec: the model; constructed anew with ``config.model``.
@@ -68,7 +68,10 @@ def train(spec: ModelSpec, config: DictConfig, out: Path, *, resume: bool = Fals
     """
     spec = spec_of(spec, _options(config))
     lightning.seed_everything(config.seed, workers=True, verbose=False)
-    return fit(spec, spec.build(), config, out, resume=resume)
+    if config.init is None:
+        return fit(spec, spec.build(), config, out, resume=resume)
+    module, card = load_checkpoint(spec, Path(config.init))
+    return fit(spec, module.train(), config, out, resume=resume, pruning=card.pruning, parent=card)
 
 
 def fit(
