@@ -76,8 +76,9 @@ def find_checkpoints(
     console: Console,
 ) -> dict[float, Path]:
     """Return a checkpoint for every pruning share that the spec's variants need, training what is missing."""
+    from lading.config import compose
     from lading.prune import prune
-    from lading.train import compose, train
+    from lading.train import train
 
     base = checkpoint or _existing(spec.checkpoint(), work / "train" / spec.checkpoint().name)
     if base is None:

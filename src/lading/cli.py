@@ -64,8 +64,8 @@ def prune(
 
     Example: `lading prune models/cards.py:Cards --share 0.3`
     """
+    from lading.config import compose
     from lading.prune import prune as run
-    from lading.train import compose
 
     config = compose(model, overrides or [])
     spec = load_spec(model)

@@ -10,6 +10,7 @@ from lading.measurement import Timing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 INK = "#7d8590"
@@ -24,6 +25,7 @@ def score_against_latency(points: Sequence[tuple[str, float, float, str]], score
         axes.annotate(name, (latency, score), xytext=(5, 5), textcoords="offset points", color=INK, fontsize=8)
     axes.set_xscale("log")
     axes.margins(x=0.18, y=0.2)
+    _plain_numbers(axes.xaxis)
     return _svg(figure)
 
 
@@ -36,8 +38,9 @@ def latency_by_batch(timings: Mapping[str, Sequence[Timing]], chosen: str | None
         batches = [timing.batch for timing in single]
         axes.plot(batches, [timing.p50_ms / timing.batch for timing in single], marker="o", ms=3, label=name, **style)
     axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_formatter(lambda value, _position: f"{value:g}")
     axes.set_yscale("log")
+    _plain_numbers(axes.xaxis)
+    _plain_numbers(axes.yaxis)
     axes.legend(fontsize=7, labelcolor=INK, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return _svg(figure)
 
@@ -50,6 +53,14 @@ def sizes(megabytes: Mapping[str, float], colours: Mapping[str, str]) -> str:
     axes.bar_label(bars, fmt=" %.2f", color=INK, fontsize=8)
     axes.margins(x=0.15)
     return _svg(figure)
+
+
+def _plain_numbers(axis: Axis) -> None:
+    """1.5 and not a power of ten."""
+    from matplotlib.ticker import FuncFormatter
+
+    axis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:g}"))
+    axis.set_minor_formatter(FuncFormatter(lambda value, _position: f"{value:g}"))
 
 
 def _axes(x: str, y: str) -> tuple[Figure, Axes]:

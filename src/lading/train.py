@@ -155,7 +155,8 @@ def command_line() -> str:
 def _trainer(config: DictConfig, out: Path, loggers: list[Logger]) -> lightning.Trainer:
     given = config.trainer
     callbacks: list[lightning.Callback] = [
-        lightning_callbacks.EarlyStopping("valid/score", mode="max", patience=given.patience),
+        # Not strict: a run that max_steps ends inside its first epoch has no score yet.
+        lightning_callbacks.EarlyStopping("valid/score", mode="max", patience=given.patience, strict=False),
         lightning_callbacks.ModelCheckpoint(
             out, filename="best", monitor="valid/score", mode="max", save_last=True, enable_version_counter=False
         ),
@@ -175,7 +176,7 @@ def _trainer(config: DictConfig, out: Path, loggers: list[Logger]) -> lightning.
         callbacks=callbacks,
         enable_progress_bar=given.progress,
         enable_model_summary=False,
-        log_every_n_steps=20,
+        log_every_n_steps=10,
         num_sanity_val_steps=0,
     )
 

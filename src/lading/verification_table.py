@@ -5,32 +5,52 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from lading.measurement import Machine, Ratio, Timing
+from lading.measurement import Machine, Measurement, Ratio, Timing
 from lading.verification import Verification, VerifiedVariant
 
-COLUMNS = ("variant", "verdict", "score", "agrees", "p50 ms", "p99 ms", "x fp32 (95 %)", "x torch", "MiB", "RAM")
+WIDE = 108
+"""Columns of the terminal from which all figures fit side by side; below, the ones that decide."""
+
+
+class VerificationTable:
+    """Every variant with its figures, the baselines, and why a variant was refused, as wide as the terminal allows."""
+
+    def __init__(self, verification: Verification) -> None:
+        self.verification = verification
+
+    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
+        found = self.verification
+        yield _table(found, wide=options.max_width >= WIDE)
+        yield _refusals(found)
+        yield Text(f"{machine_line(found.machine)}\n{found.method}", style="dim")
+        for name, reason in found.absent.items():
+            yield Text(f"{name} was not measured: {reason}", style="dim")
 
 
 def verification_table(verification: Verification) -> RenderableType:
-    """Show every variant with its figures, the baselines, and why a variant was refused."""
+    """Show a verification."""
+    return VerificationTable(verification)
+
+
+def _table(verification: Verification, *, wide: bool) -> Table:
     table = Table(title=_title(verification), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    for column in COLUMNS:
+    names = ("score", "agrees", "p50 ms", "p99 ms", "x fp32 (95 %)", "x torch", "MiB", "RAM")
+    for column in ("variant", "verdict", *(names if wide else ("score", "p50 ms", "x fp32", "x torch", "MiB"))):
         words = column in ("variant", "verdict")
-        table.add_column(column, justify="left" if words else "right", overflow="fold", no_wrap=words)
+        table.add_column(column, justify="left" if words else "right", no_wrap=True)
     for entry in verification.variants:
         chosen = entry.variant.name == verification.chosen
-        figures = _figures(entry, verification.split)
+        figures = _figures(entry.measurement, verification.split, wide=wide) if entry.measurement else ()
         table.add_row(entry.variant.name, _verdict(entry, chosen), *figures, style="bold" if chosen else None)
     for baseline in verification.baselines:
         single = alone(baseline.timings)
-        table.add_row(baseline.name, "", "", "", _ms(single, "p50_ms"), _ms(single, "p99_ms"), style="dim")
-    notes = [Text(f"{machine_line(verification.machine)}\n{verification.method}", style="dim")]
-    notes += [Text(f"{name} was not measured: {reason}", style="dim") for name, reason in verification.absent.items()]
-    return Group(table, _refusals(verification), *notes)
+        times = (_ms(single, "p50_ms"), _ms(single, "p99_ms")) if wide else (_ms(single, "p50_ms"),)
+        table.add_row(baseline.name, "", "", *([""] if wide else []), *times, style="dim")
+    return table
 
 
 def alone(timings: Sequence[Timing]) -> Timing | None:
@@ -50,21 +70,16 @@ def _title(verification: Verification) -> str:
     return f"{verification.name}: {verification.score_name} on {counts}; times at batch 1 on one thread"
 
 
-def _figures(entry: VerifiedVariant, split: str) -> tuple[str, ...]:
-    found = entry.measurement
-    if found is None:
-        return ()
+def _figures(found: Measurement, split: str, *, wide: bool) -> tuple[str, ...]:
     single = alone(found.timings)
-    return (
-        f"{found.scores[split]:.4f}",
-        f"{found.agreement:.2%}",
-        _ms(single, "p50_ms"),
-        _ms(single, "p99_ms"),
-        _ratio(found.speedup),
-        f"{found.speedup_torch.value:.2f}" if found.speedup_torch else "",
-        f"{found.size_bytes / 2**20:.2f}",
-        f"{found.peak_memory_bytes / 2**20:.0f}",
-    )
+    score, p50 = f"{found.scores[split]:.4f}", _ms(single, "p50_ms")
+    torch = f"{found.speedup_torch.value:.2f}" if found.speedup_torch else ""
+    size = f"{found.size_bytes / 2**20:.2f}"
+    if not wide:
+        return (score, p50, f"{found.speedup.value:.2f}", torch, size)
+    memory = f"{found.peak_memory_bytes / 2**20:.0f}"
+    agrees = f"{found.agreement:.2%}"
+    return (score, agrees, p50, _ms(single, "p99_ms"), _ratio(found.speedup), torch, size, memory)
 
 
 def _verdict(entry: VerifiedVariant, chosen: bool) -> Text:
