@@ -27,10 +27,7 @@ artifacts/cards/lading.json: $(wildcard models/*.py models/card_decks/*.py model
 
 .PHONY: test
 test: $(VENV)/.dev ## run the tests, but not the slow ones, with coverage of at least 90 %
-	rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest -n auto -m "not slow" $(ARGS)
-	$(BIN)/coverage combine -q
-	$(BIN)/coverage report --fail-under=90
+	$(BIN)/pytest -n auto -m "not slow" --cov --cov-report=term --cov-fail-under=90 $(ARGS)
 
 .PHONY: e2e
 e2e: $(VENV)/.dev ## run the slow tests: the real Bento, the documentation's commands, the browser

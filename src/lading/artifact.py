@@ -47,6 +47,15 @@ class PackedVariant(Frozen):
     measurement: Measurement | None = None
 
 
+class RefusedVariant(Frozen):
+    """One variant that the gates refused or that could not be built: its record travels, its graph does not."""
+
+    variant: Variant
+    precision: Literal["fp32", "int8", "int8-dynamic", "fp16", "unknown"]
+    reasons: tuple[str, ...]
+    measurement: Measurement | None = None
+
+
 class Provenance(Frozen):
     """Where the model came from."""
 
@@ -77,6 +86,7 @@ class Manifest(Frozen):
     """The variant that is served unless another is asked for: the fastest that passed."""
     score_name: str = "score"
     variants: tuple[PackedVariant, ...]
+    refused: tuple[RefusedVariant, ...] = ()
     baselines: tuple[Baseline, ...] = ()
     machine: Machine | None = None
     provenance: Provenance

@@ -122,8 +122,10 @@ class Quantization(Frozen):
 
     method: Literal["static", "dynamic", "fp16"]
     calibration: Literal["minmax", "entropy", "percentile"] = "minmax"
-    calibration_examples: int = Field(default=256, ge=1)
+    calibration_examples: int = Field(default=128, ge=1)
     per_channel: bool = True
+    reduce_range: bool = False
+    """Keep weights to 7 bits, so that x86 without VNNI does not saturate."""
     exclude: tuple[str, ...] = ()
     """Node names kept in float32, as regular expressions."""
     sensitivity_search: bool = True

@@ -1,0 +1,47 @@
+"""Take examples from a data set, run them through a graph, and join the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+
+import numpy as np
+import onnxruntime as ort
+
+from lading.spec import Array, Dataset, Example, ModelSpec, TensorSpec
+from lading.tensors import collate
+
+BATCH_SIZE = 16
+
+
+def spread(dataset: Dataset, count: int) -> list[Example]:
+    """Up to ``count`` examples at even distances, the first and the last among them; the same ones every time."""
+    size = len(dataset)
+    return [dataset[int(index)] for index in np.unique(np.linspace(0, size - 1, min(count, size)).round().astype(int))]
+
+
+def batches(
+    inputs: Sequence[TensorSpec], examples: Sequence[Example], size: int = BATCH_SIZE
+) -> Iterator[dict[str, Array]]:
+    """Join the examples' inputs, ``size`` at a time."""
+    rest = iter(examples)
+    while group := [given for given, _ in islice(rest, size)]:
+        yield collate(inputs, group)
+
+
+def answer(session: ort.InferenceSession, spec: ModelSpec, examples: Sequence[Example]) -> dict[str, Array]:
+    """Run examples in batches.
+
+    Returns:
+        Every output by name, all examples joined along the batch dim, or the ragged one.
+    """
+    names = [tensor.name for tensor in spec.outputs]
+    parts = [session.run(names, feed) for feed in batches(spec.inputs, examples)]
+    joined = zip(spec.outputs, zip(*parts, strict=True), strict=True)
+    return {tensor.name: np.concatenate(arrays, axis=tensor.ragged_axis) for tensor, arrays in joined}
+
+
+def targets(examples: Sequence[Example]) -> dict[str, Array]:
+    """Stack the examples' targets by name, as ``ModelSpec.score`` takes them."""
+    wanted: list[Mapping[str, Array]] = [target for _, target in examples]
+    return {name: np.stack([np.asarray(one[name]) for one in wanted]) for name in wanted[0]}

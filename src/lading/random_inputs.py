@@ -1,0 +1,49 @@
+"""Made-up inputs that keep every rule of their TensorSpecs: dtype, range, indexes and owners."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from lading.spec import BATCH, Array, TensorSpec
+
+_UNBOUNDED_INTEGERS = (0, 8)
+"""Range of integers whose spec states none: small enough to be a category or a token of most models."""
+
+
+def random_inputs(specs: Sequence[TensorSpec], sizes: Mapping[str, int], rng: np.random.Generator) -> dict[str, Array]:
+    """Draw one batch.
+
+    Args:
+        specs: the model's inputs.
+        sizes: size of every symbolic dim, ``batch`` included.
+        rng: where the numbers come from.
+
+    Returns:
+        Arrays by name, each with the dtype and shape of its spec, batch dim included.
+    """
+    return {spec.name: _random_tensor(spec, sizes, rng) for spec in specs}
+
+
+def _random_tensor(spec: TensorSpec, sizes: Mapping[str, int], rng: np.random.Generator) -> Array:
+    shape = tuple(dim if isinstance(dim, int) else sizes[dim] for dim in spec.shape)
+    if spec.owner_of is not None:
+        # Owners count up from 0 and own neighbouring rows, as collate makes them.
+        return np.sort(np.arange(shape[0], dtype=np.int64) % max(1, sizes.get(BATCH, 1)))
+    if spec.indexes is not None:
+        return rng.integers(0, max(1, sizes[spec.indexes]), size=shape, dtype=np.int64)
+    dtype = spec.numpy_dtype
+    if dtype.kind == "b":
+        return rng.integers(0, 2, size=shape).astype(dtype)
+    if dtype.kind == "f":
+        values = rng.normal(size=shape)
+        if spec.minimum is not None or spec.maximum is not None:
+            low = spec.minimum if spec.minimum is not None else (spec.maximum or 0.0) - 1.0
+            high = spec.maximum if spec.maximum is not None else low + 1.0
+            values = rng.uniform(low, high, size=shape)
+        return values.astype(dtype)
+    full = (0, 255) if dtype == np.uint8 else _UNBOUNDED_INTEGERS
+    low = int(np.ceil(spec.minimum)) if spec.minimum is not None else full[0]
+    high = int(np.floor(spec.maximum)) if spec.maximum is not None else max(low, full[1])
+    return rng.integers(low, high, size=shape, endpoint=True).astype(dtype)

@@ -1,0 +1,40 @@
+"""What tests share: real tiny models, exported and packed once a session."""
+
+from __future__ import annotations
+
+import os
+
+# Before torch and ONNX Runtime are imported: several test processes share few cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from lading.artifact import Artifact
+
+# No test may depend on how busy the machine is.
+hypothesis.settings.register_profile("lading", deadline=None)
+hypothesis.settings.load_profile("lading")
+
+
+@pytest.fixture(scope="session")
+def tiny_artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """A packed artifact of ``tests.tiny.TinyImage``; copy it before changing a file."""
+    from tests.tiny import pack_tiny
+
+    return pack_tiny(tmp_path_factory.mktemp("artifact") / "tiny-image")
+
+
+@pytest.fixture(scope="session")
+def tiny_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The exported graph of a trained ``tests.tiny.TinyImage``."""
+    from lading.export import export_module
+    from tests.tiny import TinyImage, fit
+
+    spec = TinyImage()
+    file = tmp_path_factory.mktemp("exported") / "fp32.onnx"
+    export_module(spec, fit(spec), file)
+    return file

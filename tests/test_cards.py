@@ -1,0 +1,95 @@
+"""The cards model: its networks, its data behind one interface, and the reference checkpoints that lie beside it."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lading.checkpoint import load_checkpoint, read_card
+from lading.config import compose
+from lading.errors import DataError
+from lading.lightning_module import evaluate
+from lading.spec import Dataset, load_spec
+from lading.train import train
+from models.card_decks import RANKS, SUITS, RenderedDecks
+from models.cards import Backbone, Cards
+from tests.test_card_decks import kaggle_tree
+
+PICTURES = torch.randint(0, 256, (2, 224, 224, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+class FewCards(Cards):
+    """One deck a split."""
+
+    def dataset(self, split: str) -> Dataset:
+        return RenderedDecks(split, 106)
+
+
+@pytest.mark.parametrize("backbone", ["mobilenet_v3_small", "resnet18", "shufflenet_v2_x1_0"])
+def test_every_backbone_answers_with_two_distributions(backbone: Backbone) -> None:
+    with torch.inference_mode():
+        suit, rank = Cards(backbone).build().eval()(PICTURES)
+    assert (suit.shape, rank.shape) == ((2, len(SUITS)), (2, len(RANKS)))
+    torch.testing.assert_close(suit.sum(1), torch.ones(2))
+    torch.testing.assert_close(rank.sum(1), torch.ones(2))
+
+
+def test_the_score_counts_pictures_with_both_suit_and_rank_right() -> None:
+    suit, rank = np.eye(5)[[0, 1, 2, 3]], np.eye(14)[[0, 1, 2, 3]]
+    targets = {"suit": np.array([0, 1, 2, 0]), "rank": np.array([0, 1, 0, 3])}
+    assert Cards().score({"suit": suit, "rank": rank}, targets) == 0.5
+
+
+def test_augmentation_changes_a_picture_and_nothing_else() -> None:
+    inputs, _ = FewCards().dataset("train")[0]
+    changed = Cards().augment(inputs, np.random.default_rng(0))
+    assert changed.keys() == {"image"}
+    assert changed["image"].shape == inputs["image"].shape
+    assert not np.array_equal(changed["image"], inputs["image"])
+
+
+def test_kaggles_pictures_stand_behind_the_same_interface(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LADING_DATA", str(tmp_path / "cache"))
+    root = kaggle_tree(tmp_path / "kaggle", ["queen of spades"])
+    spec = Cards(data="kaggle", root=str(root))
+    _, targets = spec.dataset("test")[0]
+    assert (SUITS[int(targets["suit"])], RANKS[int(targets["rank"])]) == ("spades", "queen")
+    assert spec.test_splits == ("test",)
+    with pytest.raises(DataError, match="is missing: the data set has the folders"):
+        spec.dataset("test_in_style")
+
+
+@pytest.mark.slow
+def test_a_few_steps_on_a_tiny_rendered_set_make_the_loss_fall(tmp_path: Path) -> None:
+    overrides = ["trainer.max_epochs=8", "data.batch_size=16", "data.workers=0", "trainer.threads=2"]
+    config = compose("models/cards.py:Cards", [*overrides, "logger.wandb=false", "trainer.progress=false"])
+    train(FewCards(), config, tmp_path)
+    with (tmp_path / "metrics.csv").open() as stream:
+        losses = [float(row["train/loss"]) for row in csv.DictReader(stream) if row["train/loss"]]
+    assert losses[-2] < losses[0] - 0.3
+
+
+@pytest.mark.slow
+def test_the_reference_checkpoint_reproduces_its_recorded_accuracy() -> None:
+    spec = Cards()
+    module, card = load_checkpoint(spec, spec.checkpoint())
+    outputs, targets = evaluate(spec, module, spec.dataset("test"))
+    assert spec.score(outputs, targets) == pytest.approx(card.metrics["test/joint accuracy"], abs=0.003)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.5])
+def test_a_reference_checkpoint_lies_beside_the_model_with_its_run(share: float) -> None:
+    spec = load_spec("models/cards.py:Cards")
+    path = spec.checkpoint(share)
+    card = read_card(path)
+    assert card is not None
+    assert path.stat().st_size <= 8 * 2**20
+    assert (card.spec, card.pruning, card.git_dirty) == ("cards", share, False)
+    assert card.command.startswith("lading ")
+    assert card.metrics["test/joint accuracy"] > 0.9
+    assert card.metrics.get("macs removed", 1.0) >= share
+    assert "/tmp" not in path.with_suffix(".run.json").read_text()

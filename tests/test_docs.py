@@ -1,0 +1,79 @@
+"""The documentation is true: its commands are accepted as they are written, its links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from lading.cli import app
+from lading.config import compose
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```(?:sh|bash)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)")
+
+
+def commands(page: Path) -> list[str]:
+    """Every command of a page's shell blocks; one that goes on over several lines is one command."""
+    found: list[str] = []
+    for block in FENCE.findall(page.read_text()):
+        waiting = ""
+        for line in block.splitlines():
+            waiting = f"{waiting}\n{line}" if waiting else line
+            try:
+                words = shlex.split(waiting, comments=True)
+            except ValueError:
+                continue
+            found.extend([waiting] if words else [])
+            waiting = ""
+        assert not waiting, f"{page.name}: an unfinished command: {waiting}"
+    return found
+
+
+ALL = [(page, command) for page in PAGES for command in commands(page)]
+
+
+def starting(*words: str) -> list[str]:
+    return sorted({command for _, command in ALL if command.split()[0] in words})
+
+
+def test_every_command_of_the_documentation_is_of_a_kind_that_is_tested() -> None:
+    tested = {*starting("make"), *starting("lading"), *starting("curl", "echo"), *starting("python")}
+    assert {command for _, command in ALL} == tested
+
+
+@pytest.mark.parametrize("command", starting("make"))
+def test_make_knows_the_target(command: str) -> None:
+    result = subprocess.run(["make", "-n", *command.split()[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("command", starting("lading"))
+def test_the_command_line_accepts_the_command(command: str) -> None:
+    _, name, *arguments = shlex.split(command, comments=True)
+    group = typer.main.get_command(app)
+    subcommand = group.commands[name]  # type: ignore[attr-defined]
+    with subcommand.make_context(name, [argument.replace("...", "x") for argument in arguments]) as context:
+        given = context.params
+    if "overrides" in given:
+        assert compose(given["model"], given["overrides"] or []).target == given["model"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", starting("python"))
+def test_a_module_that_is_run_explains_itself(command: str) -> None:
+    words = shlex.split(command, comments=True)
+    subprocess.run([sys.executable, *words[1:3], "--help"], cwd=ROOT, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    missing = [target for target in LINK.findall(page.read_text()) if not (page.parent / target).exists()]
+    assert not missing
