@@ -283,3 +283,7 @@ def _checkpoint(spec: ModelSpec) -> Path:
     if not path.is_file():
         raise SpecError(f"{spec.name} has no reference checkpoint at {path}: name one with --checkpoint")
     return path
+
+
+if __name__ == "__main__":
+    main()

@@ -298,10 +298,12 @@ def _import_file(path: Path) -> ModuleType:
     known = sys.modules.get(name)
     if known is not None and getattr(known, "__file__", None) == str(path):
         return known
-    # The folder above the model's own is importable, so that models/cards.py finds models.card_decks.
-    root = str(path.parent.parent)
-    if root not in sys.path:
-        sys.path.insert(0, root)
+    # The folder above the model's own is importable, so that models/cards.py finds models.card_decks; and its own, last
+    # of all, so that a file beside it is found as a script would find it.
+    if str(path.parent.parent) not in sys.path:
+        sys.path.insert(0, str(path.parent.parent))
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
     found = importlib.util.spec_from_file_location(name, path)
     assert found is not None
     assert found.loader is not None

@@ -77,6 +77,6 @@ def test_the_documented_request_is_answered(command: str, address: str) -> None:
 
 
 def test_the_page_the_document_and_the_metrics_are_ours(address: str) -> None:
-    assert "cards" in httpx.get(address).text
+    assert "<title>Lading</title>" in httpx.get(address).text
     assert "/classify" in httpx.get(f"{address}/docs.json").json()["paths"]
     assert "lading_requests_total" in httpx.get(f"{address}/metrics").text
