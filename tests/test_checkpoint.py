@@ -6,9 +6,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
-from lading.checkpoint import card_file, fit_shapes, load_checkpoint, new_card, read_card, save_checkpoint, spec_of
+from lading.checkpoint import (
+    card_file,
+    fit_shapes,
+    load_checkpoint,
+    load_weights,
+    new_card,
+    read_card,
+    save_checkpoint,
+    spec_of,
+)
 from lading.errors import CheckpointError, SpecError
 from tests.tiny import ColourNet, TinyImage, fit
 
@@ -91,6 +101,60 @@ def test_weights_without_a_run_still_load(saved: Path) -> None:
     _, card = load_checkpoint(TinyImage(), saved)
     assert card.spec == "tiny-image"
     assert read_card(saved) is None
+
+
+class Tied(TinyImage):
+    """Two layers that share one weight, as embeddings and their decoder do."""
+
+    def build(self) -> nn.Module:
+        first, second = nn.Linear(3, 3), nn.Linear(3, 3)
+        second.weight = first.weight
+        return nn.Sequential(first, second)
+
+
+def test_tied_weights_are_saved_and_come_back_tied(tmp_path: Path) -> None:
+    module = Tied().build()
+    path = save_checkpoint(tmp_path / "tied.safetensors", module, new_card(Tied(), module))
+    loaded = load_weights(Tied(), path)
+    assert isinstance(loaded, nn.Sequential)
+    assert loaded[0].weight is loaded[1].weight
+    row = torch.rand(1, 3)
+    assert torch.equal(loaded(row), module(row))
+
+
+def test_floats_are_stored_as_float32_and_integers_as_they_are(tmp_path: Path) -> None:
+    module = nn.Linear(2, 2, dtype=torch.bfloat16)
+    module.register_buffer("steps", torch.tensor(3))
+    state = load_file(save_checkpoint(tmp_path / "half.safetensors", module, new_card(TinyImage(), module)))
+    assert {name: tensor.dtype for name, tensor in state.items()} == {
+        "bias": torch.float32,
+        "steps": torch.int64,
+        "weight": torch.float32,
+    }
+
+
+class Wide(TinyImage):
+    def __init__(self, channels: int = 8) -> None:
+        self.channels = channels
+
+    def build(self) -> nn.Module:
+        return nn.Sequential(nn.Conv2d(3, self.channels, 1), nn.GroupNorm(2, self.channels))
+
+
+def test_a_layer_whose_shape_cannot_be_changed_is_named(tmp_path: Path) -> None:
+    module = Wide(16).build()
+    path = save_checkpoint(tmp_path / "wide.safetensors", module, new_card(Wide(16), module))
+    with pytest.raises(CheckpointError, match=r"wide\.safetensors does not fit tiny-image: .*1\.(weight|bias)"):
+        load_weights(Wide(8), path)
+
+
+def test_the_options_that_a_run_recorded_shape_the_module(tmp_path: Path) -> None:
+    module = Wide(16).build()
+    card = new_card(Wide(16), module, config={"model": {"channels": 16}})
+    loaded, _ = load_checkpoint(Wide(8), save_checkpoint(tmp_path / "wide.safetensors", module, card))
+    assert isinstance(loaded, nn.Sequential)
+    assert isinstance(loaded[1], nn.GroupNorm)
+    assert loaded[1].num_channels == 16
 
 
 def test_an_option_that_the_model_does_not_take_is_named() -> None:

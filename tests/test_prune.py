@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
+from torchvision.models import mobilenet_v3_small
 
 from lading.checkpoint import load_checkpoint, new_card, save_checkpoint
 from lading.config import compose
 from lading.errors import SpecError
 from lading.export import export_module
 from lading.prune import count_macs, prune, remove_channels
-from tests.tiny import TinyImage
+from lading.spec import Example, TensorSpec
+from lading.train import train
+from tests.tiny import ColourNet, TinyImage
 
 
 class SqueezeNet(nn.Module):
@@ -68,6 +72,44 @@ def test_a_pruned_module_is_saved_loaded_and_exported_like_any_other(tmp_path: P
     assert export_module(spec, loaded, tmp_path / "squeeze.onnx").max_difference < 1e-4
 
 
+class MobileNet(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.network = mobilenet_v3_small(weights=None, num_classes=3)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        probabilities: torch.Tensor = self.network(image.permute(0, 3, 1, 2).float() / 255).softmax(1)
+        return probabilities
+
+
+class Mobile(TinyImage):
+    inputs = (TensorSpec(name="image", dtype="uint8", shape=("batch", 32, 32, 3), content="image"),)
+    outputs = (TinyImage.outputs[0],)  # type: ignore[assignment]
+
+    def build(self) -> nn.Module:
+        return MobileNet()
+
+    def dataset(self, _split: str) -> list[Example]:
+        pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype(np.uint8)
+        return [({"image": pixels}, {"colour": np.asarray(0)})]
+
+
+def test_mobilenet_v3_is_pruned_saved_and_loaded(tmp_path: Path) -> None:
+    spec = Mobile()
+    module = spec.build().eval()
+    before = count_macs(spec, module)
+    remove_channels(spec, module, 0.3, round_to=8)
+    assert count_macs(spec, module) <= 0.7 * before
+    depthwise = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d) and layer.groups > 1]
+    assert len(depthwise) == 11
+    assert all(layer.groups == layer.in_channels == layer.out_channels for layer in depthwise)
+    path = save_checkpoint(tmp_path / "mobile.safetensors", module, new_card(spec, module))
+    loaded, _ = load_checkpoint(spec, path)
+    pixels = torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8)
+    assert torch.equal(loaded(pixels), module(pixels))
+
+
 def test_protected_layers_keep_their_channels() -> None:
     class Protected(Squeeze):
         prune_protect = ("expand",)
@@ -112,3 +154,25 @@ def test_pruning_ends_in_a_fine_tuned_checkpoint_that_says_what_was_removed(tmp_
     assert card.metrics["macs removed"] >= 0.3
     state: Mapping[str, torch.Tensor] = module.state_dict()
     assert any(pruned.state_dict()[name].shape != tensor.shape for name, tensor in state.items())
+
+
+class Optioned(TinyImage):
+    def __init__(self, deep: bool = False) -> None:
+        self.deep = deep
+
+    def build(self) -> nn.Module:
+        module = ColourNet()
+        if self.deep:
+            module.features.insert(5, nn.Conv2d(16, 16, 1))
+        return module
+
+
+def test_a_pruned_checkpoint_remembers_the_options_of_the_one_it_came_from(tmp_path: Path) -> None:
+    quick = ["data.workers=0", "trainer.progress=false", "logger.wandb=false", "trainer.max_epochs=1"]
+    config = compose("tests/tiny.py:TinyImage", [*quick, "+model.deep=true"])
+    dense = train(Optioned(), config, tmp_path / "dense")
+    plain = compose("tests/tiny.py:TinyImage", [*quick, "+model.deep=false", "prune.max_epochs=1", "prune.round_to=2"])
+    pruned, card = load_checkpoint(Optioned(), prune(Optioned(), 0.2, dense, plain, tmp_path / "pruned"))
+    assert card.config["model"] == {"deep": True}
+    assert isinstance(pruned, ColourNet)
+    assert isinstance(pruned.features[5], nn.Conv2d)

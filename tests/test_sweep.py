@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
+from typer.testing import CliRunner
 
 from lading.config import compose
 from lading.errors import SpecError
-from lading.sweep import read_sweep, trials
+from lading.sweep import app, read_sweep, trials
 
 SWEEP = Path("configs/sweeps/cards.yaml")
 
@@ -64,6 +65,22 @@ def test_what_only_the_server_can_sample_is_refused(change: dict[str, object], m
     sweep = {"method": "random", "command": ["x"], "parameters": {}} | change
     with pytest.raises(SpecError, match=message):
         list(trials(sweep, 1))
+
+
+def test_trials_run_one_after_another_until_one_fails(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    program = "import sys; open(sys.argv[1], 'a').write(' '.join(sys.argv[2:]) + '\\n'); sys.exit('a=2' in sys.argv)"
+    sweep = {
+        "method": "grid",
+        "command": [sys.executable, "-c", program, str(log), "${args_no_hyphens}"],
+        "parameters": {"a": {"values": [1, 2, 3]}},
+    }
+    file = tmp_path / "sweep.yaml"
+    OmegaConf.save(sweep, file)
+    result = CliRunner().invoke(app, [str(file), "extra=x", "--count", "3"])
+    assert result.exit_code == 1
+    assert log.read_text().splitlines() == ["a=1 extra=x", "a=2 extra=x"]
+    assert "trial 2 of 3" in result.output
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -15,14 +16,15 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from lading.checkpoint import load_checkpoint
+from lading.checkpoint import load_checkpoint, read_card
 from lading.config import compose
 from lading.confusion_plot import confusion_counts
-from lading.errors import DataError, SpecError
+from lading.errors import CheckpointError, DataError, SpecError
 from lading.lightning_module import evaluate
+from lading.run_loggers import wandb_mode
 from lading.spec import Array, Dataset
-from lading.train import prepared, train, train_command
-from tests.tiny import TinyImage
+from lading.train import command_line, prepared, train, train_command
+from tests.tiny import ColourNet, TinyImage
 
 TARGET = "tests/tiny.py:TinyImage"
 FAST = ["data.workers=0", "trainer.progress=false", "optimizer.lr=0.03", "data.batch_size=16", "trainer.threads=1"]
@@ -97,6 +99,37 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path) -> None:
     assert (tmp_path / "tiny-image.safetensors").is_file()
 
 
+def test_a_finished_run_may_be_given_more_epochs(tmp_path: Path) -> None:
+    train(TinyImage(), composed("trainer.max_epochs=1"), tmp_path)
+    train_command("", ["trainer.max_epochs=3"], out=None, resume=tmp_path)
+    state = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert state["global_step"] == 3 * 6
+    assert OmegaConf.load(tmp_path / "config.yaml").trainer.max_epochs == 3
+    # The schedule ends where the longer run does.
+    assert state["optimizer_states"][0]["param_groups"][0]["lr"] < 0.05 * 0.03
+
+
+class Worsening(TinyImage):
+    """Its second epoch is scored worse than its first."""
+
+    scored = 0
+
+    def score(self, outputs: Mapping[str, Array], targets: Mapping[str, Array]) -> float:
+        self.scored += 1
+        return {1: 0.9, 2: 0.1}.get(self.scored, super().score(outputs, targets))
+
+
+def test_the_recorded_validation_score_is_the_kept_epochs_and_not_the_last(tmp_path: Path) -> None:
+    path = train(Worsening(), composed("trainer.max_epochs=2"), tmp_path)
+    card = read_card(path)
+    assert card is not None
+    assert card.metrics["valid/score"] == pytest.approx(0.9)
+    first = torch.load(tmp_path / "best.ckpt", weights_only=True)
+    assert first["epoch"] == 0
+    module, _ = load_checkpoint(TinyImage(), path)
+    assert torch.equal(module.state_dict()["colour.weight"], first["state_dict"]["module.colour.weight"])
+
+
 def test_a_folder_without_a_run_cannot_be_resumed(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="holds no interrupted run"):
         train_command(TARGET, [], out=None, resume=tmp_path)
@@ -115,6 +148,43 @@ def test_a_run_may_start_from_another_runs_weights_and_says_so(run_folder: Path,
     weights = dict(before.named_parameters())
     assert all(torch.equal(weight, weights[name]) for name, weight in after.named_parameters())
     assert second.parent == first
+
+
+class Optioned(TinyImage):
+    def __init__(self, deep: bool = False) -> None:
+        self.deep = deep
+
+    def build(self) -> torch.nn.Module:
+        module = ColourNet()
+        if self.deep:
+            module.features.insert(5, torch.nn.Conv2d(16, 16, 1))
+        return module
+
+
+def test_weights_of_another_structure_are_refused_before_training(tmp_path: Path) -> None:
+    start = train(Optioned(), composed("trainer.max_epochs=1", "+model.deep=true"), tmp_path / "deep")
+    module, _ = load_checkpoint(Optioned(), start)
+    assert isinstance(module, ColourNet)
+    assert isinstance(module.features[5], torch.nn.Conv2d)
+    with pytest.raises(CheckpointError, match=r"'features\.5\.bias' is not in it"):
+        train(Optioned(), composed(f"init='{start}'", "+model.deep=false"), tmp_path / "shallow")
+    assert not (tmp_path / "shallow").exists()
+
+
+@pytest.mark.parametrize("name", ["TinyGraph", "TinyTable"])
+def test_graphs_and_tables_are_trained_as_pictures_are(name: str, tmp_path: Path) -> None:
+    target = f"tests/tiny.py:{name}"
+    overrides = [*FAST, "logger.wandb=false", "trainer.max_epochs=30", "trainer.patience=30"]
+    train_command(target, overrides, out=tmp_path, resume=None)
+    assert OmegaConf.load(tmp_path / "config.yaml") == compose(target, overrides)
+    losses = rows(tmp_path, "train/loss")
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_the_recorded_command_names_no_folder_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    typed = ["/opt/bin/lading", "train", "m.py:M", f"init={Path.cwd()}/runs/a b/m.safetensors", "--out", "runs/m"]
+    monkeypatch.setattr(sys, "argv", typed)
+    assert command_line() == shlex.join(["lading", "train", "m.py:M", "init=runs/a b/m.safetensors", "--out", "runs/m"])
 
 
 def test_max_steps_ends_a_run_early(tmp_path: Path) -> None:
@@ -174,6 +244,39 @@ def test_a_split_is_prepared_once_and_an_empty_one_refused() -> None:
 def test_confusion_counts_pairs_of_true_and_predicted() -> None:
     counts = confusion_counts(np.array([0, 0, 2]), np.array([0, 1, 2]), 3)
     assert counts.tolist() == [[1, 1, 0], [0, 0, 0], [0, 0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("environment", "mode"),
+    [
+        ({}, "offline"),
+        ({"WANDB_API_KEY": "k"}, "online"),
+        ({"WANDB_SWEEP_ID": "s"}, "online"),
+        ({"WANDB_MODE": "online"}, "offline"),
+        ({"WANDB_MODE": "offline", "WANDB_API_KEY": "k"}, "offline"),
+        ({"WANDB_MODE": "disabled", "WANDB_API_KEY": "k"}, "disabled"),
+    ],
+)
+def test_wandb_is_online_only_with_a_key(environment: dict[str, str], mode: str) -> None:
+    assert wandb_mode(environment) == mode
+
+
+def test_an_offline_wandb_run_holds_the_model_and_goes_on_under_its_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key in [key for key in os.environ if key.startswith("WANDB")]:
+        monkeypatch.delenv(key)
+    config = compose(TARGET, [*FAST, "trainer.max_epochs=1"])
+    first = read_card(train(TinyImage(), config, tmp_path))
+    second = read_card(train_command("", ["trainer.max_epochs=2"], out=None, resume=tmp_path))
+    assert first is not None
+    assert second is not None
+    assert first.run_id == second.run_id
+    folders = list((tmp_path / "wandb").glob(f"offline-run-*-{first.run_id}"))
+    assert folders
+    logged = b"".join(file.read_bytes() for folder in folders for file in folder.glob("*.wandb"))
+    for name in (b"tiny-image.safetensors", b"confusion-colour", b"valid/score", b"test/accuracy"):
+        assert name in logged
 
 
 @pytest.mark.slow

@@ -49,13 +49,14 @@ class RunCard(Frozen):
 
 
 def save_checkpoint(path: Path, module: nn.Module, card: RunCard) -> Path:
-    """Write ``<stem>.safetensors`` and ``<stem>.run.json``, each in one move.
+    """Write ``<stem>.safetensors`` (floats as float32) and ``<stem>.run.json``, each in one move.
 
     Returns:
         ``path``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in _state(module).items()}
+    # Cloned: safetensors refuses tensors that share memory, as tied weights do.
+    state = {name: _stored(tensor).clone() for name, tensor in _state(module).items()}
     # The card goes first: weights without their run would be taken for another's.
     _replace(card_file(path), (card.model_dump_json(indent=2) + "\n").encode())
     _replace(path, save(state))
@@ -75,15 +76,35 @@ def load_checkpoint(spec: ModelSpec, path: Path) -> tuple[nn.Module, RunCard]:
     Raises:
         CheckpointError: the file is missing or torn, or a tensor does not fit the module; the message names it.
     """
+    state = _read(path)
+    card = read_card(path)
+    module = _load(spec_of(spec, card.config.get("model", {})) if card else spec, state, path)
+    if card is None:
+        parameters = sum(parameter.numel() for parameter in module.parameters())
+        card = RunCard(spec=spec.name, parameters=parameters, created=_now())
+    return module, card
+
+
+def load_weights(spec: ModelSpec, path: Path) -> nn.Module:
+    """Load a checkpoint's weights into the module of the spec as it is, whatever options the run had.
+
+    Raises:
+        CheckpointError: the file is missing or torn, or belongs to another network; the message names the tensor.
+    """
+    return _load(spec, _read(path), path)
+
+
+def _read(path: Path) -> dict[str, torch.Tensor]:
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}: `lading train` makes one")
     try:
-        state = load_file(path)
+        return load_file(path)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read as safetensors: {error}") from None
-    card = read_card(path)
-    chosen = spec_of(spec, card.config.get("model", {})) if card else spec
-    module = chosen.build()
+
+
+def _load(spec: ModelSpec, state: Mapping[str, torch.Tensor], path: Path) -> nn.Module:
+    module = spec.build()
     fit_shapes(module, state)
     missing = sorted(_state(module).keys() - state.keys())
     unknown = sorted(state.keys() - _state(module).keys())
@@ -97,10 +118,7 @@ def load_checkpoint(spec: ModelSpec, path: Path) -> tuple[nn.Module, RunCard]:
         module.load_state_dict(state, strict=False)
     except RuntimeError as error:
         raise CheckpointError(f"{path} does not fit {spec.name}: {str(error).splitlines()[-1].strip()}") from None
-    if card is None:
-        parameters = sum(parameter.numel() for parameter in module.parameters())
-        card = RunCard(spec=spec.name, parameters=parameters, created=_now())
-    return module.eval(), card
+    return module.eval()
 
 
 def read_card(path: Path) -> RunCard | None:
@@ -181,6 +199,11 @@ def _fit_convolution(layer: nn.modules.conv._ConvNd, weight: torch.Tensor) -> No
 def _state(module: nn.Module) -> dict[str, torch.Tensor]:
     # The batch counter serves only a cumulative average, which nothing here uses.
     return {key: tensor for key, tensor in module.state_dict().items() if not key.endswith("num_batches_tracked")}
+
+
+def _stored(tensor: torch.Tensor) -> torch.Tensor:
+    tensor = tensor.detach().cpu().contiguous()
+    return tensor.float() if tensor.is_floating_point() else tensor
 
 
 def _replace(path: Path, content: bytes) -> None:

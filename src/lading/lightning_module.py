@@ -19,9 +19,25 @@ Batch = tuple[list[torch.Tensor], dict[str, torch.Tensor]]
 
 
 class SpecModule(lightning.LightningModule):
-    """Trains ``module`` by the spec's loss, and judges it by the spec's score over the whole validation split."""
+    """Trains ``module`` by the spec's loss, and judges it by the spec's score over the whole validation split.
 
-    def __init__(self, spec: ModelSpec, module: nn.Module, *, lr: float, weight_decay: float, warmup: float) -> None:
+    Args:
+        spec: names the outputs; gives loss and score.
+        module: the network.
+        lr: the peak of the one-cycle schedule.
+        weight_decay: of weights; norms and biases are not decayed.
+        warmup: share of the steps until the peak, 0 to 1.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        module: nn.Module,
+        *,
+        lr: float,
+        weight_decay: float,
+        warmup: float,
+    ) -> None:
         super().__init__()
         self.spec, self.module = spec, module
         self.lr, self.weight_decay, self.warmup = lr, weight_decay, warmup
@@ -57,10 +73,18 @@ class SpecModule(lightning.LightningModule):
         free = [parameter for parameter in self.module.parameters() if parameter.ndim <= 1]
         groups = [{"params": decayed, "weight_decay": self.weight_decay}, {"params": free, "weight_decay": 0.0}]
         optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=self.lr)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
+        schedule = _OneCycle(
             optimizer, self.lr, total_steps=int(self.trainer.estimated_stepping_batches), pct_start=self.warmup
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class _OneCycle(torch.optim.lr_scheduler.OneCycleLR):
+    """The one-cycle schedule; a run that goes on keeps its step, but may have been given another length."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        own = ("total_steps", "_schedule_phases")
+        super().load_state_dict({key: value for key, value in state_dict.items() if key not in own})
 
 
 class _Split(TorchDataset[Example]):

@@ -18,7 +18,7 @@ from lading.errors import SpecError
 from lading.parity import real_examples
 from lading.spec import ModelSpec
 from lading.tensors import collate
-from lading.train import fit
+from lading.train import fit, use_threads
 
 STEPS = 200
 """Steps from the whole network to none of it: each removes few enough channels to stop close to what was asked."""
@@ -34,7 +34,8 @@ def prune(spec: ModelSpec, share: float, checkpoint: Path, config: DictConfig, o
         spec: the model; its outputs' layers and ``prune_protect`` stay whole.
         share: of the multiply-accumulates to remove, 0 to 1.
         checkpoint: the trained weights to start from.
-        config: of the fine-tuning: ``config.prune`` is laid over ``config.optimizer`` and ``config.trainer``.
+        config: of the fine-tuning: ``config.prune`` is laid over ``config.optimizer`` and ``config.trainer``; the
+            model's options are those that the checkpoint was trained with.
         out: folder to write ``<name>-pruned<percent>.safetensors`` and the run to.
 
     Returns:
@@ -43,12 +44,14 @@ def prune(spec: ModelSpec, share: float, checkpoint: Path, config: DictConfig, o
     Raises:
         SpecError: the protected layers leave too little to remove.
     """
+    use_threads(config)
     module, card = load_checkpoint(spec, checkpoint)
     spec = spec_of(spec, card.config.get("model", {}))
     before = count_macs(spec, module)
     remove_channels(spec, module, share, round_to=config.prune.round_to)
     after = count_macs(spec, module)
     tuned = copy.deepcopy(config)
+    tuned.model = {**config.model, **card.config.get("model", {})}
     tuned.optimizer.lr = config.prune.lr
     tuned.trainer.max_epochs = config.prune.max_epochs
     return fit(

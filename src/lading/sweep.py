@@ -78,6 +78,10 @@ def _sample(name: str, entry: Mapping[str, Any], rng: np.random.Generator) -> An
     raise SpecError(f"parameter {name!r} has the distribution {kind!r}, which is sampled by W&B's server only")
 
 
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
 def run(
     file: Annotated[Path, typer.Argument(help="a W&B sweep file")],
     extra: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="added to every trial")] = None,
@@ -97,4 +101,4 @@ def run(
 
 
 if __name__ == "__main__":
-    typer.run(run)
+    app()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import shlex
 import sys
 import warnings
@@ -17,16 +16,17 @@ import lightning
 import numpy as np
 import torch
 from lightning.pytorch import callbacks as lightning_callbacks
-from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
-from lading.checkpoint import load_checkpoint, new_card, save_checkpoint, spec_of
+from lading.checkpoint import load_weights, new_card, read_card, save_checkpoint, spec_of
 from lading.config import compose, plain
 from lading.confusion_plot import confusion_counts, plot_confusion
 from lading.errors import DataError, SpecError
 from lading.lightning_module import SpecModule, evaluate, loader
+from lading.run_loggers import log_results, run_id, run_loggers
 from lading.spec import Dataset, ModelSpec, load_spec
 
 CONFIG = "config.yaml"
@@ -70,8 +70,10 @@ def train(spec: ModelSpec, config: DictConfig, out: Path, *, resume: bool = Fals
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     if config.init is None:
         return fit(spec, spec.build(), config, out, resume=resume)
-    module, card = load_checkpoint(spec, Path(config.init))
-    return fit(spec, module.train(), config, out, resume=resume, pruning=card.pruning, parent=card)
+    start = Path(config.init)
+    module, card = load_weights(spec, start), read_card(start)
+    pruning = card.pruning if card else 0.0
+    return fit(spec, module.train(), config, out, resume=resume, pruning=pruning, parent=card)
 
 
 def fit(
@@ -94,8 +96,7 @@ def fit(
     """
     out.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, out / CONFIG)
-    if config.trainer.threads:
-        torch.set_num_threads(config.trainer.threads)
+    use_threads(config)
     if any(parameter.ndim == 4 for parameter in module.parameters()):
         # Convolutions in channels-last order train 1.7 times faster on CPUs than in the default order.
         module = module.to(memory_format=torch.channels_last)
@@ -104,7 +105,7 @@ def fit(
     data = {"batch_size": config.data.batch_size, "workers": config.data.workers, "seed": config.seed}
     training = prepared(spec, "train")
     with _quiet():
-        loggers = _loggers(spec, config, out)
+        loggers = run_loggers(spec, config, out, resume=resume)
         trainer = _trainer(config, out, loggers)
         trainer.fit(
             lit,
@@ -113,9 +114,9 @@ def fit(
             ckpt_path=out / LAST if resume else None,
             weights_only=True if resume else None,
         )
+        score = _load_best(trainer, lit)
         best = lit.module.eval()
-        _load_best(trainer, lit)
-        metrics = {key: float(value) for key, value in trainer.callback_metrics.items()}
+        metrics = {} if score is None else {"valid/score": score}
         metrics |= _test(spec, best, out) | dict(facts or {})
         run = new_card(
             spec,
@@ -123,12 +124,12 @@ def fit(
             command=command_line(),
             config=plain(config),
             metrics=metrics,
-            run_id=_run_id(loggers),
+            run_id=run_id(loggers),
             data_fingerprint=getattr(training, "fingerprint", None),
             **card,
         )
         path = save_checkpoint(out / (checkpoint or f"{spec.name}.safetensors"), best, run)
-        _log_results(loggers, metrics, path, out)
+        log_results(loggers, metrics, path, out)
     return path
 
 
@@ -147,9 +148,16 @@ def prepared(spec: ModelSpec, split: str) -> Dataset:
     return dataset
 
 
+def use_threads(config: DictConfig) -> None:
+    """Give torch as many threads as configured; its own choice crawls where other processes hold the cores."""
+    if config.trainer.threads:
+        torch.set_num_threads(config.trainer.threads)
+
+
 def command_line() -> str:
-    """The command as it was typed, the program without its folder."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    """The command as it was typed, but for the folders of this machine: the program's, and the one it ran in."""
+    here = f"{Path.cwd()}/"
+    return shlex.join([Path(sys.argv[0]).name, *(word.replace(here, "") for word in sys.argv[1:])])
 
 
 def _trainer(config: DictConfig, out: Path, loggers: list[Logger]) -> lightning.Trainer:
@@ -181,34 +189,14 @@ def _trainer(config: DictConfig, out: Path, loggers: list[Logger]) -> lightning.
     )
 
 
-def _load_best(trainer: lightning.Trainer, lit: SpecModule) -> None:
+def _load_best(trainer: lightning.Trainer, lit: SpecModule) -> float | None:
+    """Take the weights of the epoch with the best validation score; returns that score, ``None`` before the first."""
     checkpoint = trainer.checkpoint_callback
-    path = getattr(checkpoint, "best_model_path", "")
-    if path:
-        state = torch.load(path, weights_only=True)["state_dict"]
-        lit.load_state_dict(state)
-
-
-def _loggers(spec: ModelSpec, config: DictConfig, out: Path) -> list[Logger]:
-    earlier = out / "metrics.csv"
-    if earlier.is_file():
-        # The logger starts its file anew; what an interrupted run wrote is kept.
-        earlier.rename(out / f"metrics-{len(list(out.glob('metrics*.csv')))}.csv")
-    loggers: list[Logger] = [CSVLogger(out, name="", version="")]
-    if config.logger.wandb:
-        # A run must never stop to ask for a key, or fail for want of one.
-        mode = os.environ.get("WANDB_MODE") or ("online" if os.environ.get("WANDB_API_KEY") else "offline")
-        os.environ.setdefault("WANDB_SILENT", "true")
-        logger = WandbLogger(
-            project=config.logger.project, save_dir=out, group=spec.name, config=plain(config), mode=mode
-        )
-        loggers.append(logger)
-    return loggers
-
-
-def _run_id(loggers: Sequence[Logger]) -> str:
-    wandb = next((logger for logger in loggers if isinstance(logger, WandbLogger)), None)
-    return str(wandb.experiment.id) if wandb else ""
+    assert isinstance(checkpoint, lightning_callbacks.ModelCheckpoint)
+    if not checkpoint.best_model_path or checkpoint.best_model_score is None:
+        return None
+    lit.load_state_dict(torch.load(checkpoint.best_model_path, weights_only=True)["state_dict"])
+    return float(checkpoint.best_model_score)
 
 
 def _test(spec: ModelSpec, module: nn.Module, out: Path) -> dict[str, float]:
@@ -226,24 +214,6 @@ def _test(spec: ModelSpec, module: nn.Module, out: Path) -> dict[str, float]:
                 counts = confusion_counts(targets[tensor.name], predicted, len(tensor.labels))
                 plot_confusion(counts, tensor.labels, out / f"confusion-{tensor.name}.png", title=tensor.name)
     return metrics
-
-
-def _log_results(loggers: Sequence[Logger], metrics: dict[str, float], path: Path, out: Path) -> None:
-    for logger in loggers:
-        if isinstance(logger, WandbLogger):
-            import wandb
-
-            run = logger.experiment
-            run.summary.update(metrics)
-            run.log({plot.stem: wandb.Image(str(plot)) for plot in sorted(out.glob("confusion-*.png"))})
-            artifact = wandb.Artifact(path.stem, type="model", metadata=metrics)
-            artifact.add_file(str(path))
-            artifact.add_file(str(path.with_suffix(".run.json")))
-            run.log_artifact(artifact)
-            run.finish()
-        else:
-            logger.log_metrics({name: value for name, value in metrics.items() if not name.startswith("valid/")})
-            logger.save()
 
 
 def _options(config: DictConfig) -> dict[str, Any]:
