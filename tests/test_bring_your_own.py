@@ -24,8 +24,8 @@ from typer.testing import CliRunner
 from lading.cli import app
 from lading.examples import answer, spread, targets
 from lading.export import export_module
+from lading.import_string import load_spec
 from lading.predictor import open_session
-from lading.spec import load_spec
 from tests.tiny import fit
 
 ROOT = Path(__file__).parents[1]

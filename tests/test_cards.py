@@ -13,8 +13,9 @@ import torch
 from lading.checkpoint import load_checkpoint, read_card
 from lading.config import compose
 from lading.errors import DataError
+from lading.import_string import load_spec
 from lading.lightning_module import evaluate
-from lading.spec import Array, Dataset, load_spec
+from lading.spec import Array, Dataset
 from lading.train import train
 from models.card_decks import RANKS, SUITS, RenderedDecks
 from models.cards import Backbone, Cards

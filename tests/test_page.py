@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from playwright.sync_api import sync_playwright
 
 from lading.serve.page import PAGE, content_security_policy
 from tests.serve.live_server import LiveServer, live_server
@@ -44,10 +45,8 @@ def test_the_policy_allows_the_pages_own_script_and_style_and_nothing_else() -> 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api")
-    if not Path(CHROMIUM).exists():
-        pytest.skip(f"there is no {CHROMIUM}")
-    with playwright.sync_playwright() as started:
+    assert Path(CHROMIUM).exists(), f"there is no {CHROMIUM}: apt-get install chromium"
+    with sync_playwright() as started:
         chromium = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield chromium
         chromium.close()

@@ -8,7 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from lading.errors import SpecError
-from lading.spec import VARIANTS, TensorSpec, Variant, load_spec
+from lading.import_string import load_spec
+from lading.spec import VARIANTS, TensorSpec, Variant
 
 MODEL = """
 from lading import ModelSpec, TensorSpec, Variant

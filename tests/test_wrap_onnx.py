@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import numpy_helper
 
 from lading.artifact import Artifact, PackedVariant, RefusedVariant
 from lading.bare_onnx import read_bare, read_labels
@@ -18,33 +16,10 @@ from lading.predictor import Predictor
 from lading.reference import Reference
 from lading.spec import Array, TensorSpec
 from lading.wrap_onnx import WrappedOnnx, pack_onnx
+from tests.onnx_text import CLASSIFIER, parse, save
 from tests.quick_verify import quick_verify
 
 NAMES = ("setosa", "versicolor", "virginica")
-
-
-def parse(
-    body: str, inputs: str = "float[N, 4] x", outputs: str = "float[N, 3] y", opset: int = 20, domain: str = ""
-) -> onnx.ModelProto:
-    """A graph in ONNX's text form; ``W`` and ``b`` are random weights, ``axis`` and ``fixed`` are shapes."""
-    extra = f', "{domain}" : 1' if domain else ""
-    model = onnx.parser.parse_model(
-        f"""<ir_version: 9, opset_import: ["" : {opset}{extra}]> g ({inputs}) => ({outputs}) {{ {body} }}"""
-    )
-    rng = np.random.default_rng(0)
-    constants = {"W": rng.normal(size=(4, 3)).astype(np.float32), "b": np.array([0.1, 0.2, 0.3], np.float32)}
-    constants |= {"fixed": np.array([1, 12], np.int64), "free": np.array([-1, 12], np.int64)}
-    read = {name for node in model.graph.node for name in node.input}
-    model.graph.initializer.extend(numpy_helper.from_array(a, n) for n, a in constants.items() if n in read)
-    return model
-
-
-CLASSIFIER = "logits = Gemm (x, W, b) y = Softmax <axis = 1> (logits)"
-
-
-def save(model: onnx.ModelProto, path: Path) -> Path:
-    onnx.save(model, path)
-    return path
 
 
 def wrap(file: Path, out: Path, *, labels: Path | None = None, calibration: Path | None = None) -> Artifact:
@@ -192,72 +167,6 @@ def test_weights_kept_in_another_file_are_taken_in(tmp_path: Path) -> None:
     (file.parent / "iris.data").unlink()
     with pytest.raises(WrapError, match=r"iris\.data"):
         read_bare(file)
-
-
-def map_output() -> onnx.ModelProto:
-    """What a scikit-learn classifier is converted to unless ZipMap is turned off."""
-    zipped = helper.make_node("ZipMap", ["x"], ["y"], domain="ai.onnx.ml", classlabels_int64s=[0, 1, 2, 3])
-    value = helper.make_tensor_type_proto(TensorProto.FLOAT, None)
-    kind = helper.make_sequence_type_proto(helper.make_map_type_proto(TensorProto.INT64, value))
-    graph = helper.make_graph(
-        [zipped],
-        "g",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])],
-        [helper.make_value_info("y", kind)],
-    )
-    return helper.make_model(
-        graph, ir_version=9, opset_imports=[helper.make_opsetid("", 15), helper.make_opsetid("ai.onnx.ml", 1)]
-    )
-
-
-UNUSABLE: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
-    "unknown operator": (lambda: parse("y = Fancy (x)"), "Fancy.*opset_version=20"),
-    "unknown domain": (lambda: parse("y = my.ops.Fancy (x)", domain="my.ops"), "Its opsets are ai.onnx 20, my.ops 1"),
-    "map output": (map_output, r"output 'y' .* options=\{'zipmap': False\}"),
-    "strings": (
-        lambda: parse("y = Identity (x)", "string[N, 3] x", "string[N, 3] y"),
-        "input 'x' .* encode strings as integers",
-    ),
-    "scalar": (lambda: parse("y = Identity (x)", "float x", "float y"), "needs a first dim for the batch"),
-    "half floats of another kind": (
-        lambda: parse("y = Identity (x)", "bfloat16[N, 3] x", "bfloat16[N, 3] y"),
-        "export it as float32 or an integer|cannot be served",
-    ),
-    "two first dims": (
-        lambda: parse("y = Gemm <transB = 1> (x, z)", "float[N, 3] x, float[M, 3] z", "float[N, M] y"),
-        r"different first dims \(M, N\).*ModelSpec",
-    ),
-    "rows that see each other": (
-        lambda: parse("y = Softmax <axis = 0> (x)", "float[N, 3] x"),
-        "output 'y' of a row in a batch of 2 is not what the row answers alone",
-    ),
-    "an output for the batch as a whole": (
-        lambda: parse("y = ReduceSum <keepdims = 0> (x)", outputs="float y"),
-        "output 'y' .* needs a first dim for the batch",
-    ),
-}
-
-
-@pytest.mark.parametrize(("model", "problem"), UNUSABLE.values(), ids=UNUSABLE.keys())
-def test_what_cannot_be_served_is_refused_with_a_way_out(
-    model: Callable[[], onnx.ModelProto], problem: str, tmp_path: Path
-) -> None:
-    with pytest.raises(WrapError) as caught:
-        read_bare(save(model(), tmp_path / "odd.onnx"))
-    assert re.search(problem, str(caught.value), re.DOTALL), str(caught.value)
-    assert "odd.onnx" in str(caught.value)
-
-
-def test_files_that_are_not_onnx_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "torch.onnx").write_bytes(b"PK\x03\x04 not a graph")
-    (tmp_path / "empty.onnx").write_bytes(b"")
-    for name, problem in (
-        ("torch", "is not an ONNX file"),
-        ("empty", "is not an ONNX file"),
-        ("no", "there is no file"),
-    ):
-        with pytest.raises(WrapError, match=problem):
-            read_bare(tmp_path / f"{name}.onnx")
 
 
 def test_labels_must_fit_an_output(classifier: Path, tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from rich.console import Console
 
 from lading import __version__
 from lading.errors import LadingError, SpecError
-from lading.spec import ModelSpec, load_spec
+from lading.import_string import load_spec
+from lading.spec import ModelSpec
 
 app = typer.Typer(
     name="lading",

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lading.errors import SpecError
-from lading.spec import load_spec
+from lading.import_string import load_spec
 
 CONFIGS = Path("configs")
 

@@ -16,8 +16,12 @@ BATCH_SIZE = 16
 
 def spread(dataset: Dataset, count: int) -> list[Example]:
     """Up to ``count`` examples at even distances, the first and the last among them; the same ones every time."""
-    size = len(dataset)
-    return [dataset[int(index)] for index in np.unique(np.linspace(0, size - 1, min(count, size)).round().astype(int))]
+    return [dataset[index] for index in spread_indices(len(dataset), count)]
+
+
+def spread_indices(size: int, count: int) -> list[int]:
+    """Up to ``count`` of the numbers below ``size`` at even distances, the first and the last among them."""
+    return [int(index) for index in np.unique(np.linspace(0, size - 1, min(count, size)).round())]
 
 
 def batches(
@@ -37,7 +41,12 @@ def answer(session: ort.InferenceSession, spec: ModelSpec, examples: Sequence[Ex
     """
     names = [tensor.name for tensor in spec.outputs]
     parts = [session.run(names, feed) for feed in batches(spec.inputs, examples)]
-    joined = zip(spec.outputs, zip(*parts, strict=True), strict=True)
+    return join(spec.outputs, parts)
+
+
+def join(outputs: Sequence[TensorSpec], parts: Sequence[Sequence[Array]]) -> dict[str, Array]:
+    """Join the answers to several batches, each a list in the order of ``outputs``."""
+    joined = zip(outputs, zip(*parts, strict=True), strict=True)
     return {tensor.name: np.concatenate(arrays, axis=tensor.ragged_axis) for tensor, arrays in joined}
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
-from lading.artifact import Artifact
+from lading.artifact import Artifact, PackedVariant, RefusedVariant
 from lading.measurement import Baseline, Machine, Measurement
 from lading.report_plots import CHOSEN, PASSED, REFUSED, latency_by_batch, score_against_latency, sizes
-from lading.verification import Confusion, Verification
+from lading.verification import Confusion, Verification, VerifiedVariant
 from lading.verification_table import alone, machine_line
 
 
@@ -52,17 +52,7 @@ class Content:
 
 def write_report(verification: Verification, path: Path) -> None:
     """Write the report of a verification."""
-    rows = [
-        Row(
-            entry.variant.name,
-            entry.precision,
-            entry.measurement,
-            entry.passed,
-            entry.variant.name == verification.chosen,
-            entry.reasons,
-        )
-        for entry in verification.variants
-    ]
+    rows = [_row(entry, verification.chosen, passed=entry.passed) for entry in verification.variants]
     scored = ", ".join(f"{count} of {split}" for split, count in verification.splits.items())
     content = Content(
         name=verification.name,
@@ -80,21 +70,8 @@ def write_report(verification: Verification, path: Path) -> None:
 def write_artifact_report(artifact: Artifact, path: Path) -> None:
     """Write the report of a packed artifact, with what its manifest holds."""
     manifest = artifact.manifest
-    rows = [
-        Row(
-            entry.variant.name,
-            entry.precision,
-            entry.measurement,
-            entry.passed,
-            entry.variant.name == manifest.chosen,
-            entry.reasons,
-        )
-        for entry in manifest.variants
-    ]
-    rows += [
-        Row(entry.variant.name, entry.precision, entry.measurement, False, False, entry.reasons)
-        for entry in manifest.refused
-    ]
+    rows = [_row(entry, manifest.chosen, passed=entry.passed) for entry in manifest.variants]
+    rows += [_row(entry, manifest.chosen, passed=False) for entry in manifest.refused]
     source = manifest.provenance
     facts = [
         ("digest", artifact.digest),
@@ -113,6 +90,11 @@ def write_artifact_report(artifact: Artifact, path: Path) -> None:
         facts=[(name, value) for name, value in facts if value],
     )
     _write(content, path)
+
+
+def _row(entry: VerifiedVariant | PackedVariant | RefusedVariant, chosen: str | None, *, passed: bool) -> Row:
+    name = entry.variant.name
+    return Row(name, entry.precision, entry.measurement, passed, name == chosen, entry.reasons)
 
 
 def _write(content: Content, path: Path) -> None:

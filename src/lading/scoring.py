@@ -10,12 +10,12 @@ import numpy as np
 import onnxruntime as ort
 
 from lading.confusion_plot import confusion_counts
+from lading.examples import BATCH_SIZE, join, spread_indices, targets
 from lading.machine import usable_cpus
 from lading.predictor import max_abs_difference
-from lading.spec import Array, Dataset, ModelSpec, TensorSpec
+from lading.spec import Array, Dataset, Example, ModelSpec, TensorSpec
 from lading.tensors import collate
 
-BATCH_SIZE = 16
 CLOSE = 0.01
 """An output without labels agrees when it is within this share of fp32's own range."""
 
@@ -42,22 +42,21 @@ def answer_split(
     Each batch is read once and answered by all sessions side by side, so that a large split is never held in memory.
     """
     size = len(dataset)
-    indices = np.unique(np.linspace(0, size - 1, min(limit or size, size)).round().astype(int))
+    indices = spread_indices(size, limit or size)
     names = [tensor.name for tensor in spec.outputs]
     parts: dict[str, list[list[Array]]] = {variant: [] for variant in sessions}
-    wanted: list[Mapping[str, Array]] = []
+    seen: list[Example] = []
     with ThreadPoolExecutor(max(1, int(usable_cpus()))) as pool:
         for start in range(0, len(indices), BATCH_SIZE):
-            examples = [dataset[int(index)] for index in indices[start : start + BATCH_SIZE]]
+            examples = [dataset[index] for index in indices[start : start + BATCH_SIZE]]
             feed = collate(spec.inputs, [given for given, _ in examples])
-            wanted.extend(target for _, target in examples)
+            seen.extend(({}, target) for _, target in examples)
             runs = {name: pool.submit(session.run, names, feed) for name, session in sessions.items()}
             for name, run in runs.items():
                 parts[name].append(run.result())
             advance(len(examples))
-    outputs = {name: _join(spec.outputs, answered) for name, answered in parts.items()}
-    targets = {name: np.stack([np.asarray(one[name]) for one in wanted]) for name in wanted[0]}
-    return Answers(outputs, targets, len(indices))
+    outputs = {name: join(spec.outputs, answered) for name, answered in parts.items()}
+    return Answers(outputs, targets(seen), len(indices))
 
 
 def agreement(specs: Sequence[TensorSpec], fp32: Mapping[str, Array], other: Mapping[str, Array]) -> float:
@@ -93,10 +92,3 @@ def _close(fp32: Array, other: Array) -> Array:
     wide, narrow = fp32.astype(np.float64), other.astype(np.float64)
     allowed = CLOSE * max(float(np.ptp(wide)), 1e-12)
     return np.asarray((np.abs(wide - narrow) <= allowed).reshape(len(wide), -1).all(axis=1))
-
-
-def _join(specs: Sequence[TensorSpec], parts: Sequence[Sequence[Array]]) -> dict[str, Array]:
-    return {
-        tensor.name: np.concatenate([part[index] for part in parts], axis=tensor.ragged_axis)
-        for index, tensor in enumerate(specs)
-    }

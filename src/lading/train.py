@@ -25,9 +25,10 @@ from lading.checkpoint import load_weights, new_card, read_card, save_checkpoint
 from lading.config import compose, plain
 from lading.confusion_plot import confusion_counts, plot_confusion
 from lading.errors import DataError, SpecError
+from lading.import_string import load_spec
 from lading.lightning_module import SpecModule, evaluate, loader
 from lading.run_loggers import log_results, run_id, run_loggers
-from lading.spec import Dataset, ModelSpec, load_spec
+from lading.spec import Dataset, ModelSpec
 
 CONFIG = "config.yaml"
 LAST = "last.ckpt"

@@ -1,0 +1,79 @@
+"""A model named by import string, ``models/cards.py:Cards``, as uvicorn and bentoml name theirs."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from lading.errors import SpecError
+from lading.spec import ModelSpec, check_spec
+
+
+def load_spec(target: str, options: Mapping[str, Any] | None = None) -> ModelSpec:
+    """Import ``models/cards.py:Cards`` (or ``package.module:Class``) and construct it with ``options``.
+
+    Raises:
+        SpecError: the file or the class is missing, the class is not a complete ModelSpec, or an option is unknown.
+    """
+    location, separator, attribute = target.partition(":")
+    if not separator or not location or not attribute:
+        raise SpecError(f"{target!r} is not of the form file.py:Class; for example models/cards.py:Cards")
+    module = _import_file(Path(location)) if location.endswith(".py") else _import_module(location)
+    cls = getattr(module, attribute, None)
+    if cls is None:
+        specs = [name for name, value in vars(module).items() if _is_spec(value)]
+        raise SpecError(f"{location} has no {attribute!r}; the models in it are: {', '.join(specs) or 'none'}")
+    if not _is_spec(cls):
+        raise SpecError(f"{target} is not a subclass of lading.ModelSpec")
+    for required in ("name", "inputs", "outputs"):
+        if not hasattr(cls, required):
+            raise SpecError(f"{target} does not state {required!r}")
+    try:
+        spec = cls(**(options or {}))
+    except TypeError as error:
+        raise SpecError(f"{target} cannot be constructed: {error}") from error
+    assert isinstance(spec, ModelSpec)
+    check_spec(spec)
+    return spec
+
+
+def _is_spec(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, ModelSpec) and value is not ModelSpec
+
+
+def _import_file(path: Path) -> ModuleType:
+    path = path.resolve()
+    if not path.is_file():
+        raise SpecError(f"there is no file {path}")
+    name = f"{path.parent.name}.{path.stem}"
+    known = sys.modules.get(name)
+    if known is not None and getattr(known, "__file__", None) == str(path):
+        return known
+    # The folder above the model's own is importable, so that models/cards.py finds models.card_decks; and its own, last
+    # of all, so that a file beside it is found as a script would find it.
+    if str(path.parent.parent) not in sys.path:
+        sys.path.insert(0, str(path.parent.parent))
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+    found = importlib.util.spec_from_file_location(name, path)
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    sys.modules[name] = module
+    try:
+        found.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise SpecError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+    return module
+
+
+def _import_module(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise SpecError(f"module {name!r} cannot be imported: {error}") from error

@@ -1,0 +1,33 @@
+"""Small graphs written in ONNX's text form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+
+def parse(
+    body: str, inputs: str = "float[N, 4] x", outputs: str = "float[N, 3] y", opset: int = 20, domain: str = ""
+) -> onnx.ModelProto:
+    """A graph in ONNX's text form; ``W`` and ``b`` are random weights, ``axis`` and ``fixed`` are shapes."""
+    extra = f', "{domain}" : 1' if domain else ""
+    model = onnx.parser.parse_model(
+        f"""<ir_version: 9, opset_import: ["" : {opset}{extra}]> g ({inputs}) => ({outputs}) {{ {body} }}"""
+    )
+    rng = np.random.default_rng(0)
+    constants = {"W": rng.normal(size=(4, 3)).astype(np.float32), "b": np.array([0.1, 0.2, 0.3], np.float32)}
+    constants |= {"fixed": np.array([1, 12], np.int64), "free": np.array([-1, 12], np.int64)}
+    read = {name for node in model.graph.node for name in node.input}
+    model.graph.initializer.extend(numpy_helper.from_array(a, n) for n, a in constants.items() if n in read)
+    return model
+
+
+CLASSIFIER = "logits = Gemm (x, W, b) y = Softmax <axis = 1> (logits)"
+
+
+def save(model: onnx.ModelProto, path: Path) -> Path:
+    onnx.save(model, path)
+    return path
