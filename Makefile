@@ -45,12 +45,14 @@ format: $(VENV)/.dev ## rewrite the code as ruff wants it
 	$(BIN)/ruff format .
 
 .PHONY: generate
-generate: $(VENV)/.dev ## write what is generated: the manifest's schema, the tables of commands and settings
+generate: $(VENV)/.dev ## write what is generated: the manifest's schema, tables of commands and settings, protobuf
 	$(BIN)/python -m docs.generate
+	cd src && ../$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. \
+	  lading/serve/proto/inference.proto
 
 .PHONY: check-generated
 check-generated: generate ## fail when generating changed a committed file
-	git diff --exit-code -- docs
+	git diff --exit-code -- docs src/lading/serve/proto
 
 .PHONY: bench
 bench: artifacts/cards/lading.json $(VENV)/.dev ## measure the cards variants in full and write the report

@@ -1,4 +1,4 @@
-"""The BentoML service: the lean app of :mod:`lading.serve.app` on BentoML's port.
+"""The BentoML service: the lean app of :mod:`lading.serve.app` on BentoML's port, beside its own HTTP and gRPC ports.
 
 ``bentoml serve`` at the root of the repository serves ``LADING_ARTIFACT``, else the artifact inside the Bento, else
 ``artifacts/cards``. It imports neither torch nor the build extra.
@@ -12,19 +12,20 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import bentoml
 import structlog
 from bentoml.exceptions import BentoMLException
-from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lading.artifact import Artifact
 from lading.errors import LadingError
-from lading.serve.app import create_app
-from lading.serve.engine import Engine
+from lading.serve.app import App
+from lading.serve.repository import named_artifacts
+from lading.serve.server import Ports
 from lading.serve.structured_log import configure_logging
 from lading.settings import Settings, unknown_variables
 
@@ -35,9 +36,10 @@ BENTOML_PATHS = ("/schema.json",)
 def served_settings() -> Settings:
     """The settings from the environment, with the artifact found if none is named."""
     settings = Settings()
-    if settings.artifact is None:
+    if not settings.artifact and settings.models is None:
         inside = HERE / "artifact"
-        settings = settings.model_copy(update={"artifact": inside if inside.is_dir() else HERE / "artifacts" / "cards"})
+        found = inside if inside.is_dir() else HERE / "artifacts" / "cards"
+        settings = settings.model_copy(update={"artifact": (found,)})
     return settings
 
 
@@ -49,16 +51,17 @@ def served_settings() -> Settings:
     logging={"access": {"enabled": False}},  # LADING_ACCESS_LOG
 )
 class Lading:
-    """Serves one artifact."""
+    """Serves artifacts."""
 
-    app: Starlette
+    app: App
 
     @bentoml.on_deployment  # type: ignore[untyped-decorator]
     @staticmethod
     def check() -> None:
         """Refuse in one sentence, before any worker starts, when the artifact or a setting cannot be used."""
         try:
-            Artifact.load(served_settings().artifact or HERE)
+            for path in named_artifacts(served_settings()):
+                Artifact.load(path)
         except LadingError as error:
             raise BentoMLException(str(error)) from None
 
@@ -67,16 +70,33 @@ class Lading:
         configure_logging(settings)
         for sentence in unknown_variables():
             structlog.get_logger("lading.server").warning(sentence)
-        self.app = create_app(settings)
-        self.engine: Engine = self.app.state.engine
+        self.app = App(settings)
+        self.ports = Ports(self.app, settings)
+
+    # What BentoML's clients read in /schema.json. The middleware below answers before these are reached, so that a
+    # request does not pay for BentoML's own handling.
+
+    @bentoml.api(route="/classify")  # type: ignore[untyped-decorator]
+    async def classify(self, image: Path) -> dict[str, Any]:
+        """A JPEG, PNG or WebP file in, the label of each output back."""
+        raise AssertionError(image)
+
+    @bentoml.api(route="/predict")  # type: ignore[untyped-decorator]
+    async def predict(self, inputs: dict[str, Any], /) -> dict[str, Any]:
+        """Inputs by name, outputs by name back."""
+        raise AssertionError(inputs)
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def start(self) -> None:
-        await self.engine.start()
+        await self.ports.start()
+        await self.app.start()
+        await self.ports.show_readiness()
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def stop(self) -> None:
-        await self.engine.stop()
+        self.app.prepare_to_stop()
+        await self.ports.stop()
+        await self.app.stop()
 
 
 class LadingFirst:

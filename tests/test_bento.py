@@ -21,6 +21,7 @@ from lading.artifact import Artifact
 from lading.bento import bento_name, build_bento
 from lading.errors import ArtifactError, BentoError
 from tests.serve.live_server import wait_until
+from tests.serve.run_client import run_client
 from tests.serve.small_artifacts import colour_artifact, with_golden_outputs
 
 ROOT = Path(__file__).parents[1]
@@ -47,7 +48,7 @@ def bentoml_serve(*arguments: str, cwd: Path, **environment: str) -> subprocess.
     return subprocess.Popen(
         [sys.executable, "-m", "bentoml", "serve", *arguments],
         cwd=cwd,
-        env={**os.environ, "LADING_LANES": "1", **environment},
+        env={**os.environ, "LADING_LANES": "1", "LADING_HTTP_PORT": "0", "LADING_GRPC_PORT": "0", **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -113,7 +114,9 @@ def test_bentoml_serve_at_the_root_answers_with_the_lean_app(artifact: Artifact,
         assert client.get("/").text.startswith("<!doctype html>")
         assert "/classify" in client.get("/docs.json").json()["paths"]
         assert 'lading_requests_total{code="200",model="small-colour"' in client.get("/metrics").text
-        assert client.get("/schema.json").json()["name"] == "lading"
+        photo = bentoml_home / "photo.jpg"
+        photo.write_bytes(red())
+        run_client("bentoml_http", str(client.base_url), str(photo))
         missing = client.get("/static_content/swagger-ui.css")
         assert (missing.status_code, missing.headers["content-type"]) == (404, "application/json")
 

@@ -22,11 +22,16 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
 NAMES = {
     "lading_requests_total": {"model", "variant", "protocol", "code"},
     "lading_request_duration_seconds_count": {"model", "variant", "protocol"},
+    "lading_request_bytes_total": {"model", "variant", "protocol"},
+    "lading_response_bytes_total": {"model", "variant", "protocol"},
+    "lading_queue_duration_seconds_count": {"model", "variant"},
+    "lading_queue_length": set(),
+    "lading_shed_total": {"reason"},
     "lading_decode_duration_seconds_count": {"model", "variant"},
     "lading_inference_duration_seconds_count": {"model", "variant"},
     "lading_batch_size_count": {"model", "variant"},
     "lading_requests_in_flight": set(),
-    "lading_ready": set(),
+    "lading_ready": {"model", "variant"},
     "lading_usable_cpus": set(),
     "lading_model_info": {"model", "version", "variant", "digest", "precision"},
 }
@@ -38,25 +43,27 @@ def labels(metrics: Metrics) -> dict[str, set[str]]:
 
 
 def test_every_agreed_name_is_there_with_its_labels(artifact: Artifact) -> None:
-    metrics = Metrics(artifact)
+    metrics = Metrics()
+    metrics.model(artifact, artifact.variant())
     metrics.answered("http", 200, 0.003)
+    metrics.shed("deadline")
     found = labels(metrics)
     assert {name: found.get(name) for name in NAMES} == NAMES
 
 
-def test_the_process_is_watched_too(artifact: Artifact) -> None:
-    found = labels(Metrics(artifact))
+def test_the_process_is_watched_too() -> None:
+    found = labels(Metrics())
     assert {"process_resident_memory_bytes", "process_cpu_seconds_total", "python_info"} <= set(found)
 
 
-def test_no_series_says_when_it_was_created(artifact: Artifact) -> None:
-    metrics = Metrics(artifact)
+def test_no_series_says_when_it_was_created() -> None:
+    metrics = Metrics()
     metrics.answered("http", 200, 0.003)
     assert not [name for name in labels(metrics) if name.endswith("_created") and name.startswith("lading")]
 
 
-def test_two_registries_do_not_meet(artifact: Artifact) -> None:
-    one, other = Metrics(artifact), Metrics(artifact)
+def test_two_registries_do_not_meet() -> None:
+    one, other = Metrics(), Metrics()
     one.answered("http", 200, 0.003)
     assert "lading_requests_total" in labels(one)
     assert "lading_requests_total" not in labels(other)

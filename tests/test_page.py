@@ -137,7 +137,7 @@ def test_an_error_is_shown_in_the_servers_words_and_the_next_photo_clears_it(pag
 def test_it_says_what_is_served(page: Any, colours: LiveServer) -> None:
     facts = page.inner_text("#facts")
     assert "fp32" in facts
-    assert colours.engine.artifact.digest[:19] in facts
+    assert colours.artifact.digest[:19] in facts
     assert page.inner_text("h1") == page.title() == "small-colour"
     assert f"curl --data-binary @photo.jpg {colours.url}/classify" in page.inner_text("footer")
 
@@ -174,7 +174,7 @@ def test_a_model_without_pictures_has_a_form_with_an_example_that_works(browser:
         assert opened.locator("#picture").is_hidden()
         opened.click("#send")
         opened.wait_for_selector("#result pre")
-        expected = live.engine.artifact.golden_outputs()["total"][0, 0]
+        expected = live.artifact.golden_outputs()["total"][0, 0]
         assert f"{expected:.4f}" in opened.inner_text("#result pre")
         opened.fill("#body", '{"features": [[1, 2]]}')
         opened.click("#send")

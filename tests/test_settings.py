@@ -23,17 +23,17 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_defaults_listen_on_this_machine_alone() -> None:
     settings = Settings()
     assert (settings.http_host, settings.http_port) == ("127.0.0.1", 8080)
-    assert (settings.artifact, settings.variant) == (None, None)
+    assert (settings.artifact, settings.variant, settings.grpc_port) == ((), None, 9000)
     assert settings.max_body_bytes == 16_000_000
 
 
 def test_the_environment_sets_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LADING_ARTIFACT", "/models/cards")
+    monkeypatch.setenv("LADING_ARTIFACT", "/models/cards:/models/molecules")
     monkeypatch.setenv("LADING_LANES", "3")
     monkeypatch.setenv("LADING_MAX_BODY_MB", "0.5")
     monkeypatch.setenv("LADING_ACCESS_LOG", "true")
     settings = Settings()
-    assert settings.artifact == Path("/models/cards")
+    assert settings.artifact == (Path("/models/cards"), Path("/models/molecules"))
     assert (settings.lanes, settings.max_body_bytes, settings.access_log) == (3, 500_000, True)
 
 
@@ -116,4 +116,4 @@ def test_the_documentation_lists_every_setting_with_its_default() -> None:
         assert field.description in row
         assert row.count("|") == 5
     assert "| `LADING_LOG_FORMAT` | `console` or `json` | `console` |" in table
-    assert "| `LADING_ARTIFACT` | path | not set |" in table
+    assert "| `LADING_ARTIFACT` | paths | not set |" in table

@@ -241,20 +241,28 @@ def report(
 
 @app.command()
 def serve(
-    artifact: Annotated[Path, typer.Argument(help="artifact folder, for example artifacts/cards")],
+    artifact: Annotated[list[Path] | None, typer.Argument(help="artifact folders; the first is the default")] = None,
     host: Annotated[str | None, typer.Option(help="address to listen on; LADING_HTTP_HOST")] = None,
-    port: Annotated[int | None, typer.Option(help="port to listen on; LADING_HTTP_PORT, 8080")] = None,
+    port: Annotated[str | None, typer.Option(help="HTTP port, or off; LADING_HTTP_PORT, 8080")] = None,
+    grpc_port: Annotated[str | None, typer.Option(help="gRPC port, or off; LADING_GRPC_PORT, 9000")] = None,
+    models: Annotated[Path | None, typer.Option(help="folder of artifacts; LADING_MODELS")] = None,
     variant: Annotated[str | None, typer.Option(help="variant to serve; default: the one that verify chose")] = None,
 ) -> None:
-    """Serve an artifact without BentoML in front.
+    """Serve artifacts without BentoML in front: HTTP and gRPC.
 
     Example: `lading serve artifacts/cards --port 8080`
     """
     from lading.serve.server import serve as run
     from lading.settings import Settings
 
-    given = {"artifact": artifact, "http_host": host, "http_port": port, "variant": variant}
-    run(Settings(**{key: value for key, value in given.items() if value is not None}))  # type: ignore[arg-type]
+    given: dict[str, object] = {
+        "artifact": tuple(artifact or ()),
+        "http_host": host,
+        "http_port": port,
+        "grpc_port": grpc_port,
+    }
+    given |= {"models": models, "variant": variant}
+    run(Settings(**{key: value for key, value in given.items() if value}))  # type: ignore[arg-type]
 
 
 @app.callback(invoke_without_command=True)

@@ -113,6 +113,24 @@ class OverloadedError(LadingError):
         super().__init__(message)
 
 
+class ExpiredError(LadingError):
+    """The request's deadline passed before it was answered."""
+
+    status = HTTPStatus.GATEWAY_TIMEOUT
+
+
+class UnauthorizedError(RequestError):
+    """The request carries no key, or one that is not known."""
+
+    status = HTTPStatus.UNAUTHORIZED
+
+
+class ForbiddenError(RequestError):
+    """What was asked for is turned off here."""
+
+    status = HTTPStatus.FORBIDDEN
+
+
 class ServerError(LadingError):
     """The server cannot start: the port is taken, or the address is not this machine's."""
 

@@ -10,7 +10,7 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from lading.artifact import Artifact
+from lading.artifact import Artifact, PackedVariant
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -25,81 +25,142 @@ SECONDS = (
     0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
 )  # fmt: skip
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+UNKNOWN = "unknown"
+"""Label of every model that is not served: what clients ask for must not make new series."""
+SHED_REASONS = ("queue", "bytes", "deadline", "expired")
+MODEL = ("model", "variant")
 
 
 class Metrics:
-    """All metrics of one server, in a registry of its own, so that one process can hold several servers.
+    """All metrics of one server, in a registry of its own, so that one process can hold several servers."""
 
-    Args:
-        artifact: gives the values of the labels ``model`` and ``variant``.
-        variant: name of the variant served.
-    """
-
-    def __init__(self, artifact: Artifact, variant: str | None = None) -> None:
+    def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        packed = artifact.variant(variant)
-        self._labels = (artifact.manifest.name, packed.variant.name)
-        self._requests = self._counter(
-            "lading_requests", "Inference requests answered, by HTTP status.", ("protocol", "code")
+        self._requests = Counter(
+            "lading_requests",
+            "Inference requests answered, by HTTP status (gRPC: the one that means the same).",
+            (*MODEL, "protocol", "code"),
+            registry=self.registry,
         )
         self._request_duration = self._histogram(
-            "lading_request_duration_seconds", "From a request's headers to the last byte of its answer.", ("protocol",)
+            "lading_request_duration_seconds",
+            "From a request's headers to the last byte of its answer.",
+            (*MODEL, "protocol"),
+        )
+        self._request_bytes = Counter(
+            "lading_request_bytes", "Bytes of request bodies.", (*MODEL, "protocol"), registry=self.registry
+        )
+        self._response_bytes = Counter(
+            "lading_response_bytes", "Bytes of answers' bodies.", (*MODEL, "protocol"), registry=self.registry
+        )
+        self.queue_duration = self._histogram(
+            "lading_queue_duration_seconds", "From a request's acceptance to the lane that takes it."
         )
         self.decode_duration = self._histogram(
             "lading_decode_duration_seconds", "From a request's bytes to checked arrays: JSON, base64, JPEG, resizing."
-        ).labels(*self._labels)
-        self.inference_duration = self._histogram("lading_inference_duration_seconds", "The model's run alone.").labels(
-            *self._labels
         )
-        self.batch_size = self._histogram(
-            "lading_batch_size", "Examples in one run of the model.", buckets=ROWS
-        ).labels(*self._labels)
+        self.inference_duration = self._histogram("lading_inference_duration_seconds", "The model's run alone.")
+        self.batch_size = self._histogram("lading_batch_size", "Examples in one run of the model.", buckets=ROWS)
+        self._shed = Counter(
+            "lading_shed",
+            "Requests refused or dropped: the queue or its bytes are full, the deadline cannot be met, or has passed.",
+            ("reason",),
+            registry=self.registry,
+        )
+        self._reasons = {reason: self._shed.labels(reason) for reason in SHED_REASONS}
         self.requests_in_flight = self._gauge("lading_requests_in_flight", "Inference requests begun and not answered.")
-        self.ready = self._gauge("lading_ready", "1 when the golden outputs matched and requests are taken.")
+        self.queue_length = self._gauge("lading_queue_length", "Accepted requests that wait for a lane.")
+        self.model_ready = Gauge(
+            "lading_ready",
+            "1 when the model's golden outputs matched and its requests are taken.",
+            MODEL,
+            registry=self.registry,
+        )
         self.usable_cpus = self._gauge("lading_usable_cpus", "CPUs left by affinity and the cgroup's limit.")
-        info = Gauge(
+        self.info = Gauge(
             "lading_model_info",
             "1; the labels say what is served.",
             ("model", "version", "variant", "digest", "precision"),
             registry=self.registry,
         )
-        info.labels(
-            artifact.manifest.name, artifact.manifest.version, packed.variant.name, artifact.digest, packed.precision
-        ).set(1)
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
-        self._children: dict[tuple[str, int], Counter] = {}
-        self._durations: dict[str, Histogram] = {}
+        self._children: dict[tuple[str, str, str, int], Counter] = {}
+        self._protocols: dict[tuple[str, str, str], tuple[Histogram, Counter, Counter]] = {}
 
-    def answered(self, protocol: str, code: int, seconds: float) -> None:
+    def model(self, artifact: Artifact, packed: PackedVariant) -> ModelMetrics:
+        """The series of one variant, made now, so that they are there before its first request."""
+        return ModelMetrics(self, artifact, packed)
+
+    def shed(self, reason: str) -> None:
+        """Count a request that was refused or dropped; ``reason`` is one of :data:`SHED_REASONS`."""
+        self._reasons[reason].inc()
+
+    def answered(
+        self,
+        protocol: str,
+        code: int,
+        seconds: float,
+        *,
+        model: str = UNKNOWN,
+        variant: str = UNKNOWN,
+        received: int = 0,
+        sent: int = 0,
+    ) -> None:
         """Count one inference request.
 
         Args:
-            protocol: ``http`` for the plain endpoints.
+            protocol: ``http`` for the plain endpoints, ``v2`` or ``grpc`` for the Open Inference Protocol.
             code: the HTTP status; 499 when the client went away.
             seconds: how long it took.
+            model: the served model's name, never what a client wrote.
+            variant: of the served model.
+            received: bytes of the request's body.
+            sent: bytes of the answer's body.
         """
-        counter = self._children.get((protocol, code))
+        counter = self._children.get((model, variant, protocol, code))
         if counter is None:
-            counter = self._children[protocol, code] = self._requests.labels(*self._labels, protocol, str(code))
+            counter = self._requests.labels(model, variant, protocol, str(code))
+            self._children[model, variant, protocol, code] = counter
         counter.inc()
-        duration = self._durations.get(protocol)
-        if duration is None:
-            duration = self._durations[protocol] = self._request_duration.labels(*self._labels, protocol)
+        key = (model, variant, protocol)
+        known = self._protocols.get(key)
+        if known is None:
+            known = self._protocols[key] = (
+                self._request_duration.labels(*key),
+                self._request_bytes.labels(*key),
+                self._response_bytes.labels(*key),
+            )
+        duration, request_bytes, response_bytes = known
         duration.observe(seconds)
+        request_bytes.inc(received)
+        response_bytes.inc(sent)
 
     def exposition(self) -> bytes:
         """Everything in Prometheus' text format."""
         return generate_latest(self.registry)
 
-    def _counter(self, name: str, text: str, labels: tuple[str, ...]) -> Counter:
-        return Counter(name, text, ("model", "variant", *labels), registry=self.registry)
-
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(name, text, registry=self.registry)
 
     def _histogram(
-        self, name: str, text: str, labels: tuple[str, ...] = (), *, buckets: Iterable[float] = SECONDS
+        self, name: str, text: str, labels: tuple[str, ...] = MODEL, *, buckets: Iterable[float] = SECONDS
     ) -> Histogram:
-        return Histogram(name, text, ("model", "variant", *labels), buckets=tuple(buckets), registry=self.registry)
+        return Histogram(name, text, labels, buckets=tuple(buckets), registry=self.registry)
+
+
+class ModelMetrics:
+    """The series of one variant of one model, with their labels bound."""
+
+    def __init__(self, metrics: Metrics, artifact: Artifact, packed: PackedVariant) -> None:
+        labels = (artifact.manifest.name, packed.variant.name)
+        self.queue_duration = metrics.queue_duration.labels(*labels)
+        self.decode_duration = metrics.decode_duration.labels(*labels)
+        self.inference_duration = metrics.inference_duration.labels(*labels)
+        self.batch_size = metrics.batch_size.labels(*labels)
+        self.ready = metrics.model_ready.labels(*labels)
+        self.ready.set(0)
+        metrics.info.labels(
+            artifact.manifest.name, artifact.manifest.version, packed.variant.name, artifact.digest, packed.precision
+        ).set(1)

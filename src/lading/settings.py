@@ -7,15 +7,16 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from lading.decode import MAX_PIXELS
 from lading.errors import SettingsError
 
 PREFIX = "LADING_"
+Port = Annotated[int, Field(ge=0, le=65535)] | Literal["off"]
 # Kubernetes sets these in every pod for a Service whose name starts with "lading".
 _SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)(_\w+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?$")
 
@@ -29,16 +30,42 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
 
-    artifact: Path | None = Field(default=None, description="artifact folder to serve")
-    variant: str | None = Field(default=None, description="variant to serve; not set: the one that verify chose")
+    artifact: Annotated[tuple[Path, ...], NoDecode] = Field(
+        default=(),
+        description="artifact folders to serve, separated by `:`; the first is what `/predict` and `/classify` answer "
+        "with unless they are told otherwise",
+    )
+    models: Path | None = Field(default=None, description="folder whose subfolders are artifacts to serve as well")
+    model_control: bool = Field(
+        default=False, description="let clients load and unload models of `LADING_MODELS` over the repository API"
+    )
+    variant: str | None = Field(
+        default=None, description="variant to serve of each artifact; not set: the one that verify chose"
+    )
+    variants: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="more variants to load, separated by `,`, which a request may ask for by name; `*`: all"
+    )
     http_host: str = Field(
         default="127.0.0.1",
         min_length=1,
         description="address that `lading serve` listens on; this machine alone by default, because the server asks "
         "nobody for a password; a container sets `0.0.0.0`",
     )
-    http_port: int = Field(
-        default=8080, ge=0, le=65535, description="port that `lading serve` listens on; 0: a free one"
+    http_port: Port = Field(
+        default=8080, description="port of the lean HTTP server, beside BentoML's too; `0`: a free one; `off`: none"
+    )
+    grpc_port: Port = Field(default=9000, description="port of the gRPC server; `0`: a free one; `off`: none")
+    grpc_max_message_mb: float = Field(
+        default=16.0, gt=0, allow_inf_nan=False, description="largest gRPC message, in megabytes (1,000,000 bytes)"
+    )
+    tls_certificate: Path | None = Field(
+        default=None, description="PEM file with the certificate chain; with it the HTTP and gRPC ports speak TLS only"
+    )
+    tls_key: Path | None = Field(default=None, description="PEM file with the certificate's private key")
+    api_keys: Path | None = Field(
+        default=None,
+        description="file with one key a line; requests then need `authorization: Bearer KEY`, all but probes and "
+        "`/metrics`; read again when it changes",
     )
     lanes: int = Field(
         default=0, ge=0, le=1024, description="requests decoded and run at once; 0: as many as there are usable CPUs"
@@ -48,6 +75,22 @@ class Settings(BaseSettings):
     )
     max_queue: int = Field(
         default=256, ge=0, description="requests that may wait for a lane; one more is answered 429 with `Retry-After`"
+    )
+    max_queue_mb: float = Field(
+        default=256.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="megabytes of bodies that accepted requests may hold together",
+    )
+    deadline_ms: float = Field(
+        default=2000.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="milliseconds a request may take unless it says otherwise (`x-request-timeout-ms`, the gRPC "
+        "deadline); what cannot be answered in time is refused at once with 429",
+    )
+    wedged_s: float = Field(
+        default=60.0, gt=0, description="seconds that one run may take before `/livez` fails and the pod is restarted"
     )
     max_batch: int = Field(default=128, ge=1, description="most examples that one request may carry")
     max_body_mb: float = Field(
@@ -62,6 +105,13 @@ class Settings(BaseSettings):
         description="seconds that an idle connection stays open; longer than a load balancer's own (600 s is common), "
         "or it would meet connections closed under it",
     )
+    header_timeout_s: float = Field(
+        default=15.0, gt=0, description="seconds that a client has to send a request's headers, from its first byte"
+    )
+    body_timeout_s: float = Field(default=30.0, gt=0, description="seconds that a client has to send a request's body")
+    max_connections: int = Field(
+        default=10_000, ge=1, description="HTTP connections open at once; one more is answered 503 and closed"
+    )
     drain_s: int = Field(default=30, ge=1, description="seconds that accepted requests have to finish at shutdown")
     access_log: bool = Field(default=False, description="one log line a request")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least level to log")
@@ -75,9 +125,31 @@ class Settings(BaseSettings):
             except ValidationError as error:
                 raise SettingsError(_sentence(error)) from None
 
+    @field_validator("artifact", mode="before")
+    @classmethod
+    def _paths(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(Path(part) for part in value.split(os.pathsep) if part)
+        return (value,) if isinstance(value, Path) else value
+
+    @field_validator("variants", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _whole(self) -> Settings:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("LADING_TLS_CERTIFICATE and LADING_TLS_KEY go together; one of them is not set")
+        return self
+
     @property
     def max_body_bytes(self) -> int:
         return int(self.max_body_mb * 1_000_000)
+
+    @property
+    def max_queue_bytes(self) -> int:
+        return int(self.max_queue_mb * 1_000_000)
 
 
 def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
@@ -127,7 +199,11 @@ def _sentence(error: ValidationError) -> str:
 
 
 def _type(annotation: Any) -> str:
+    if annotation == Port:
+        return "port or `off`"
     choices = getattr(annotation, "__args__", ())
+    if getattr(annotation, "__origin__", None) is tuple:
+        return "paths" if Path in choices else "names"
     if choices and all(isinstance(choice, str) for choice in choices):
         return " or ".join(f"`{choice}`" for choice in choices)
     names = {int: "whole number", float: "number", bool: "`true` or `false`", str: "text"}
@@ -135,4 +211,4 @@ def _type(annotation: Any) -> str:
 
 
 def _default(value: Any) -> str:
-    return "not set" if value is None else f"`{str(value).lower() if isinstance(value, bool) else value}`"
+    return "not set" if value in (None, ()) else f"`{str(value).lower() if isinstance(value, bool) else value}`"

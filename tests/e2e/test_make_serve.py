@@ -72,6 +72,8 @@ def test_the_documented_request_is_answered(command: str, address: str) -> None:
         assert (answer["suit"], answer["rank"]) == ("hearts", "ace")
         assert answer["confidence"] > 0.5
         assert sum(answer["probabilities"]["rank"].values()) == pytest.approx(1, abs=1e-3)
+    elif "model_name" in answer:
+        assert {output["name"]: output["shape"] for output in answer["outputs"]} == {"suit": [1, 5], "rank": [1, 14]}
     else:
         assert len(answer["outputs"]["rank"][0]) == 14
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from PIL import Image
 
 from lading.artifact import Artifact
@@ -15,6 +16,13 @@ from tests.serve.small_artifacts import colour_artifact, graph_artifact, table_a
 
 BODY_LIMIT = 300_000
 Encode = Callable[..., bytes]
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """A log that was sent to one test's standard error would be closed for the next."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -57,7 +57,9 @@ def test_what_the_document_allows_is_answered_as_it_says(kind: str, request: pyt
     excluded = [positive_data_acceptance] if kind in ("types", "graph") else None
     checked = []
     for operation in operations(live):
-        check(operation, GenerationMode.POSITIVE, excluded=excluded)
+        # Nor can it say that there are as many values as the shape holds.
+        unsaid = [positive_data_acceptance] if operation.path.endswith("/infer") else excluded
+        check(operation, GenerationMode.POSITIVE, excluded=unsaid)
         checked.append(operation.path)
     assert {"/predict", "/model", "/livez", "/readyz", "/metrics"} <= set(checked)
     assert ("/classify" in checked) == (kind == "pictures")

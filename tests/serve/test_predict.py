@@ -70,9 +70,9 @@ def test_several_graphs_in_one_request_answer_as_they_do_alone(graph: LiveServer
 
 
 def test_the_golden_request_gets_the_golden_answer(graph: LiveServer) -> None:
-    golden = {name: array.tolist() for name, array in graph.engine.artifact.golden_inputs().items()}
+    golden = {name: array.tolist() for name, array in graph.artifact.golden_inputs().items()}
     answer = graph.client.post("/predict", json=golden).json()["outputs"]["kind"]
-    assert np.asarray(answer) == pytest.approx(graph.engine.artifact.golden_outputs()["kind"], abs=1e-6)
+    assert np.asarray(answer) == pytest.approx(graph.artifact.golden_outputs()["kind"], abs=1e-6)
 
 
 def test_inputs_without_a_finite_answer_are_refused(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from lading.artifact import Artifact
 from lading.errors import SettingsError
-from lading.serve.app import create_app
+from lading.serve.app import App
 from lading.serve.structured_log import configure_logging
 from lading.settings import Settings
 from tests.serve.conftest import Encode
@@ -57,7 +57,7 @@ def test_before_the_model_is_loaded_it_is_alive_and_not_ready(small: dict[str, A
 def test_golden_outputs_that_do_not_match_are_why_it_is_not_ready(small: dict[str, Artifact], tmp_path: Path) -> None:
     moved = with_golden_outputs(small["table"], tmp_path / "moved", shift=0.5)
     with live_server(moved, ready=False) as live:
-        wait_until(lambda: "golden" in live.engine.not_ready_because)
+        wait_until(lambda: "golden" in live.app.repository.not_ready_because)
         answer = live.client.get("/readyz")
         assert answer.status_code == 503
         assert answer.json()["error"].startswith(
@@ -65,7 +65,7 @@ def test_golden_outputs_that_do_not_match_are_why_it_is_not_ready(small: dict[st
         )
         assert live.client.get("/livez").status_code == 200
         assert live.client.post("/predict", json=BODY).status_code == 503
-        assert samples(live)["lading_ready", ()] == 0
+        assert samples(live)["lading_ready", ("small-table", "fp32")] == 0
 
 
 def test_requests_are_counted_and_timed(small: dict[str, Artifact]) -> None:
@@ -84,13 +84,13 @@ def test_requests_are_counted_and_timed(small: dict[str, Artifact]) -> None:
     assert after["lading_decode_duration_seconds_count", ("small-table", "fp32")] == 2
     assert after["lading_batch_size_sum", ("small-table", "fp32")] == 4
     assert after["lading_requests_in_flight", ()] == 0
-    assert after["lading_ready", ()] == 1
+    assert after["lading_ready", ("small-table", "fp32")] == 1
     assert after["lading_usable_cpus", ()] > 0
     assert any(name == "process_resident_memory_bytes" for name, _ in after)
 
 
 def test_the_metrics_say_what_is_served(table: LiveServer) -> None:
-    digest = table.engine.artifact.digest
+    digest = table.artifact.digest
     assert samples(table)["lading_model_info", (digest, "small-table", "fp32", "fp32", "1")] == 1
 
 
@@ -162,18 +162,16 @@ def test_a_request_that_has_begun_is_answered_before_the_server_stops(small: dic
 
         pending = pool.submit(httpx.post, f"{live.url}/predict", content=slow_body(), timeout=20)
         wait_until(lambda: samples(live)["lading_requests_in_flight", ()] == 1)
-        live.server.should_exit = True
+        live.stop.set()
         wait_until(lambda: not accepts(live.url))
         stopping.set()
         assert pending.result(20).json()["outputs"] == {"total": [[10.0]]}
 
 
 def test_one_request_too_many_is_answered_429_with_a_time_to_return(small: dict[str, Artifact]) -> None:
-    with live_server(small["table"], lanes=1, max_queue=0) as live, ThreadPoolExecutor(1) as pool:
+    with live_server(small["table"], lanes=1, max_queue=0) as live:
         gate = threading.Event()
-        live.engine._pool.submit(gate.wait, 20)
-        accepted = pool.submit(httpx.post, f"{live.url}/predict", json=BODY, timeout=20)
-        wait_until(lambda: live.engine._pending == 1)
+        live.hold(gate)
         refused = live.client.post("/predict", json=BODY)
         assert refused.status_code == 429
         assert int(refused.headers["retry-after"]) >= 1
@@ -181,7 +179,7 @@ def test_one_request_too_many_is_answered_429_with_a_time_to_return(small: dict[
             "1 in progress or waiting, which is as many requests as may: send it again later"
         )
         gate.set()
-        assert accepted.result(20).status_code == 200
+        wait_until(lambda: live.client.post("/predict", json=BODY).status_code == 200)
 
 
 def accepts(url: str) -> bool:
@@ -206,9 +204,9 @@ def test_two_servers_in_one_process_count_for_themselves(
 def test_an_app_without_an_artifact_says_how_to_name_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LADING_ARTIFACT", raising=False)
     with pytest.raises(SettingsError, match="set LADING_ARTIFACT, or write `lading serve artifacts/cards`"):
-        create_app(Settings())
+        App(Settings())
 
 
 def test_the_artifact_may_come_from_the_settings(small: dict[str, Artifact]) -> None:
-    app = create_app(Settings(artifact=small["table"].path, lanes=1))
-    assert app.state.engine.artifact.digest == small["table"].digest
+    app = App(Settings(artifact=small["table"].path, lanes=1))
+    assert app.repository.find().artifact.digest == small["table"].digest

@@ -99,21 +99,21 @@ def test_a_taken_port_is_one_sentence() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ServerError) as refused:
-            listen("127.0.0.1", port)
+            listen("127.0.0.1", port, "LADING_HTTP_PORT")
     assert str(refused.value) == (
-        f"port {port} of 127.0.0.1 is in use: stop what listens there, or choose another with --port or "
-        "LADING_HTTP_PORT"
+        f"port {port} of 127.0.0.1 is in use: stop what listens there, or choose another with "
+        "LADING_HTTP_PORT (off: none)"
     )
 
 
 def test_an_address_of_another_machine_is_one_sentence() -> None:
     with pytest.raises(ServerError, match=r"port 0 of 192\.0\.2\.1 cannot be opened: that address is not this mach"):
-        listen("192.0.2.1", 0)
+        listen("192.0.2.1", 0, "LADING_HTTP_PORT")
 
 
 def test_a_name_without_an_address_is_one_sentence() -> None:
     with pytest.raises(ServerError, match=r"port 0 of no-such-host\.invalid cannot be opened: "):
-        listen("no-such-host.invalid", 0)
+        listen("no-such-host.invalid", 0, "LADING_HTTP_PORT")
 
 
 def test_a_missing_artifact_ends_the_command_with_1_and_a_sentence(tmp_path: Path) -> None:

@@ -1,12 +1,11 @@
-"""The lean ASGI app: every endpoint of one artifact. Runs by itself, and inside the BentoML service."""
+"""The lean ASGI app: every HTTP endpoint. Runs by itself, and inside the BentoML service.
+
+Inference requests go by the shortest way to :class:`InferenceEndpoint`; everything else goes through Starlette.
+"""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import partial
-from http import HTTPStatus
+from collections.abc import Awaitable, Callable, Sequence
 
 import orjson
 from starlette.applications import Starlette
@@ -15,126 +14,126 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from lading.artifact import Artifact
-from lading.errors import ContentTypeError, LadingError, NotReadyError, SettingsError
+from lading.errors import LadingError, NotReadyError
 from lading.metrics import CONTENT_TYPE, Metrics
-from lading.serve.body import content_type, read_body, read_picture
-from lading.serve.classify import Classifier, classifier
+from lading.serve.authorize import Keys
 from lading.serve.describe import describe_model
 from lading.serve.engine import Engine
 from lading.serve.errors import http_error, lading_error
+from lading.serve.http_inference import HttpInference, model_in
+from lading.serve.inference_endpoint import InferenceEndpoint
 from lading.serve.observe import Observe
 from lading.serve.openapi import openapi
 from lading.serve.page import PAGE, content_security_policy
-from lading.serve.predict import decode_json, encode_json
+from lading.serve.repository import Repository
+from lading.serve.v2_rest import v2_routes
 from lading.settings import Settings
-
-INFERENCE_PATHS = ("/classify", "/predict")
-_JSON = "application/json"
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def create_app(settings: Settings | None = None, *, artifact: Artifact | None = None) -> Starlette:
-    """Build the app that serves one artifact.
+class App:
+    """The models, the engine that runs them, and the endpoints; one for all ports of a process.
 
-    The model is loaded and checked after start-up, while ``/livez`` answers already and ``/readyz`` says what is
+    Models are loaded and checked by :meth:`start`, while ``/livez`` answers already and ``/readyz`` says what is
     missing.
 
     Args:
         settings: read from the environment by default.
-        artifact: what to serve; read from ``settings.artifact`` by default.
+        artifacts: what to serve; those that the settings name by default.
 
     Raises:
-        SettingsError: no artifact is named.
-        ArtifactError: the artifact is torn or edited, or has no such variant.
+        SettingsError: no artifact is named, or the file of keys cannot be used.
+        ArtifactError: an artifact is torn or edited, or has no such variant.
     """
-    settings = settings or Settings()
-    artifact = artifact or _load(settings)
-    metrics = Metrics(artifact, settings.variant)
-    engine = Engine(artifact, settings, metrics)
-    how = classifier(artifact, settings.variant)
-    document = openapi(artifact, engine.packed, how, settings)
-    description = describe_model(artifact, engine.packed, how)
-    app = Starlette(
-        routes=[
-            Route("/", _fixed(PAGE.encode(), "text/html", {"content-security-policy": content_security_policy()})),
-            Route("/classify", _classify(engine, how, settings), methods=["POST"]),
-            Route("/predict", _predict(engine, settings), methods=["POST"]),
-            Route("/model", _fixed(orjson.dumps(description), _JSON)),
-            Route("/docs.json", _fixed(orjson.dumps(document), _JSON)),
-            Route("/livez", _fixed(b"alive\n", "text/plain")),
-            Route("/readyz", _readyz(engine)),
-            Route("/metrics", _metrics(metrics)),
-        ],
-        middleware=[
-            Middleware(Observe, metrics=metrics, inference_paths=INFERENCE_PATHS, access_log=settings.access_log)
-        ],
-        exception_handlers={LadingError: lading_error, HTTPException: http_error},
-        lifespan=_lifespan(engine),
-    )
-    # A redirect would lead a client behind a proxy to an address that only the pod knows.
-    app.router.redirect_slashes = False
-    app.state.engine = engine
-    app.state.metrics = metrics
-    return app
 
+    def __init__(self, settings: Settings | None = None, *, artifacts: Sequence[Artifact] = ()) -> None:
+        self.settings = settings or Settings()
+        self.metrics = Metrics()
+        self.engine = Engine(self.settings, self.metrics)
+        self.repository = Repository(self.settings, self.metrics, self.engine, artifacts)
+        self.keys = Keys(self.settings.api_keys) if self.settings.api_keys else None
+        inference = HttpInference(self.engine, self.repository)
+        self._plain: dict[str, InferenceEndpoint] = {
+            "/classify": self._endpoint(inference.classify, "http"),
+            "/predict": self._endpoint(inference.predict, "http"),
+        }
+        self._v2 = self._endpoint(inference.infer, "v2")
+        self._rest = self._starlette()
 
-def _lifespan(engine: Engine) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
-    @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        loading = asyncio.create_task(engine.start())
-        yield
-        await loading
-        await engine.stop()
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "POST":
+            path: str = scope["path"]
+            endpoint = self._plain.get(path)
+            if endpoint is None and model_in(path):
+                endpoint = self._v2
+            if endpoint is not None:
+                await endpoint(scope, receive, send)
+                return
+        await self._rest(scope, receive, send)
 
-    return lifespan
+    async def start(self) -> None:
+        """Start the lanes and load the models."""
+        self.engine.start()
+        await self.repository.start()
 
+    def prepare_to_stop(self) -> None:
+        """Say on every port that this server is not ready, so that nothing more is sent to it."""
+        self.repository.stopping = True
 
-def _classify(engine: Engine, how: Classifier | str, settings: Settings) -> Endpoint:
-    limit, max_pixels = settings.max_body_bytes, settings.max_pixels
+    async def stop(self) -> None:
+        """Refuse new requests, and return when every accepted one has been answered."""
+        await self.engine.stop()
+        self.repository.stop()
 
-    async def classify(request: Request) -> Response:
-        if isinstance(how, str):
-            raise HTTPException(HTTPStatus.NOT_FOUND, f"{how}: send its inputs to /predict as JSON")
-        engine.admit()
-        picture = await read_picture(request, limit)
-        outputs = await engine.infer(partial(how.decode, picture, max_pixels))
-        return Response(orjson.dumps(how.answer(outputs)), media_type=_JSON)
+    def _endpoint(self, answer: object, protocol: str) -> InferenceEndpoint:
+        return InferenceEndpoint(answer, protocol, self.metrics, self.settings, self.keys)  # type: ignore[arg-type]
 
-    return classify
+    def _starlette(self) -> Starlette:
+        served = self.repository.find()
+        document = openapi(served.artifact, served.packed, served.classifier, self.settings)
+        description = describe_model(served.artifact, served.packed, served.classifier)
+        app = Starlette(
+            routes=[
+                Route("/", _fixed(PAGE.encode(), "text/html", {"content-security-policy": content_security_policy()})),
+                Route("/classify", _not_allowed, methods=["POST"]),
+                Route("/predict", _not_allowed, methods=["POST"]),
+                Route("/v2/models/{name}/infer", _not_allowed, methods=["POST"]),
+                Route("/v2/models/{name}/versions/{version}/infer", _not_allowed, methods=["POST"]),
+                *v2_routes(self.engine, self.repository),
+                Route("/model", _fixed(orjson.dumps(description), "application/json")),
+                Route("/docs.json", _fixed(orjson.dumps(document), "application/json")),
+                Route("/livez", self._livez),
+                Route("/readyz", self._readyz),
+                Route("/metrics", self._exposition),
+            ],
+            middleware=[Middleware(Observe, keys=self.keys, access_log=self.settings.access_log)],
+            exception_handlers={LadingError: lading_error, HTTPException: http_error},
+        )
+        # A redirect would lead a client behind a proxy to an address that only the pod knows.
+        app.router.redirect_slashes = False
+        return app
 
+    async def _livez(self, _: Request) -> Response:
+        if not self.engine.alive:
+            raise NotReadyError("a lane has died, or has been in one run for too long")
+        return Response(b"alive\n", media_type="text/plain")
 
-def _predict(engine: Engine, settings: Settings) -> Endpoint:
-    artifact, model, variant = engine.artifact, engine.artifact.manifest.name, engine.packed.variant.name
-
-    async def predict(request: Request) -> Response:
-        # A missing type, and the one that curl -d sends by default, are taken for JSON: its parser decides.
-        if content_type(request) not in (_JSON, "", "application/x-www-form-urlencoded"):
-            raise ContentTypeError(f"/predict reads application/json, not {content_type(request)}")
-        engine.admit()
-        body = await read_body(request, settings.max_body_bytes)
-        outputs = await engine.infer(partial(decode_json, artifact, settings, body))
-        return Response(encode_json(model, variant, outputs), media_type=_JSON)
-
-    return predict
-
-
-def _readyz(engine: Engine) -> Endpoint:
-    async def readyz(_: Request) -> Response:
-        if not engine.ready:
-            raise NotReadyError(f"not ready: {engine.not_ready_because}")
+    async def _readyz(self, _: Request) -> Response:
+        if not self.repository.ready:
+            raise NotReadyError(f"not ready: {self.repository.not_ready_because}")
         return Response(b"ready\n", media_type="text/plain")
 
-    return readyz
+    async def _exposition(self, _: Request) -> Response:
+        return Response(self.metrics.exposition(), media_type=CONTENT_TYPE)
 
 
-def _metrics(metrics: Metrics) -> Endpoint:
-    async def exposition(_: Request) -> Response:
-        return Response(metrics.exposition(), media_type=CONTENT_TYPE)
-
-    return exposition
+async def _not_allowed(_: Request) -> Response:
+    """Never reached: POST is answered before; the route says so to every other method."""
+    raise AssertionError
 
 
 def _fixed(content: bytes, media_type: str, headers: dict[str, str] | None = None) -> Endpoint:
@@ -144,9 +143,3 @@ def _fixed(content: bytes, media_type: str, headers: dict[str, str] | None = Non
         return Response(content, headers=sent, media_type=media_type)
 
     return fixed
-
-
-def _load(settings: Settings) -> Artifact:
-    if settings.artifact is None:
-        raise SettingsError("no artifact is named: set LADING_ARTIFACT, or write `lading serve artifacts/cards`")
-    return Artifact.load(settings.artifact)

@@ -1,6 +1,7 @@
-"""The one place where a request meets the model: lanes, a bounded queue, readiness, draining.
+"""The one place where a request meets a model: admission by deadline, one queue, readiness, draining.
 
-Batching and admission by deadline belong here too; what calls :meth:`Engine.infer` need not know of either.
+The service time of a small model hardly varies, so it is known beforehand when a request would be done. One that cannot
+be done in time is refused before its body is read, and what was accepted is answered in time.
 """
 
 from __future__ import annotations
@@ -8,157 +9,169 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 
-from lading.artifact import Artifact
-from lading.errors import LadingError, NotReadyError, OverloadedError
+from lading.errors import ExpiredError, NotReadyError, OverloadedError
 from lading.machine import usable_cpus
 from lading.metrics import Metrics
-from lading.predictor import Predictor
+from lading.serve.job import Job, Read
+from lading.serve.lanes import Lanes, Outcome
+from lading.serve.served_model import ServedModel
 from lading.settings import Settings
-from lading.spec import Array, TensorSpec
+from lading.spec import Array
 
 log = structlog.get_logger("lading.engine")
 
-Read = Callable[[], Mapping[str, Array]]
-"""Turns a request's bytes into arrays, batch dim included. Runs in a lane, and may raise RequestError."""
-
-_MEMORY = 0.05  # weight of the newest run in the mean run time
+CAUTION = 1.15
+"""The queue is reckoned to take this much longer than the mean says, so that what is accepted seldom comes late."""
 
 
 class Engine:
-    """Runs one variant of an artifact on k lanes: threads that decode and infer with the GIL released.
+    """Runs models on k lanes. All its methods belong to the event loop it was started on.
 
     Args:
-        artifact: what to serve.
-        settings: lanes, threads, and how many requests may wait.
+        settings: lanes, threads, and how much may wait.
         metrics: where to record.
     """
 
-    def __init__(self, artifact: Artifact, settings: Settings, metrics: Metrics) -> None:
-        self.artifact = artifact
-        self.packed = artifact.variant(settings.variant)
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.lanes = settings.lanes or max(1, math.floor(usable_cpus() / settings.threads))
-        self.not_ready_because = "the model is being loaded"
-        self._settings = settings
+        self.draining = False
         self._metrics = metrics
-        self._predictor: Predictor | None = None
-        self._pool = ThreadPoolExecutor(self.lanes, thread_name_prefix="lane")
+        self._wedged_s = settings.wedged_s
         self._limit = self.lanes + settings.max_queue
+        self._max_bytes = settings.max_queue_bytes
         self._pending = 0
+        self._bytes = 0
+        self._backlog = 0.0  # seconds in a lane that all accepted requests are reckoned to take
         self._idle = asyncio.Event()
         self._idle.set()
-        self._mean_seconds = 0.0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._threads: Lanes | None = None
         metrics.usable_cpus.set(usable_cpus())
-        metrics.ready.set(0)
+        metrics.queue_length.set_function(lambda: max(0, self._pending - self.lanes))
 
     @property
-    def ready(self) -> bool:
-        """True once the golden outputs matched, until :meth:`stop`."""
-        return self._predictor is not None
+    def alive(self) -> bool:
+        """False when a lane has died, or has been in one batch for longer than ``LADING_WEDGED_S``."""
+        return self._threads is None or self._threads.alive(self._wedged_s)
 
-    async def start(self) -> None:
-        """Load the variant and answer the golden inputs. On failure the engine stays not ready and says why."""
-        loop = asyncio.get_running_loop()
-        try:
-            self._predictor = await loop.run_in_executor(self._pool, self._load)
-        except LadingError as error:
-            self.not_ready_because = str(error)
-            log.error("not ready", reason=str(error))
-            return
-        except Exception as error:
-            self.not_ready_because = f"the model cannot be loaded: {type(error).__name__}"
-            log.exception("not ready")
-            return
-        self._metrics.ready.set(1)
-        log.info(
-            "ready",
-            model=self.artifact.manifest.name,
-            version=self.artifact.manifest.version,
-            variant=self.packed.variant.name,
-            digest=self.artifact.digest[:19],
-            lanes=self.lanes,
-        )
+    @property
+    def wait_seconds(self) -> float:
+        """How long a request accepted now is reckoned to wait for a lane."""
+        return max(0.0, self._backlog / self.lanes) * CAUTION if self._pending >= self.lanes else 0.0
+
+    def start(self) -> None:
+        """Start the lanes."""
+        self._loop = asyncio.get_running_loop()
+        self._threads = Lanes(self.lanes, self._deliver)
 
     async def stop(self) -> None:
         """Refuse new requests, and return when every accepted one has been answered."""
-        self._predictor = None
-        self.not_ready_because = "the server is shutting down"
-        self._metrics.ready.set(0)
+        self.draining = True
         await self._idle.wait()
-        self._pool.shutdown(wait=True)
+        if self._threads is not None:
+            await asyncio.to_thread(self._threads.close)
+            self._threads = None
 
-    def admit(self) -> Predictor:
-        """Return the predictor, or refuse: cheap, so that it can come before a body is read.
+    async def idle(self, model: ServedModel) -> None:
+        """Return when no request of this model is left."""
+        while model.pending:
+            await asyncio.sleep(0.005)
+
+    def admit(self, model: ServedModel, deadline: float, size: int = 0) -> None:
+        """Refuse what cannot be answered in time: cheap, so that it comes before a body is read.
+
+        Args:
+            model: what the request is for.
+            deadline: on ``time.perf_counter``, in seconds.
+            size: bytes of the body, as far as known.
 
         Raises:
             NotReadyError: not loaded, not verified, or shutting down.
-            OverloadedError: as many requests are waiting as may.
+            OverloadedError: as many requests, or bytes, are waiting as may, or the queue is longer than the deadline.
+            ExpiredError: the deadline has passed.
         """
-        if self._predictor is None:
-            raise NotReadyError(f"not ready: {self.not_ready_because}")
+        if self.draining:
+            raise NotReadyError("not ready: the server is shutting down")
+        if not model.ready:
+            raise NotReadyError(f"not ready: {model.not_ready_because}")
         if self._pending >= self._limit:
-            wait = self._pending * self._mean_seconds / self.lanes
-            raise OverloadedError(
-                f"{self._pending} in progress or waiting, which is as many requests as may: send it again later",
-                retry_after_s=max(1, math.ceil(wait)),
-            )
-        return self._predictor
+            self._shed("queue", f"{self._pending} in progress or waiting, which is as many requests as may")
+        if self._bytes + size > self._max_bytes and self._pending:
+            self._shed("bytes", f"the requests that wait hold {self._bytes} bytes, and no more fit")
+        now = time.perf_counter()
+        if now >= deadline:
+            raise ExpiredError("the deadline has passed already")
+        expected = self.wait_seconds + model.service_seconds
+        # An idle server takes everything: what it knows of the model's speed may be out of date.
+        if self._pending and now + expected > deadline:
+            ms = round(expected * 1e3)
+            self._shed("deadline", f"the answer would take about {ms} ms, and the deadline is sooner")
 
-    async def infer(self, read: Read) -> dict[str, Array]:
+    async def infer(
+        self, model: ServedModel, read: Read, *, deadline: float = math.inf, size: int = 0
+    ) -> dict[str, Array]:
         """Read one request and answer it, both in a lane.
 
         Args:
+            model: what answers.
             read: gives the model's inputs, batch dim included.
+            deadline: on ``time.perf_counter``, in seconds.
+            size: bytes of the body.
 
         Returns:
             Arrays by output name, batch dim included.
 
         Raises:
             RequestError: what ``read`` or the check of its arrays refused.
-            NotReadyError, OverloadedError: as :meth:`admit`.
+            NotReadyError, OverloadedError, ExpiredError: as :meth:`admit`.
         """
-        predictor = self.admit()
+        self.admit(model, deadline, size)
+        if self._loop is None or self._threads is None:
+            raise NotReadyError("not ready: the server is starting")
+        expected = model.service_seconds
+        answer: asyncio.Future[dict[str, Array]] = self._loop.create_future()
+        job = Job(model, model.predictor, read, time.perf_counter(), deadline, size, expected, answer)
         self._pending += 1
+        self._bytes += size
+        self._backlog += expected
+        model.pending += 1
         self._idle.clear()
-        job = asyncio.get_running_loop().run_in_executor(self._pool, self._run, predictor, read)
-        # A caller that goes away does not free its lane, so the count follows the job and not the caller.
-        job.add_done_callback(self._finished)
-        return await asyncio.shield(job)
+        self._threads.put(job)
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            job.abandoned = True
+            raise
 
-    def _finished(self, job: asyncio.Future[dict[str, Array]]) -> None:
-        self._pending -= 1
+    def _shed(self, reason: str, sentence: str) -> None:
+        self._metrics.shed(reason)
+        wait = self._backlog / self.lanes
+        raise OverloadedError(f"{sentence}: send it again later", retry_after_s=max(1, math.ceil(wait)))
+
+    def _deliver(self, outcomes: list[tuple[Job, Outcome]]) -> None:
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._answer, outcomes)
+
+    def _answer(self, outcomes: list[tuple[Job, Outcome]]) -> None:
+        for job, outcome in outcomes:
+            self._pending -= 1
+            self._bytes -= job.size
+            self._backlog -= job.expected
+            job.model.pending -= 1
+            if isinstance(outcome, ExpiredError):
+                self._metrics.shed("expired")
+            # A caller that went away has cancelled its future.
+            if job.answer.done():
+                continue
+            if isinstance(outcome, dict):
+                job.answer.set_result(outcome)
+            elif outcome is not None:
+                job.answer.set_exception(outcome)
+            else:
+                job.answer.cancel()
         if self._pending == 0:
+            self._backlog = 0.0  # what floating-point sums leave over
             self._idle.set()
-        if not job.cancelled():
-            job.exception()  # read, so that an answer nobody waits for is not reported as forgotten
-
-    def _run(self, predictor: Predictor, read: Read) -> dict[str, Array]:
-        begin = time.perf_counter()
-        inputs = read()
-        decoded = time.perf_counter()
-        outputs = predictor(inputs)
-        end = time.perf_counter()
-        self._metrics.decode_duration.observe(decoded - begin)
-        self._metrics.inference_duration.observe(end - decoded)
-        self._metrics.batch_size.observe(rows(predictor.inputs, inputs))
-        self._mean_seconds += _MEMORY * (end - begin - self._mean_seconds)
-        return outputs
-
-    def _load(self) -> Predictor:
-        predictor = Predictor(self.artifact, self.packed.variant.name, threads=self._settings.threads)
-        predictor.check_golden()
-        return predictor
-
-
-def rows(specs: tuple[TensorSpec, ...], inputs: Mapping[str, Array]) -> int:
-    """How many examples checked inputs hold: the size of the batch dim, or how many owners are named."""
-    for spec in specs:
-        if spec.batched and not spec.owner_of:
-            return int(inputs[spec.name].shape[0])
-        if spec.owner_of:
-            return int(inputs[spec.name][-1]) + 1
-    return 1

@@ -1,40 +1,34 @@
-"""What surrounds every request: its id, the count and duration of inference requests, and the last net for errors."""
+"""What surrounds every request that is no inference: its id, its key, its line in the log, the last net for errors."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
 from http import HTTPStatus
 
 import structlog
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lading.metrics import Metrics
-from lading.serve.errors import UNEXPECTED, error_response
+from lading.errors import UnauthorizedError
+from lading.serve.authorize import OPEN_PATHS, Keys
+from lading.serve.errors import UNEXPECTED, error_headers, error_response
 from lading.serve.request_id import HEADER, assign_request_id
 
 log = structlog.get_logger("lading.request")
 
-CLIENT_WENT_AWAY = 499  # nginx's code; never sent, only counted
-
 
 class Observe:
-    """ASGI middleware around the whole app.
+    """ASGI middleware.
 
     Args:
         app: what answers.
-        metrics: where inference requests are counted.
-        inference_paths: which paths those are; probes and the page are not counted.
+        keys: who may ask for anything but probes and metrics; everyone when ``None``.
         access_log: write one line a request.
     """
 
-    def __init__(
-        self, app: ASGIApp, metrics: Metrics, inference_paths: Collection[str], *, access_log: bool = False
-    ) -> None:
+    def __init__(self, app: ASGIApp, keys: Keys | None = None, *, access_log: bool = False) -> None:
         self.app = app
-        self.metrics = metrics
-        self.inference_paths = frozenset(inference_paths)
+        self.keys = keys
         self.access_log = access_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -42,9 +36,8 @@ class Observe:
             await self.app(scope, receive, send)
             return
         assigned = assign_request_id(scope)
-        counted = scope["path"] in self.inference_paths
         begin = time.perf_counter()
-        status = CLIENT_WENT_AWAY
+        status = 0
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -53,28 +46,27 @@ class Observe:
                 message["headers"].append((HEADER, assigned.encode()))
             await send(message)
 
-        if counted:
-            self.metrics.requests_in_flight.inc()
         try:
+            if self.keys is not None and scope["path"] not in OPEN_PATHS:
+                self.keys.check(dict(scope["headers"]).get(b"authorization"))
             await self.app(scope, receive, send_with_id)
+        except UnauthorizedError as error:
+            headers = {name.decode(): value.decode() for name, value in error_headers(error)}
+            response = error_response(scope, error.status, str(error), headers)
+            await response(scope, receive, send_with_id)
         except ClientDisconnect:
             log.debug("the client went away", request_id=assigned, path=scope["path"])
         except Exception:
             log.exception("unexpected error", request_id=assigned, path=scope["path"])
-            if status == CLIENT_WENT_AWAY:
+            if not status:
                 response = error_response(scope, HTTPStatus.INTERNAL_SERVER_ERROR, UNEXPECTED)
                 await response(scope, receive, send_with_id)
-        finally:
-            seconds = time.perf_counter() - begin
-            if counted:
-                self.metrics.requests_in_flight.dec()
-                self.metrics.answered("http", status, seconds)
-            if self.access_log:
-                log.info(
-                    "request",
-                    method=scope["method"],
-                    path=scope["path"],
-                    status=status,
-                    ms=round(seconds * 1e3, 3),
-                    request_id=assigned,
-                )
+        if self.access_log:
+            log.info(
+                "request",
+                method=scope["method"],
+                path=scope["path"],
+                status=status,
+                ms=round((time.perf_counter() - begin) * 1e3, 3),
+                request_id=assigned,
+            )

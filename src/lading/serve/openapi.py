@@ -10,6 +10,7 @@ import lading
 from lading.artifact import Artifact, PackedVariant
 from lading.serve.classify import Classifier
 from lading.serve.describe import example_body
+from lading.serve.openapi_v2 import answer_schema, infer_operation
 from lading.settings import Settings
 from lading.spec import TensorSpec
 
@@ -21,10 +22,14 @@ _ERRORS = {
     413: "The body or a picture is above a limit.",
     415: "The content type is not one that this endpoint reads.",
     422: "The model has no finite answer to these inputs.",
-    429: "As many requests are waiting as may; `Retry-After` says when to ask again.",
+    401: "No key, or one that is not known.",
+    404: "No model, version or variant of that name is served.",
+    429: "More is waiting than can be answered in time; `Retry-After` says when to ask again.",
     500: "Something went wrong in the server.",
     503: "The model is not ready; `error` says why.",
+    504: "The deadline passed (`x-request-timeout-ms`, in milliseconds).",
 }
+_INFERENCE_ERRORS = (400, 401, 404, 413, 415, 422, 429, 500, 503, 504)
 
 
 def openapi(artifact: Artifact, packed: PackedVariant, classifier: Classifier | str, settings: Settings) -> Schema:
@@ -33,7 +38,9 @@ def openapi(artifact: Artifact, packed: PackedVariant, classifier: Classifier | 
     paths: Schema = {"/predict": {"post": _predict(artifact, settings)}}
     if isinstance(classifier, Classifier):
         paths["/classify"] = {"post": _classify(classifier)}
-    paths |= _operations()
+    answered = {"200": _json("The outputs.", "InferResponse"), **_errors(*_INFERENCE_ERRORS)}
+    paths[f"/v2/models/{manifest.name}/infer"] = {"post": infer_operation(manifest.inputs, answered)}
+    paths |= _operations(manifest.name)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -44,7 +51,12 @@ def openapi(artifact: Artifact, packed: PackedVariant, classifier: Classifier | 
         },
         "paths": paths,
         "components": {
-            "schemas": {"Error": _error_schema(), "Inputs": _inputs(artifact, settings), "Outputs": _outputs(artifact)},
+            "schemas": {
+                "Error": _error_schema(),
+                "Inputs": _inputs(artifact, settings),
+                "Outputs": _outputs(artifact),
+                "InferResponse": answer_schema(),
+            },
             "headers": {"RequestId": {"schema": {"type": "string"}, "description": "The request's id, sent or made."}},
         },
     }
@@ -63,7 +75,7 @@ def _predict(artifact: Artifact, settings: Settings) -> Schema:
         f"likewise. Lists at the same depth have the same length, and dims of the same name the same size. At most "
         f"{settings.max_batch} examples and {settings.max_body_bytes} bytes.",
         "requestBody": {"required": True, "content": {"application/json": body}},
-        "responses": {"200": _json("The outputs by name.", "Outputs"), **_errors(400, 413, 415, 422, 429, 500, 503)},
+        "responses": {"200": _json("The outputs by name.", "Outputs"), **_errors(*_INFERENCE_ERRORS)},
     }
 
 
@@ -88,7 +100,7 @@ def _classify(classifier: Classifier) -> Schema:
                 "headers": _request_id_header(),
                 "content": {"application/json": {"schema": _answer(classifier)}},
             },
-            **_errors(400, 413, 415, 422, 429, 500, 503),
+            **_errors(*_INFERENCE_ERRORS),
         },
     }
 
@@ -106,10 +118,8 @@ def _answer(classifier: Classifier) -> Schema:
     return _closed(properties | {"model": {"const": classifier.model}, "variant": {"const": classifier.variant}})
 
 
-def _operations() -> Schema:
-    text = {
-        "200": _text("OK."),
-    }
+def _operations(model: str) -> Schema:
+    text = {"200": _text("OK."), **_errors(503)}
     ready = {"200": _text("The golden outputs matched, and requests are taken."), **_errors(503)}
     return {
         "/model": {
@@ -118,6 +128,13 @@ def _operations() -> Schema:
         "/livez": {"get": _get("livez", "Is the process alive?", text)},
         "/readyz": {"get": _get("readyz", "Does it take requests?", ready)},
         "/metrics": {"get": _get("metrics", "Prometheus metrics", {"200": _text("Text format.")})},
+        "/v2": {"get": _get("server", "Name, version and extensions", {"200": _object("Metadata.")})},
+        "/v2/health/live": {"get": _get("live", "Is the process alive?", {"200": _object("OK."), **_errors(503)})},
+        "/v2/health/ready": {"get": _get("ready", "Does it take requests?", {"200": _object("OK."), **_errors(503)})},
+        f"/v2/models/{model}": {"get": _get("metadata", "The model's tensors", {"200": _object("Metadata.")})},
+        f"/v2/models/{model}/ready": {
+            "get": _get("modelReady", "Does the model answer?", {"200": _object("OK."), **_errors(503)})
+        },
         "/docs.json": {"get": _get("docs", "This document", {"200": _object("OpenAPI 3.1.")})},
     }
 

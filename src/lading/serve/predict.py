@@ -7,20 +7,20 @@ from collections.abc import Mapping
 import numpy as np
 import orjson
 
-from lading.artifact import Artifact
+from lading.serve.served_model import ServedModel
 from lading.serve.tensor_json import parse_object, read_inputs, refuse_not_finite
 from lading.settings import Settings
 from lading.spec import Array
 
 
-def decode_json(artifact: Artifact, settings: Settings, body: bytes) -> dict[str, Array]:
+def decode_json(model: ServedModel, settings: Settings, body: bytes) -> dict[str, Array]:
     """Turn a request's body into the model's inputs, batch dim included.
 
     Raises:
         RequestError: see :func:`lading.serve.tensor_json.read_inputs`.
     """
     content = parse_object(body)
-    return read_inputs(artifact.manifest.inputs, content, max_batch=settings.max_batch, max_pixels=settings.max_pixels)
+    return read_inputs(model.inputs, content, max_batch=settings.max_batch, max_pixels=settings.max_pixels)
 
 
 def encode_json(model: str, variant: str, outputs: Mapping[str, Array]) -> bytes:

@@ -1,58 +1,158 @@
-"""``lading serve``: the lean app on a port of its own."""
+"""``lading serve``: the lean HTTP port and the gRPC port, over one engine."""
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import signal
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import structlog
 import uvicorn
 
 from lading.errors import ServerError
-from lading.serve.app import create_app
+from lading.serve.app import App
+from lading.serve.bounded_http import BoundedHttp
+from lading.serve.grpc_server import GrpcServer
 from lading.serve.structured_log import configure_logging
 from lading.settings import Settings, unknown_variables
 
 log = structlog.get_logger("lading.server")
 
 
+class Ports:
+    """The ports that the settings name, open from :meth:`start` to :meth:`stop`.
+
+    Args:
+        app: what answers.
+        settings: addresses, limits, certificates.
+
+    Raises:
+        ServerError: a port is taken, or an address is not this machine's.
+    """
+
+    def __init__(self, app: App, settings: Settings) -> None:
+        self._settings = settings
+        self._http: uvicorn.Server | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self._listener: socket.socket | None = None
+        self._grpc: GrpcServer | None = None
+        if settings.http_port != "off":
+            self._listener = listen(settings.http_host, settings.http_port, "LADING_HTTP_PORT")
+            self._http = _OwnSignals(_config(app, settings))
+        if settings.grpc_port != "off":
+            self._grpc = GrpcServer(app, settings)
+
+    async def start(self) -> tuple[int, int]:
+        """Listen.
+
+        Returns:
+            The HTTP and the gRPC port; 0 for one that is off.
+
+        Raises:
+            ServerError: the gRPC port is taken.
+        """
+        settings = self._settings
+        http, grpc = 0, 0
+        if self._grpc is not None:
+            grpc = await self._grpc.start()
+            log.info("listening", protocol="grpc", address=f"{settings.http_host}:{grpc}")
+        if self._http is not None and self._listener is not None:
+            host, http = self._listener.getsockname()[:2]
+            scheme = "https" if settings.tls_certificate else "http"
+            log.info("listening", url=f"{scheme}://{f'[{host}]' if ':' in host else host}:{http}")
+            self._serving = asyncio.create_task(self._http.serve(sockets=[self._listener]))
+        return http, grpc
+
+    async def show_readiness(self) -> None:
+        """Tell gRPC health checks whether the models are ready now."""
+        if self._grpc is not None:
+            await self._grpc.show_readiness()
+
+    async def stop(self) -> None:
+        """Accept nothing more, tell idle connections to close, and return when all others have been answered."""
+        closing = []
+        if self._grpc is not None:
+            closing.append(asyncio.ensure_future(self._grpc.stop(self._settings.drain_s)))
+        if self._http is not None and self._serving is not None:
+            self._http.should_exit = True
+            closing.append(self._serving)
+        await asyncio.gather(*closing)
+
+
 def serve(settings: Settings | None = None) -> None:
     """Serve until SIGINT or SIGTERM, then answer what was accepted and return.
 
     Raises:
-        ArtifactError: the artifact cannot be served.
-        ServerError: the port is taken, or the address is not this machine's.
+        ArtifactError: an artifact cannot be served.
+        ServerError: a port is taken, or the address is not this machine's.
         SettingsError: no artifact is named.
     """
     settings = settings or Settings()
     configure_logging(settings)
     for sentence in unknown_variables():
         log.warning(sentence)
-    app = create_app(settings)
-    listener = listen(settings.http_host, settings.http_port)
-    host, port = listener.getsockname()[:2]
-    log.info("listening", url=f"http://{f'[{host}]' if ':' in host else host}:{port}")
-    config = uvicorn.Config(
+    with asyncio.Runner(loop_factory=_uvloop) as runner:
+        runner.run(_serve(settings))
+    log.info("stopped")
+
+
+async def _serve(settings: Settings) -> None:
+    app = App(settings)
+    ports = Ports(app, settings)
+    asked_to_stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, asked_to_stop.set)
+    await ports.start()
+    starting = asyncio.create_task(_start(app, ports))
+    await asked_to_stop.wait()
+    log.info("stopping")
+    app.prepare_to_stop()
+    await starting
+    await ports.stop()
+    await app.stop()
+
+
+async def _start(app: App, ports: Ports) -> None:
+    await app.start()
+    await ports.show_readiness()
+
+
+def _uvloop() -> asyncio.AbstractEventLoop:
+    import uvloop
+
+    return uvloop.new_event_loop()
+
+
+def _config(app: App, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
         app,
-        loop="uvloop",
-        http="httptools",
+        http=BoundedHttp.limited(settings),
         ws="none",
+        lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
         timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=settings.drain_s,
+        ssl_certfile=settings.tls_certificate,
+        ssl_keyfile=settings.tls_key,
     )
-    # uvicorn raises a signal once more when it has drained; stopping as asked is not a failure.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
-    uvicorn.Server(config).run(sockets=[listener])
-    log.info("stopped")
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Open the listening socket first, so that a taken port is one sentence.
+class _OwnSignals(uvicorn.Server):
+    """uvicorn without its signal handlers: the process has other ports to close too."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def listen(host: str, port: int, setting: str) -> socket.socket:
+    """Open a listening socket first, so that a taken port is one sentence.
 
     Raises:
         ServerError: the port is taken, or the address is not this machine's.
@@ -61,10 +161,15 @@ def listen(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
-        reasons = {
-            errno.EADDRINUSE: "is in use: stop what listens there, or choose another with --port or LADING_HTTP_PORT",
-            errno.EACCES: "needs rights that this process does not have: choose one above 1023",
-            errno.EADDRNOTAVAIL: "cannot be opened: that address is not this machine's",
-        }
-        reason = reasons.get(error.errno or 0, f"cannot be opened: {error.strerror}")
-        raise ServerError(f"port {port} of {host} {reason}") from None
+        raise port_error(host, port, setting, error) from None
+
+
+def port_error(host: str, port: int, setting: str, error: OSError) -> ServerError:
+    """Say why a port cannot be opened, and what to do."""
+    reasons = {
+        errno.EADDRINUSE: f"is in use: stop what listens there, or choose another with {setting} (off: none)",
+        errno.EACCES: "needs rights that this process does not have: choose one above 1023",
+        errno.EADDRNOTAVAIL: "cannot be opened: that address is not this machine's",
+    }
+    reason = reasons.get(error.errno or 0, f"cannot be opened: {error.strerror}")
+    return ServerError(f"port {port} of {host} {reason}")

@@ -77,7 +77,7 @@ def read_inputs(
             raise RequestError(f"input {spec.name!r} is missing; the inputs are: {', '.join(names)}")
     for spec in specs:
         if spec.owner_of:
-            arrays[spec.name] = _owners(spec, specs, arrays, max_batch)
+            arrays[spec.name] = owners(spec, specs, arrays, max_batch)
     return arrays
 
 
@@ -112,10 +112,19 @@ def parse_tensor(spec: TensorSpec, value: Any) -> Array:
             raise RequestError(_ragged(spec, level, shape))
         shape = (*shape, lengths.pop() if lengths else _fixed(spec.shape[depth]))
         level = list(chain.from_iterable(level))
-    _refuse_other_types(spec, level, _scalar_types(spec), shape, _scalars(spec))
+    return flat_to_array(spec, level, shape)
+
+
+def flat_to_array(spec: TensorSpec, values: list[Any], shape: tuple[int, ...]) -> Array:
+    """Turn as many scalars as the shape holds into an array of the spec's dtype.
+
+    Raises:
+        RequestError: a value of another type or range.
+    """
+    _refuse_other_types(spec, values, _scalar_types(spec), shape, _scalars(spec))
     if spec.numpy_dtype.kind in "iu":
-        level = _whole(spec, level, shape)
-    return _to_array(spec, level).reshape(shape)
+        values = _whole(spec, values, shape)
+    return _to_array(spec, values).reshape(shape)
 
 
 def _read_tensor(spec: TensorSpec, value: Any, *, max_batch: int, max_pixels: int) -> Array:
@@ -129,27 +138,41 @@ def _read_tensor(spec: TensorSpec, value: Any, *, max_batch: int, max_pixels: in
 
 
 def _read_picture(spec: TensorSpec, text: str, row: int, max_pixels: int) -> Array:
-    where = f"input {spec.name!r}, picture {row}"
-    # A data URL is what a browser's FileReader gives.
-    if text.startswith("data:"):
-        text = text.partition(",")[2]
-    try:
-        data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raise RequestError(f"{where}: the string is not base64") from None
+    data = base64_bytes(spec, row, text)
     height, width = spec.shape[1], spec.shape[2]
     assert isinstance(height, int)
     assert isinstance(width, int)
     try:
         return decode_image(data, height=height, width=width, max_pixels=max_pixels)
     except RequestError as error:
-        raise type(error)(f"{where}: {error}") from None
+        raise type(error)(f"input {spec.name!r}, picture {row}: {error}") from None
 
 
-def _owners(spec: TensorSpec, specs: Sequence[TensorSpec], arrays: Mapping[str, Array], max_batch: int) -> Array:
+def base64_bytes(spec: TensorSpec, row: int, text: Any) -> bytes:
+    """Decode a picture's base64, or a data URL, which is what a browser's FileReader gives.
+
+    Raises:
+        RequestError: it is something else.
+    """
+    try:
+        if text.startswith("data:"):
+            text = text.partition(",")[2]
+        return base64.b64decode(text, validate=True)
+    except (AttributeError, binascii.Error, ValueError):
+        raise RequestError(f"input {spec.name!r}, picture {row}: the string is not base64") from None
+
+
+def owners(spec: TensorSpec, specs: Sequence[TensorSpec], arrays: Mapping[str, Array], max_batch: int) -> Array:
+    """The owner vector that was sent, or that of a single example.
+
+    Raises:
+        RequestError: it does not count up from 0, or names more examples than ``max_batch``.
+    """
     given = arrays.get(spec.name)
     if given is None:
         return np.zeros(_rows(spec, specs, arrays), dtype=np.int64)
+    if given.ndim != 1:
+        return given  # refused by the check of shapes
     steps = np.diff(given, prepend=0)
     if given.size and (given[0] != 0 or ((steps != 0) & (steps != 1)).any()):
         raise RequestError(f"input {spec.name!r} must start at 0 and count up by one at each new example")

@@ -1,0 +1,90 @@
+"""Requests joined into one run of the model, and its outputs parted again, each to whom it belongs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lading.spec import BATCH, Array, TensorSpec
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedInputs:
+    """One request's inputs, batch dim included, that passed the checks."""
+
+    arrays: Mapping[str, Array]
+    sizes: Mapping[str, int]
+    """Of every symbolic dim."""
+    rows: int
+    """Examples in it."""
+
+
+def count_rows(specs: Sequence[TensorSpec], arrays: Mapping[str, Array]) -> int:
+    """How many examples checked inputs hold: the size of the batch dim, or how many owners are named."""
+    for spec in specs:
+        if spec.owner_of:
+            return int(arrays[spec.name][-1]) + 1
+        if spec.batched:
+            return int(arrays[spec.name].shape[0])
+    return 1
+
+
+def joinable(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> bool:
+    """Whether requests can share a run: every output must say along which dim it is parted again."""
+    ragged = {dim for spec in inputs if not spec.batched for dim in spec.symbolic_dims}
+    owned = {spec.owner_of for spec in inputs if spec.owner_of}
+    # A ragged model without owners cannot tell one request's nodes from another's.
+    tells_apart = not ragged or bool(owned)
+    known = {BATCH, *ragged}
+    return tells_apart and all(spec.shape[spec.ragged_axis] in known for spec in outputs)
+
+
+def same_shapes(specs: Sequence[TensorSpec], one: CheckedInputs, other: CheckedInputs) -> bool:
+    """Whether two requests agree in every symbolic dim but the one along which each tensor is joined."""
+    for spec in specs:
+        for axis, dim in enumerate(spec.shape):
+            if isinstance(dim, str) and axis != spec.ragged_axis and one.sizes.get(dim) != other.sizes.get(dim):
+                return False
+    return True
+
+
+def join_requests(specs: Sequence[TensorSpec], requests: Sequence[CheckedInputs]) -> Mapping[str, Array]:
+    """Concatenate requests along their batch or ragged dims, shift indexes, and count owners on.
+
+    A single request is handed on as it is, without a copy.
+    """
+    if len(requests) == 1:
+        return requests[0].arrays
+    owners = _starts([request.rows for request in requests])
+    joined: dict[str, Array] = {}
+    for spec in specs:
+        arrays = [request.arrays[spec.name] for request in requests]
+        if spec.owner_of is not None:
+            arrays = [array + start for array, start in zip(arrays, owners, strict=True)]
+        elif spec.indexes is not None:
+            starts = _starts([request.sizes[spec.indexes] for request in requests])
+            arrays = [array + start for array, start in zip(arrays, starts, strict=True)]
+        joined[spec.name] = np.concatenate(arrays, axis=spec.ragged_axis)
+    return joined
+
+
+def part_outputs(
+    specs: Sequence[TensorSpec], outputs: Mapping[str, Array], requests: Sequence[CheckedInputs]
+) -> list[dict[str, Array]]:
+    """Undo :func:`join_requests` on a model's outputs: views of each request's own rows, in order."""
+    if len(requests) == 1:
+        return [dict(outputs)]
+    parts: list[dict[str, Array]] = [{} for _ in requests]
+    for spec in specs:
+        dim = spec.shape[spec.ragged_axis]
+        counts = [request.rows if dim == BATCH else request.sizes[str(dim)] for request in requests]
+        pieces = np.split(outputs[spec.name], np.cumsum(counts)[:-1], axis=spec.ragged_axis)
+        for part, piece in zip(parts, pieces, strict=True):
+            part[spec.name] = piece
+    return parts
+
+
+def _starts(counts: Sequence[int]) -> list[int]:
+    return [0, *np.cumsum(counts[:-1]).tolist()]

@@ -1,0 +1,62 @@
+"""uvicorn's HTTP/1.1 protocol with two bounds more: open connections, and the time that headers may take."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, ClassVar
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from lading.settings import Settings
+
+_FULL = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nconnection: close\r\nretry-after: 1\r\n"
+_FULL_BODY = b'{"error":"as many connections are open as may","status":503,"request_id":""}'
+
+
+class BoundedHttp(HttpToolsProtocol):
+    """Refuses a connection too many with 503, and closes one whose headers do not come in time."""
+
+    max_connections: ClassVar[int]
+    header_timeout_s: ClassVar[float]
+    _headers_due: asyncio.TimerHandle | None = None
+
+    @classmethod
+    def limited(cls, settings: Settings) -> type[BoundedHttp]:
+        """A protocol class with the limits of the settings."""
+        limits = {"max_connections": settings.max_connections, "header_timeout_s": settings.header_timeout_s}
+        return type("LimitedHttp", (cls,), limits)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self.max_connections:
+            transport.write(_FULL + b"content-length: %d\r\n\r\n" % len(_FULL_BODY) + _FULL_BODY)
+            transport.close()
+            return
+        self._wait_for_headers()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        if self._headers_due is None:
+            self._wait_for_headers()
+
+    def on_headers_complete(self) -> None:
+        self._stop_waiting()
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _wait_for_headers(self) -> None:
+        self._headers_due = self.loop.call_later(self.header_timeout_s, self._close_late)
+
+    def _stop_waiting(self) -> None:
+        if self._headers_due is not None:
+            self._headers_due.cancel()
+            self._headers_due = None
+
+    def _close_late(self) -> None:
+        self._headers_due = None
+        transport: Any = self.transport
+        if not transport.is_closing():
+            transport.close()

@@ -1,0 +1,45 @@
+"""T(b): how long one run of b examples takes, as verify measured it; what batching and admission reckon with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+PAYS = 0.10
+"""Share of the cost of an example that a larger batch must save, or the smaller one is kept."""
+UNKNOWN_SECONDS = 0.005
+"""Taken for a model that nobody measured, until its first runs are seen."""
+
+
+class CostTable:
+    """Seconds of a run by number of examples, on one thread.
+
+    Args:
+        cost: measured milliseconds by batch size; may be empty.
+    """
+
+    def __init__(self, cost: Mapping[int, float]) -> None:
+        self._points = sorted((size, ms / 1e3) for size, ms in cost.items())
+        self.best_batch = self._best()
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The batch sizes that were measured, ascending."""
+        return tuple(size for size, _ in self._points)
+
+    def seconds(self, rows: int) -> float:
+        """T(rows), linear between the measured sizes and proportional beyond them."""
+        if not self._points:
+            return UNKNOWN_SECONDS * rows
+        low_size, low = 0, 0.0
+        for size, seconds in self._points:
+            if rows <= size:
+                return low + (seconds - low) * (rows - low_size) / (size - low_size)
+            low_size, low = size, seconds
+        return low * rows / low_size
+
+    def _best(self) -> int:
+        """The smallest batch whose cost an example is within :data:`PAYS` of the lowest."""
+        if not self._points:
+            return 1
+        least = min(seconds / size for size, seconds in self._points)
+        return next(size for size, seconds in self._points if seconds / size <= least / (1 - PAYS))

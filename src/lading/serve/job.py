@@ -1,0 +1,34 @@
+"""One accepted request on its way through a lane."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from lading.predictor import Predictor
+from lading.serve.served_model import ServedModel
+from lading.spec import Array
+
+Read = Callable[[], Mapping[str, Array]]
+"""Turns a request's bytes into arrays, batch dim included. Runs in a lane, and may raise RequestError."""
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """What the event loop hands to a lane, and gets back."""
+
+    model: ServedModel
+    predictor: Predictor
+    read: Read
+    queued: float
+    """When it was accepted, on ``time.perf_counter``, in seconds."""
+    deadline: float
+    """On the same clock."""
+    size: int
+    """Bytes of its body."""
+    expected: float
+    """Seconds in a lane that it was reckoned to take when it was accepted."""
+    answer: asyncio.Future[dict[str, Array]]
+    abandoned: bool = False
+    """Its caller has gone; it is dropped unless a lane has begun with it."""
