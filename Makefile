@@ -29,6 +29,10 @@ artifacts/cards/lading.json: $(wildcard models/*.py models/card_decks/*.py model
 test: $(VENV)/.dev ## run the tests, but not the slow ones, with coverage of at least 90 %
 	$(BIN)/pytest -n auto -m "not slow" --cov --cov-report=term --cov-fail-under=90 $(ARGS)
 
+.PHONY: fuzz
+fuzz: $(VENV)/.dev ## send 100,000 mutated requests to a server, over REST and gRPC
+	LADING_FUZZ=100000 $(BIN)/pytest tests/serve/test_fuzz.py $(ARGS)
+
 .PHONY: e2e
 e2e: $(VENV)/.dev ## run the slow tests: the real Bento, the documentation's commands, the browser
 	$(BIN)/pytest -m slow $(ARGS)

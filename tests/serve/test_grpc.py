@@ -118,6 +118,15 @@ def test_many_requests_are_in_flight_on_one_stream_and_errors_are_answers_too(st
             assert total == float(answer.infer_response.id)
 
 
+def test_bytes_that_are_no_message_are_refused_in_a_sentence(table: LiveServer) -> None:
+    with grpc.insecure_channel(table.grpc) as channel:
+        alone = channel.unary_unary(f"/{SERVICE}/ModelInfer")
+        refusal = (grpc.StatusCode.INVALID_ARGUMENT, "the bytes sent are no message of this call")
+        assert refused(alone, b"\xff\xff") == refusal
+        streamed = channel.stream_stream(f"/{SERVICE}/ModelStreamInfer")
+        assert refused(lambda bad: list(streamed(iter([bad]))), b"\xff\xff") == refusal
+
+
 def test_an_overloaded_server_refuses_and_says_when_to_return(small: dict[str, Artifact]) -> None:
     with live_server(small["table"], lanes=1, max_queue=0) as live, grpc.insecure_channel(live.grpc) as channel:
         stub = GRPCInferenceServiceStub(channel)  # type: ignore[no-untyped-call]

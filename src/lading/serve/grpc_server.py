@@ -10,12 +10,9 @@ from grpc_reflection.v1alpha import reflection
 
 from lading.errors import ServerError, SettingsError
 from lading.serve.app import App
+from lading.serve.grpc_handlers import SERVICE, generic_handler
 from lading.serve.grpc_servicer import Servicer
-from lading.serve.proto import inference_pb2
-from lading.serve.proto.inference_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
 from lading.settings import Settings
-
-SERVICE = inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 
 
 class GrpcServer:
@@ -46,7 +43,7 @@ class GrpcServer:
                 ("grpc.keepalive_permit_without_calls", 1),
             ]
         )
-        add_GRPCInferenceServiceServicer_to_server(Servicer(self._app), server)  # type: ignore[no-untyped-call]
+        server.add_generic_rpc_handlers((generic_handler(Servicer(self._app)),))
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)

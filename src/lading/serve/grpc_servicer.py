@@ -19,7 +19,6 @@ from lading.serve.errors import UNEXPECTED
 from lading.serve.grpc_tensor import read_request, write_response
 from lading.serve.inference_endpoint import CLIENT_WENT_AWAY
 from lading.serve.proto import inference_pb2 as pb
-from lading.serve.proto.inference_pb2_grpc import GRPCInferenceServiceServicer
 from lading.serve.served_model import ServedModel
 from lading.serve.v2_rest import EXTENSIONS, PLATFORM, tensor_metadata
 
@@ -44,8 +43,8 @@ STREAM_IN_FLIGHT = 64
 """Requests of one stream that are not yet answered; the next is read when one is."""
 
 
-class Servicer(GRPCInferenceServiceServicer):
-    """Answers from the app's models and engine.
+class Servicer:
+    """One method a call of the protocol, under its name; answers from the app's models and engine.
 
     Args:
         app: shared with the HTTP ports.
