@@ -7,9 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.card_decks.canvas import Canvas, Colour, placed
-from models.card_decks.courts import clouds, draw_court, draw_joker
+from models.card_decks.courts import draw_court
 from models.card_decks.fonts import glyphs
+from models.card_decks.jokers import draw_joker
 from models.card_decks.labels import COURTS, INDEX, Card
+from models.card_decks.patterns import clouds
 from models.card_decks.shapes import ellipse, star
 from models.card_decks.style import DeckStyle
 

@@ -11,7 +11,7 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from models.card_decks.canvas import Canvas
-from models.card_decks.courts import clouds
+from models.card_decks.patterns import clouds
 from models.card_decks.shapes import ellipse, star
 
 Picture = NDArray[np.uint8]

@@ -16,7 +16,7 @@ from models.card_decks.canvas import Colour
 from models.card_decks.fonts import font_files
 from models.card_decks.shapes import Points, club, diamond, heart, spade
 
-TRAIN_COURTS = ("figure", "mosaic", "picture", "letter", "panel")
+TRAIN_COURTS = ("figure", "figure", "mosaic", "picture", "letter", "panel", "pip", "pip")
 HELD_OUT_COURTS = ("emblem", "outline", "stripes")
 TRAIN_ACES = ("plain", "huge", "wreath", "inlay")
 HELD_OUT_ACES = ("plain", "rays")
