@@ -124,7 +124,7 @@ class _Deck:
         rng = np.random.default_rng([self.seed, SPLITS.index(self.split), self.number, number])
         card = CARDS[number % len(CARDS)]
         faces = _Faces(_style(self.split, self.number))
-        return photograph(faces[1 + CARDS.index(card)], faces, rng).jpeg, card
+        return photograph(faces[1 + CARDS.index(card)], faces, rng), card
 
 
 class _Faces(Sequence[Picture]):
