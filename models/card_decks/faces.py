@@ -7,9 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.card_decks.canvas import Canvas, Colour, placed
-from models.card_decks.courts import clouds, draw_court, draw_joker
+from models.card_decks.courts import draw_court
 from models.card_decks.fonts import glyphs
+from models.card_decks.jokers import draw_joker
 from models.card_decks.labels import COURTS, INDEX, Card
+from models.card_decks.patterns import clouds, rectangle
 from models.card_decks.shapes import ellipse, star
 from models.card_decks.style import DeckStyle
 
@@ -34,6 +36,13 @@ _LAYOUTS: dict[int, tuple[tuple[float, float], ...]] = {
     ),
 }
 """Where the pips of a number card stand in the field between the indexes: columns 0 to 1, rows 0 to 1."""
+_COLUMNS = _LAYOUTS | {
+    7: (*((0, row / 3) for row in range(4)), *((1, row / 2) for row in range(3))),
+    8: tuple((column, row / 3) for column in (0, 1) for row in range(4)),
+    9: tuple((column / 2, row / 2) for column in range(3) for row in range(3)),
+    10: tuple((column, row / 4) for column in (0, 1) for row in range(5)),
+}
+"""Where they stand in decks that fill columns."""
 
 
 def draw_card(style: DeckStyle, card: Card) -> NDArray[np.uint8]:
@@ -92,7 +101,7 @@ def _pips(canvas: Canvas, style: DeckStyle, card: Card) -> None:
     left = max(0.5 - 0.26, style.index_x + style.index_height * 0.5 + size * 0.5 * style.aspect)
     left = min(left, 0.34) if style.layout != "tight" else 0.36
     top = 0.5 * size + (0.075 if style.layout != "tight" else 0.2)
-    for column, row in _LAYOUTS[card.pips]:
+    for column, row in (_COLUMNS if style.layout == "columns" else _LAYOUTS)[card.pips]:
         x, y = left + column * (1 - 2 * left), top + row * (1 - 2 * top)
         flip = row > 0.5 and style.layout != "upright"
         _pip(canvas, style, card, (x, y), size, flip=flip)
@@ -103,6 +112,9 @@ def _ace(canvas: Canvas, style: DeckStyle, card: Card) -> None:
     size = style.pip_size * {"plain": 1.1, "rays": 1.6}.get(style.ace, 2.0) * (1.4 if large else 1.0)
     colour = style.colours[card.suit]
     x, y = canvas.width / 2, canvas.height / 2
+    if style.ace == "framed":
+        inset = float(np.random.default_rng([style.seed, 13]).uniform(0.13, 0.35)) * canvas.width
+        canvas.line(rectangle((inset, inset, canvas.width - inset, canvas.height - inset)), style.palette[2], 2)
     if style.ace == "wreath":
         for angle in np.linspace(0, 2 * np.pi, 14, endpoint=False):
             dx, dy = np.cos(angle) * size * 0.85 * canvas.height, np.sin(angle) * size * 0.85 * canvas.height

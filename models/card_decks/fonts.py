@@ -18,11 +18,11 @@ TRAIN = {
         r"(DejaVu(Sans|Serif|SansMono)(-Bold|-Oblique|-BoldOblique|-Italic|-BoldItalic)?"
         r"|STIXGeneral(Bol)?|cmr10|cmb10)\.ttf"
     ),
-    "font-roboto": r"Roboto-(Black|Bold|Medium|Regular|Italic)\.ttf",
-    "font-source-serif-pro": r"SourceSerifPro-(Black|Bold|Semibold|Regular|BoldIt)\.ttf",
+    "font-roboto": r"Roboto-(Black|Bold|Medium|Regular|Light|Italic)\.ttf",
+    "font-source-serif-pro": r"SourceSerifPro-(Black|Bold|Semibold|Regular|Light|BoldIt)\.ttf",
     "font-fredoka-one": r"FredokaOne-Regular\.ttf",
-    "font-lato": r"Lato-(Black|Bold|Regular|BoldItalic)\.ttf",
-    "ttf-opensans": r"OpenSans-(ExtraBold|Bold|Regular)\.ttf",
+    "font-lato": r"Lato-(Black|Bold|Regular|Light|BoldItalic)\.ttf",
+    "ttf-opensans": r"OpenSans-(ExtraBold|Bold|Regular|Light)\.ttf",
 }
 HELD_OUT = {
     "font-caladea": r"Caladea-(Regular|Bold|BoldItalic)\.ttf",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -11,7 +10,7 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from models.card_decks.canvas import Canvas
-from models.card_decks.courts import clouds
+from models.card_decks.patterns import clouds
 from models.card_decks.shapes import ellipse, star
 
 Picture = NDArray[np.uint8]
@@ -19,15 +18,7 @@ SCAN_SHARE = 0.35
 """Share of pictures that are scans or cut-outs: the card fills them, upright, as in most collections of card images."""
 
 
-@dataclass(frozen=True)
-class Photograph:
-    """An encoded picture and what was done to the card in it."""
-
-    jpeg: bytes
-    scan: bool
-
-
-def photograph(face: Picture, others: Sequence[Picture], rng: np.random.Generator) -> Photograph:
+def photograph(face: Picture, others: Sequence[Picture], rng: np.random.Generator) -> bytes:
     """Take one picture of a card.
 
     Args:
@@ -38,12 +29,10 @@ def photograph(face: Picture, others: Sequence[Picture], rng: np.random.Generato
     Returns:
         A JPEG of 160 to 360 pixels a side, of any common aspect.
     """
-    scan = rng.random() < SCAN_SHARE
-    image = _scan(face, rng) if scan else _photo(face, others, rng)
+    image = _scan(face, rng) if rng.random() < SCAN_SHARE else _photo(face, others, rng)
     quality = int(rng.integers(55, 97))
-    return Photograph(
-        simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=quality, colorsubsampling="420"), scan
-    )
+    jpeg: bytes = simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=quality, colorsubsampling="420")
+    return jpeg
 
 
 def _scan(face: Picture, rng: np.random.Generator) -> Picture:

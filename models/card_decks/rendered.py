@@ -28,6 +28,11 @@ SIZE = 224
 PHOTOS_A_DECK = 2 * len(CARDS)
 _VALID_STYLES = 1_000_000
 """Valid decks are new ones of the training families: their seeds start here."""
+_DRAWN_BY = (
+    *("labels", "fonts", "shapes", "canvas", "style", "patterns", "courts", "jokers"),
+    *("faces", "photograph", "rendered"),
+)
+"""The modules that decide a picture's pixels."""
 SPLITS = ("train", "valid", "test", "test_in_style")
 
 
@@ -119,7 +124,7 @@ class _Deck:
         rng = np.random.default_rng([self.seed, SPLITS.index(self.split), self.number, number])
         card = CARDS[number % len(CARDS)]
         faces = _Faces(_style(self.split, self.number))
-        return photograph(faces[1 + CARDS.index(card)], faces, rng).jpeg, card
+        return photograph(faces[1 + CARDS.index(card)], faces, rng), card
 
 
 class _Faces(Sequence[Picture]):
@@ -159,7 +164,19 @@ def _render(split: str, seed: int, number: int, path: Path) -> None:
 @lru_cache(maxsize=1)
 def _source_digest() -> str:
     digest = hashlib.sha256()
-    for name in ("labels", "fonts", "shapes", "canvas", "style", "courts", "faces", "photograph", "rendered"):
+    for name in (
+        "labels",
+        "fonts",
+        "shapes",
+        "canvas",
+        "style",
+        "patterns",
+        "courts",
+        "jokers",
+        "faces",
+        "photograph",
+        "rendered",
+    ):
         digest.update(Path(__file__).with_name(f"{name}.py").read_bytes())
     for package in ("opencv-python-headless", "pillow", "numpy", "simplejpeg"):
         digest.update(metadata.version(package).encode())

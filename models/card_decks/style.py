@@ -16,13 +16,14 @@ from models.card_decks.canvas import Colour
 from models.card_decks.fonts import font_files
 from models.card_decks.shapes import Points, club, diamond, heart, spade
 
-TRAIN_COURTS = ("figure", "mosaic", "picture", "letter", "panel")
+TRAIN_COURTS = ("figure", "figure", "mosaic", "picture", "letter", "panel", "pip", "pip")
 HELD_OUT_COURTS = ("emblem", "outline", "stripes")
-TRAIN_ACES = ("plain", "huge", "wreath", "inlay")
+TRAIN_ACES = ("plain", "huge", "wreath", "inlay", "framed")
 HELD_OUT_ACES = ("plain", "rays")
 TRAIN_JOKERS = ("jester", "figure", "picture", "mosaic", "star", "suits", "shapes", "shapes")
 HELD_OUT_JOKERS = ("mask", "stripes")
 LAYOUTS = (*["standard"] * 8, "tight", "upright", "none", "large")
+TRAIN_LAYOUTS = (*LAYOUTS, "columns", "columns")
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def sample_style(seed: int, *, held_out: bool) -> DeckStyle:
     dark = rng.random() < 0.08
     paper = _paper(rng, dark)
     fonts = font_files(held_out)
-    layout = str(rng.choice(LAYOUTS))
+    layout = str(rng.choice(LAYOUTS if held_out else TRAIN_LAYOUTS))
     index_height = float(rng.choice([rng.uniform(0.08, 0.105), rng.uniform(0.1, 0.135), rng.uniform(0.13, 0.19)]))
     if layout in ("none", "large"):
         # A deck that does not show its number in pips prints a large one in the corner.
