@@ -62,6 +62,12 @@ check-generated: generate ## fail when generating changed a committed file
 bench: artifacts/cards/lading.json $(VENV)/.dev ## measure the cards variants in full and write the report
 	$(BIN)/lading verify models/cards.py:Cards --effort full
 
+.PHONY: bench-peers
+bench-peers: artifacts/cards/lading.json $(VENV)/.dev ## Lading beside its peers, on the same core (takes half an hour; needs oha)
+	$(BIN)/python -m benchmarks.compare peers --model cards
+	$(BIN)/python -m benchmarks.compare peers --model tiny
+	$(BIN)/python -m benchmarks.compare overload
+
 .PHONY: lock
 lock: $(UV) ## resolve requirements/*.txt anew from pyproject.toml
 	for extra in serve build dev; do \
