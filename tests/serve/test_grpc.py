@@ -149,6 +149,7 @@ def test_a_deadline_ends_a_call_and_a_cancelled_call_leaves_the_queue(small: dic
         call = stub.ModelInfer.future(typed([1, 2, 3, 4]))
         wait_until(lambda: live.app.engine._pending == 3)
         call.cancel()
+        wait_until(lambda: "lading_requests_in_flight 0.0" in live.client.get("/metrics").text)
         gate.set()
         wait_until(lambda: live.app.engine._pending == 0)
         text = live.client.get("/metrics").text
