@@ -70,11 +70,11 @@ bench-peers: artifacts/cards/lading.json $(VENV)/.dev ## Lading beside its peers
 
 .PHONY: lock
 lock: $(UV) ## resolve requirements/*.txt anew from pyproject.toml
-	for extra in serve build dev; do \
-	  case $$extra in serve) extras="--extra serve";; build) extras="--extra serve --extra build --extra cards";; \
-	    dev) extras="--extra serve --extra build --extra cards --extra dev";; esac; \
+	for set in serve build dev; do \
+	  case $$set in serve) extras="--extra serve";; build) extras="--extra serve --extra build --extra cards";; \
+	    dev) extras="--all-extras";; esac; \
 	  $(UV) pip compile pyproject.toml $$extras --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	    --custom-compile-command "make lock" --quiet --output-file requirements/$$extra.txt; \
+	    --custom-compile-command "make lock" --quiet --output-file requirements/$$set.txt; \
 	done
 
 .PHONY: clean

@@ -26,6 +26,7 @@ LEVELS: dict[str, int] = {
     "reference": 2,
     "serve": 2,
     "cli": 4,
+    "commands": 4,
     "__main__": 4,
 }
 """A module that is not listed belongs to level 3, the build."""
