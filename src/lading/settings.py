@@ -113,6 +113,14 @@ class Settings(BaseSettings):
         default=10_000, ge=1, description="HTTP connections open at once; one more is answered 503 and closed"
     )
     drain_s: int = Field(default=30, ge=1, description="seconds that accepted requests have to finish at shutdown")
+    tracing: bool = Field(
+        default=False,
+        description="send OpenTelemetry spans of requests by OTLP/HTTP (extra `otel`); where to is said by its own "
+        "`OTEL_EXPORTER_OTLP_ENDPOINT`",
+    )
+    trace_ratio: float = Field(
+        default=1.0, ge=0, le=1, description="share of requests traced, of those whose caller has not decided it"
+    )
     access_log: bool = Field(default=False, description="one log line a request")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least level to log")
     log_format: Literal["console", "json"] = Field(default="console", description="for a person, or for a collector")

@@ -5,7 +5,9 @@ Inference requests go by the shortest way to :class:`InferenceEndpoint`; everyth
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
 
 import orjson
 from starlette.applications import Starlette
@@ -17,20 +19,23 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from lading.artifact import Artifact
-from lading.errors import LadingError, NotReadyError
+from lading.errors import LadingError, NotReadyError, SettingsError
 from lading.metrics import CONTENT_TYPE, Metrics
 from lading.serve.authorize import Keys
 from lading.serve.describe import describe_model
 from lading.serve.engine import Engine
 from lading.serve.errors import http_error, lading_error
 from lading.serve.http_inference import HttpInference, model_in
-from lading.serve.inference_endpoint import InferenceEndpoint
+from lading.serve.inference_endpoint import Answer, InferenceEndpoint
 from lading.serve.observe import Observe
 from lading.serve.openapi import openapi
 from lading.serve.page import PAGE, content_security_policy
 from lading.serve.repository import Repository
 from lading.serve.v2_rest import v2_routes
 from lading.settings import Settings
+
+if TYPE_CHECKING:
+    from lading.serve.tracing import Tracing
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -46,7 +51,7 @@ class App:
         artifacts: what to serve; those that the settings name by default.
 
     Raises:
-        SettingsError: no artifact is named, or the file of keys cannot be used.
+        SettingsError: no artifact is named, the file of keys cannot be used, or tracing is on and not installed.
         ArtifactError: an artifact is torn or edited, or has no such variant.
     """
 
@@ -56,12 +61,13 @@ class App:
         self.engine = Engine(self.settings, self.metrics)
         self.repository = Repository(self.settings, self.metrics, self.engine, artifacts)
         self.keys = Keys(self.settings.api_keys) if self.settings.api_keys else None
+        self.tracing = _tracing(self.settings)
         inference = HttpInference(self.engine, self.repository)
         self._plain: dict[str, InferenceEndpoint] = {
-            "/classify": self._endpoint(inference.classify, "http"),
-            "/predict": self._endpoint(inference.predict, "http"),
+            "/classify": self._endpoint(inference.classify, "http", "/classify"),
+            "/predict": self._endpoint(inference.predict, "http", "/predict"),
         }
-        self._v2 = self._endpoint(inference.infer, "v2")
+        self._v2 = self._endpoint(inference.infer, "v2", "/v2/models/{name}/infer")
         self._rest = self._starlette()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -88,9 +94,13 @@ class App:
         """Refuse new requests, and return when every accepted one has been answered."""
         await self.engine.stop()
         self.repository.stop()
+        if self.tracing is not None:
+            await asyncio.to_thread(self.tracing.close)
 
-    def _endpoint(self, answer: object, protocol: str) -> InferenceEndpoint:
-        return InferenceEndpoint(answer, protocol, self.metrics, self.settings, self.keys)  # type: ignore[arg-type]
+    def _endpoint(self, answer: Answer, protocol: str, route: str) -> InferenceEndpoint:
+        return InferenceEndpoint(
+            answer, protocol, self.metrics, self.settings, self.keys, route=route, tracing=self.tracing
+        )
 
     def _starlette(self) -> Starlette:
         served = self.repository.find()
@@ -129,6 +139,16 @@ class App:
 
     async def _exposition(self, _: Request) -> Response:
         return Response(self.metrics.exposition(), media_type=CONTENT_TYPE)
+
+
+def _tracing(settings: Settings) -> Tracing | None:
+    if not settings.tracing:
+        return None
+    try:
+        from lading.serve.tracing import Tracing
+    except ImportError:
+        raise SettingsError("LADING_TRACING needs the extra otel: pip install 'lading[otel]'") from None
+    return Tracing(settings)
 
 
 async def _not_allowed(_: Request) -> Response:

@@ -18,6 +18,7 @@ from lading.metrics import Metrics
 from lading.serve.job import Job, Read
 from lading.serve.lanes import Lanes, Outcome
 from lading.serve.served_model import ServedModel
+from lading.serve.stages import Stages
 from lading.settings import Settings
 from lading.spec import Array
 
@@ -111,7 +112,13 @@ class Engine:
             self._shed("deadline", f"the answer would take about {ms} ms, and the deadline is sooner")
 
     async def infer(
-        self, model: ServedModel, read: Read, *, deadline: float = math.inf, size: int = 0
+        self,
+        model: ServedModel,
+        read: Read,
+        *,
+        deadline: float = math.inf,
+        size: int = 0,
+        stages: Stages | None = None,
     ) -> dict[str, Array]:
         """Read one request and answer it, both in a lane.
 
@@ -120,6 +127,7 @@ class Engine:
             read: gives the model's inputs, batch dim included.
             deadline: on ``time.perf_counter``, in seconds.
             size: bytes of the body.
+            stages: where to note when the request was where.
 
         Returns:
             Arrays by output name, batch dim included.
@@ -133,7 +141,7 @@ class Engine:
             raise NotReadyError("not ready: the server is starting")
         expected = model.service_seconds
         answer: asyncio.Future[dict[str, Array]] = self._loop.create_future()
-        job = Job(model, model.predictor, read, time.perf_counter(), deadline, size, expected, answer)
+        job = Job(model, model.predictor, read, time.perf_counter(), deadline, size, expected, answer, stages=stages)
         self._pending += 1
         self._bytes += size
         self._backlog += expected

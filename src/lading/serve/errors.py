@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from lading.errors import LadingError, NotReadyError, OverloadedError, UnauthorizedError
-from lading.serve.request_id import request_id
+from lading.serve.request_id import log_ids, request_id
 
 log = structlog.get_logger("lading.request")
 
@@ -38,7 +38,7 @@ def error_headers(error: LadingError) -> list[tuple[bytes, bytes]]:
 def log_failure(error: LadingError, scope: Scope) -> None:
     """Log an error that is the server's and not the client's."""
     if error.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-        log.error("the request failed", reason=str(error), request_id=request_id(scope), path=scope["path"])
+        log.error("the request failed", reason=str(error), path=scope["path"], **log_ids(scope))
 
 
 def error_response(scope: Scope, status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:

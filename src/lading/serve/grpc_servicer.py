@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from http import HTTPStatus
-from typing import TypeAlias
 
 import grpc
 import structlog
@@ -16,15 +15,15 @@ from lading.errors import LadingError, OverloadedError
 from lading.metrics import UNKNOWN
 from lading.serve.app import App
 from lading.serve.errors import UNEXPECTED
+from lading.serve.grpc_call import Context, GrpcCall
 from lading.serve.grpc_tensor import read_request, write_response
 from lading.serve.inference_endpoint import CLIENT_WENT_AWAY
 from lading.serve.proto import inference_pb2 as pb
+from lading.serve.request_id import ids
 from lading.serve.served_model import ServedModel
 from lading.serve.v2_rest import EXTENSIONS, PLATFORM, tensor_metadata
 
 log = structlog.get_logger("lading.request")
-
-Context: TypeAlias = grpc.aio.ServicerContext
 
 STATUS: dict[int, grpc.StatusCode] = {
     HTTPStatus.BAD_REQUEST: grpc.StatusCode.INVALID_ARGUMENT,
@@ -83,23 +82,27 @@ class Servicer:
 
     async def ModelInfer(self, request: pb.ModelInferRequest, context: Context) -> pb.ModelInferResponse:
         await self._authorize(context)
+        call = GrpcCall("ModelInfer", context, self._app.tracing)
         remaining = context.time_remaining()
         try:
-            return await self._infer(request, self._default_s if remaining is None else remaining)
+            response = await self._infer(request, self._default_s if remaining is None else remaining, call)
         except Exception as error:
-            await self._abort(context, error)
+            await self._abort(context, error, call)
             raise
+        call.answer_ids()
+        return response
 
     async def ModelStreamInfer(
         self, request_iterator: AsyncIterator[pb.ModelInferRequest], context: Context
     ) -> AsyncIterator[pb.ModelStreamInferResponse]:
         await self._authorize(context)
+        call = GrpcCall("ModelStreamInfer", context, self._app.tracing)
         answers: asyncio.Queue[pb.ModelStreamInferResponse | None] = asyncio.Queue()
         room = asyncio.Semaphore(STREAM_IN_FLIGHT)
         working: set[asyncio.Task[None]] = set()
 
         async def answer(request: pb.ModelInferRequest) -> None:
-            answers.put_nowait(await self._streamed(request))
+            answers.put_nowait(await self._streamed(request, call))
 
         async def read() -> None:
             try:
@@ -150,9 +153,10 @@ class Servicer:
             await self._abort(context, error)
         return pb.RepositoryModelUnloadResponse(model_name=name, isUnloaded=True)
 
-    async def _infer(self, request: pb.ModelInferRequest, seconds: float) -> pb.ModelInferResponse:
+    async def _infer(self, request: pb.ModelInferRequest, seconds: float, call: GrpcCall) -> pb.ModelInferResponse:
         """Answer one request and count it; ``seconds`` is the time it may take."""
         begin = time.perf_counter()
+        span = call.begin_span(begin)
         self._metrics.requests_in_flight.inc()
         model: ServedModel | None = None
         received, sent, code = request.ByteSize(), 0, int(HTTPStatus.OK)
@@ -164,6 +168,7 @@ class Servicer:
                 lambda: read_request(model, request, self._max_pixels),
                 deadline=begin + seconds,
                 size=received,
+                stages=span.stages if span else None,
             )
             response = write_response(model, request, outputs)
             sent = response.ByteSize()
@@ -178,25 +183,30 @@ class Servicer:
             code = HTTPStatus.INTERNAL_SERVER_ERROR
             raise
         finally:
+            end = time.perf_counter()
             self._metrics.requests_in_flight.dec()
             self._metrics.answered(
                 "grpc",
                 int(code),
-                time.perf_counter() - begin,
+                end - begin,
                 model=model.name if model else UNKNOWN,
                 variant=model.variant if model else UNKNOWN,
                 received=received,
                 sent=sent,
             )
+            if span is not None:
+                call.end_span(span, end, int(code), model)
+            if self._app.settings.access_log:
+                call.log(int(code), end - begin, span.context if span else call.trace)
 
-    async def _streamed(self, request: pb.ModelInferRequest) -> pb.ModelStreamInferResponse:
+    async def _streamed(self, request: pb.ModelInferRequest, call: GrpcCall) -> pb.ModelStreamInferResponse:
         """One answer on a stream: an error is an answer too, under the request's id."""
         try:
-            return pb.ModelStreamInferResponse(infer_response=await self._infer(request, self._default_s))
+            return pb.ModelStreamInferResponse(infer_response=await self._infer(request, self._default_s, call))
         except LadingError as error:
             sentence = str(error)
         except Exception:
-            log.exception("unexpected error", id=request.id)
+            log.exception("unexpected error", **ids(call.id, call.caller))
             sentence = UNEXPECTED
         tagged = pb.ModelInferResponse(id=request.id, model_name=request.model_name)
         return pb.ModelStreamInferResponse(error_message=sentence, infer_response=tagged)
@@ -217,16 +227,19 @@ class Servicer:
         except LadingError as error:
             await self._abort(context, error)
 
-    async def _abort(self, context: Context, error: Exception) -> None:
-        """End the call with the error's status and sentence.
+    async def _abort(self, context: Context, error: Exception, call: GrpcCall | None = None) -> None:
+        """End the call with the error's status and sentence, and the ids that its log lines have.
 
         Raises:
             grpc.aio.AbortError: always.
         """
+        call = call or GrpcCall("", context)
         if isinstance(error, OverloadedError):
             # gRPC's own name for "ask again after": https://github.com/grpc/proposal, A6.
-            context.set_trailing_metadata((("grpc-retry-pushback-ms", str(error.retry_after_s * 1000)),))
+            call.answer_ids(("grpc-retry-pushback-ms", str(error.retry_after_s * 1000)))
+        else:
+            call.answer_ids(always=not isinstance(error, LadingError))
         if isinstance(error, LadingError):
             await context.abort(STATUS.get(error.status, grpc.StatusCode.INTERNAL), str(error))
-        log.error("unexpected error", exc_info=error)
+        log.error("unexpected error", exc_info=error, **ids(call.id, call.trace))
         await context.abort(grpc.StatusCode.INTERNAL, UNEXPECTED)

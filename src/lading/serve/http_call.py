@@ -13,11 +13,13 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope
 
 from lading.errors import BodyTooLargeError, ContentTypeError, ExpiredError, RequestError
-from lading.serve.request_id import assign_request_id
+from lading.serve.request_id import HEADER, assign_request_id, caller_of
 from lading.settings import Settings
 
 if TYPE_CHECKING:
     from lading.serve.served_model import ServedModel
+    from lading.serve.trace_context import TraceContext
+    from lading.serve.tracing import RequestSpan, Tracing
 
 DEADLINE = b"x-request-timeout-ms"
 # zlib's window bits: 16 more for gzip's header; deflate is sent with zlib's header by some clients and bare by others.
@@ -31,19 +33,32 @@ class HttpCall:
         scope: of ASGI.
         receive: of ASGI; gives the body.
         settings: limits.
+        route: its path, with names for what varies.
+        tracing: begins its span; ``None`` where tracing is off.
     """
 
-    __slots__ = ("begin", "headers", "id", "model", "receive", "received", "scope", "settings")
+    __slots__ = ("begin", "headers", "id", "model", "receive", "received", "scope", "settings", "span", "trace")
 
-    def __init__(self, scope: Scope, receive: Receive, settings: Settings) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, settings: Settings, route: str = "", tracing: Tracing | None = None
+    ) -> None:
         self.begin = time.perf_counter()
         self.scope, self.receive, self.settings = scope, receive, settings
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
-        self.id = assign_request_id(scope)
+        caller = caller_of(scope, self.headers)
+        self.span = None if tracing is None else self._begin_span(tracing, route, caller)
+        self.trace = self.span.context if self.span else caller and caller.own_span()
+        """This server's place in the trace, when there is one."""
+        self.id = assign_request_id(scope, self.headers.get(HEADER), self.trace)
         self.model: ServedModel | None = None
         """Whose metrics count it, once it is known."""
         self.received = 0
         """Bytes of the body so far."""
+
+    def answer_headers(self, size: int) -> list[tuple[bytes, bytes]]:
+        """What every answer carries: its ids, and its length in bytes."""
+        headers = [(HEADER, self.id.encode()), (b"content-length", str(size).encode())]
+        return headers if self.trace is None else headers + self.trace.headers()
 
     @property
     def content_type(self) -> str:
@@ -109,6 +124,15 @@ class HttpCall:
         if encoding is None or encoding in (b"identity", b""):
             return body
         return inflate(body, encoding.decode("latin-1").lower(), self.settings.max_body_bytes)
+
+    def _begin_span(self, tracing: Tracing, route: str, caller: TraceContext | None) -> RequestSpan:
+        known = {
+            "http.request.method": self.scope["method"],
+            "http.route": route,
+            "url.path": self.scope["path"],
+            "url.scheme": self.scope.get("scheme", "http"),
+        }
+        return tracing.begin(f"{self.scope['method']} {route}", caller, self.begin, known)
 
     async def _rest(self, first: bytes, limit: int) -> bytes:
         chunks, more = [first], True

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
 
 import orjson
 from starlette.requests import ClientDisconnect
@@ -13,7 +14,6 @@ from lading.serve.body import picture_in
 from lading.serve.engine import Engine
 from lading.serve.http_call import HttpCall
 from lading.serve.inference_endpoint import JSON, Headers
-from lading.serve.job import Read
 from lading.serve.predict import decode_json, encode_json
 from lading.serve.repository import Repository
 from lading.serve.served_model import ServedModel
@@ -82,19 +82,19 @@ class HttpInference:
         deadline = call.deadline()
         self._engine.admit(model, deadline, call.declared_bytes)
         body = await call.body()
+        stages = call.span.stages if call.span else None
 
         def in_lane() -> Mapping[str, Array]:
             return read(body)
 
         if self._engine.wait_seconds < WORTH_WATCHING_S:
-            return await self._engine.infer(model, in_lane, deadline=deadline, size=len(body))
-        return await self._watched(call, model, in_lane, deadline, len(body))
+            return await self._engine.infer(model, in_lane, deadline=deadline, size=len(body), stages=stages)
+        answering = self._engine.infer(model, in_lane, deadline=deadline, size=len(body), stages=stages)
+        return await self._watched(call, answering)
 
-    async def _watched(
-        self, call: HttpCall, model: ServedModel, read: Read, deadline: float, size: int
-    ) -> dict[str, Array]:
+    async def _watched(self, call: HttpCall, answering: Coroutine[Any, Any, dict[str, Array]]) -> dict[str, Array]:
         """Leave the queue when the client goes away."""
-        inference = asyncio.ensure_future(self._engine.infer(model, read, deadline=deadline, size=size))
+        inference = asyncio.ensure_future(answering)
         gone = asyncio.ensure_future(call.receive())
         try:
             await asyncio.wait({inference, gone}, return_when=asyncio.FIRST_COMPLETED)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 import structlog
 from starlette.requests import ClientDisconnect
@@ -18,8 +19,11 @@ from lading.metrics import UNKNOWN, Metrics
 from lading.serve.authorize import Keys
 from lading.serve.errors import UNEXPECTED, error_body, error_headers, log_failure
 from lading.serve.http_call import HttpCall
-from lading.serve.request_id import HEADER
+from lading.serve.request_id import log_ids
 from lading.settings import Settings
+
+if TYPE_CHECKING:
+    from lading.serve.tracing import Tracing
 
 log = structlog.get_logger("lading.request")
 
@@ -38,27 +42,40 @@ class InferenceEndpoint:
         metrics: where the request is counted.
         settings: limits, and whether to log each request.
         keys: who may ask; everyone when ``None``.
+        route: its path, with names for what varies.
+        tracing: begins a span for each request; ``None`` where tracing is off.
     """
 
-    def __init__(self, answer: Answer, protocol: str, metrics: Metrics, settings: Settings, keys: Keys | None) -> None:
+    def __init__(
+        self,
+        answer: Answer,
+        protocol: str,
+        metrics: Metrics,
+        settings: Settings,
+        keys: Keys | None,
+        *,
+        route: str = "",
+        tracing: Tracing | None = None,
+    ) -> None:
         self._answer = answer
+        self._route, self._tracing = route, tracing
         self._protocol = protocol
         self._metrics = metrics
         self._settings = settings
         self._keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        call = HttpCall(scope, receive, self._settings)
+        call = HttpCall(scope, receive, self._settings, self._route, self._tracing)
         self._metrics.requests_in_flight.inc()
         status, sent = CLIENT_WENT_AWAY, 0
         try:
             code, headers, body = await self._outcome(call)
-            fixed = [(HEADER, call.id.encode()), (b"content-length", str(len(body)).encode())]
-            await send({"type": "http.response.start", "status": code, "headers": [*headers, *fixed]})
+            headers = [*headers, *call.answer_headers(len(body))]
+            await send({"type": "http.response.start", "status": code, "headers": headers})
             await send({"type": "http.response.body", "body": body})
             status, sent = code, len(body)
         except ClientDisconnect:
-            log.debug("the client went away", request_id=call.id, path=scope["path"])
+            log.debug("the client went away", path=scope["path"], **log_ids(call.scope))
         finally:
             self._count(call, status, sent)
 
@@ -73,13 +90,14 @@ class InferenceEndpoint:
         except ClientDisconnect:
             raise
         except Exception:
-            log.exception("unexpected error", request_id=call.id, path=call.scope["path"])
+            log.exception("unexpected error", path=call.scope["path"], **log_ids(call.scope))
             code = HTTPStatus.INTERNAL_SERVER_ERROR
             return code, JSON, error_body(call.scope, code, UNEXPECTED)
         return HTTPStatus.OK, headers, body
 
     def _count(self, call: HttpCall, status: int, sent: int) -> None:
-        seconds = time.perf_counter() - call.begin
+        end = time.perf_counter()
+        seconds = end - call.begin
         model = call.model
         self._metrics.requests_in_flight.dec()
         self._metrics.answered(
@@ -91,6 +109,11 @@ class InferenceEndpoint:
             received=call.received,
             sent=sent,
         )
+        if call.span is not None:
+            known: dict[str, str | int] = {"http.response.status_code": int(status), "lading.request_id": call.id}
+            if model is not None:
+                known |= {"lading.model": model.name, "lading.variant": model.variant}
+            call.span.end(end, failed=status >= HTTPStatus.INTERNAL_SERVER_ERROR, attributes=known)
         if self._settings.access_log:
             log.info(
                 "request",
@@ -98,5 +121,5 @@ class InferenceEndpoint:
                 path=call.scope["path"],
                 status=int(status),
                 ms=round(seconds * 1e3, 3),
-                request_id=call.id,
+                **log_ids(call.scope),
             )

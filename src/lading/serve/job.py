@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from lading.predictor import Predictor
 from lading.serve.served_model import ServedModel
+from lading.serve.stages import Stages
 from lading.spec import Array
 
 Read = Callable[[], Mapping[str, Array]]
@@ -32,3 +33,5 @@ class Job:
     answer: asyncio.Future[dict[str, Array]]
     abandoned: bool = False
     """Its caller has gone; it is dropped unless a lane has begun with it."""
+    stages: Stages | None = None
+    """Where to note when it was where; only for a request that is traced."""

@@ -94,6 +94,8 @@ def run_jobs(model: ServedModel, jobs: list[Job]) -> list[tuple[Job, Outcome]]:
     at = begin
     for job in jobs:
         model.metrics.queue_duration.observe(begin - job.queued)
+        if job.stages is not None:
+            job.stages.queue = (job.queued, begin)
         if job.abandoned:
             outcomes.append((job, None))
         elif at > job.deadline:
@@ -107,6 +109,8 @@ def run_jobs(model: ServedModel, jobs: list[Job]) -> list[tuple[Job, Outcome]]:
                 continue
             decoded = time.perf_counter()
             model.metrics.decode_duration.observe(decoded - at)
+            if job.stages is not None:
+                job.stages.decode = (at, decoded)
             at = decoded
             ready.append((job, inputs))
     for group in _groups(model, ready):
@@ -144,7 +148,12 @@ def _run(model: ServedModel, group: list[tuple[Job, CheckedInputs]]) -> list[tup
         if not isinstance(error, LadingError):
             log.error("the model failed on a request", model=model.name, error=type(error).__name__)
         return [(group[0][0], error)]
-    model.metrics.inference_duration.observe(time.perf_counter() - begin)
-    model.metrics.batch_size.observe(sum(inputs.rows for inputs in requests))
+    end = time.perf_counter()
+    rows = sum(inputs.rows for inputs in requests)
+    model.metrics.inference_duration.observe(end - begin)
+    model.metrics.batch_size.observe(rows)
+    for job, _ in group:
+        if job.stages is not None:
+            job.stages.inference, job.stages.rows = (begin, end), rows
     parts = part_outputs(model.outputs, outputs, requests)
     return [(job, part) for (job, _), part in zip(group, parts, strict=True)]

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from lading.errors import UnauthorizedError
 from lading.serve.authorize import OPEN_PATHS, Keys
 from lading.serve.errors import UNEXPECTED, error_headers, error_response
-from lading.serve.request_id import HEADER, assign_request_id
+from lading.serve.request_id import HEADER, assign_request_id, caller_of, log_ids
 
 log = structlog.get_logger("lading.request")
 
@@ -35,7 +35,10 @@ class Observe:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        assigned = assign_request_id(scope)
+        sent = dict(scope["headers"])
+        caller = caller_of(scope, sent)
+        trace = caller.own_span() if caller else None
+        assigned = assign_request_id(scope, sent.get(HEADER), trace)
         begin = time.perf_counter()
         status = 0
 
@@ -43,21 +46,21 @@ class Observe:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"].append((HEADER, assigned.encode()))
+                message["headers"].extend([(HEADER, assigned.encode()), *(trace.headers() if trace else ())])
             await send(message)
 
         try:
             if self.keys is not None and scope["path"] not in OPEN_PATHS:
-                self.keys.check(dict(scope["headers"]).get(b"authorization"))
+                self.keys.check(sent.get(b"authorization"))
             await self.app(scope, receive, send_with_id)
         except UnauthorizedError as error:
             headers = {name.decode(): value.decode() for name, value in error_headers(error)}
             response = error_response(scope, error.status, str(error), headers)
             await response(scope, receive, send_with_id)
         except ClientDisconnect:
-            log.debug("the client went away", request_id=assigned, path=scope["path"])
+            log.debug("the client went away", path=scope["path"], **log_ids(scope))
         except Exception:
-            log.exception("unexpected error", request_id=assigned, path=scope["path"])
+            log.exception("unexpected error", path=scope["path"], **log_ids(scope))
             if not status:
                 response = error_response(scope, HTTPStatus.INTERNAL_SERVER_ERROR, UNEXPECTED)
                 await response(scope, receive, send_with_id)
@@ -68,5 +71,5 @@ class Observe:
                 path=scope["path"],
                 status=status,
                 ms=round((time.perf_counter() - begin) * 1e3, 3),
-                request_id=assigned,
+                **log_ids(scope),
             )

@@ -1,0 +1,95 @@
+"""What tracing costs a request, in nanoseconds: off, off for a caller with a trace, on and not sampled, on and sampled.
+
+``python -m benchmarks.tracing_cost`` times the endpoint around an empty answer, in interleaved rounds of which
+the quickest counts, with a collector that takes everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+from lading.metrics import Metrics
+from lading.serve.http_call import HttpCall
+from lading.serve.inference_endpoint import JSON, Headers, InferenceEndpoint
+from lading.settings import Settings
+
+ROUNDS, REQUESTS = 40, 1000
+PARENT = (b"traceparent", b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+HEADERS = [(b"host", b"x"), (b"accept", b"*/*"), (b"content-length", b"2"), (b"content-type", b"application/json")]
+
+
+async def _answer(_: HttpCall) -> tuple[Headers, bytes]:
+    return JSON, b"{}"
+
+
+async def _receive() -> dict[str, Any]:
+    return {"type": "http.request", "body": b"{}"}
+
+
+async def _send(_: Any) -> None:
+    return None
+
+
+def _endpoint(ratio: float | None) -> InferenceEndpoint:
+    settings = Settings(tracing=ratio is not None, trace_ratio=ratio or 0.0)
+    tracing = None
+    if ratio is not None:
+        from lading.serve.tracing import Tracing
+
+        tracing = Tracing(settings)
+    return InferenceEndpoint(_answer, "http", Metrics(), settings, None, route="/predict", tracing=tracing)
+
+
+async def _nanoseconds(endpoint: InferenceEndpoint, headers: list[tuple[bytes, bytes]]) -> float:
+    begin = time.perf_counter_ns()
+    for _ in range(REQUESTS):
+        scope = {"type": "http", "method": "POST", "path": "/predict", "scheme": "http", "headers": headers}
+        await endpoint(scope, _receive, _send)
+    return (time.perf_counter_ns() - begin) / REQUESTS
+
+
+class _Sink(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+async def _measure(cases: dict[str, tuple[InferenceEndpoint, list[tuple[bytes, bytes]]]]) -> None:
+    taken: dict[str, list[float]] = {name: [] for name in cases}
+    for _ in range(ROUNDS):
+        for name, (endpoint, headers) in cases.items():
+            taken[name].append(await _nanoseconds(endpoint, headers))
+    base = min(taken["off"])
+    for name, rounds in taken.items():
+        print(f"{name:34} {min(rounds):9.0f} ns a request  {min(rounds) - base:+9.0f}")
+
+
+def main() -> None:
+    """Measure and print."""
+    import os
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Sink) as collector:
+        Thread(target=collector.serve_forever, daemon=True).start()
+        os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{collector.server_port}"
+        off, some, every = _endpoint(None), _endpoint(0.0), _endpoint(1.0)
+        cases = {
+            "off": (off, HEADERS),
+            "off, the caller sends a trace": (off, [*HEADERS, PARENT]),
+            "on, not sampled": (some, HEADERS),
+            "on, sampled": (every, HEADERS),
+        }
+        asyncio.run(_measure(cases))
+        collector.shutdown()
+
+
+if __name__ == "__main__":
+    main()
