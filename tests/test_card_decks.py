@@ -14,7 +14,7 @@ from lading.decode import decode_image
 from lading.errors import DataError
 from models.card_decks import CARDS, RANKS, SUITS, Card, KaggleCards, RenderedDecks, augment
 from models.card_decks.faces import draw_back, draw_card
-from models.card_decks.fonts import font_files, glyphs
+from models.card_decks.fonts import Lettering, font_files, glyphs
 from models.card_decks.photo_file import PhotoFile, write_photos
 from models.card_decks.rendered import PHOTOS_A_DECK
 from models.card_decks.shapes import bezier, diamond, heart
@@ -40,7 +40,7 @@ def test_held_out_styles_choose_from_other_court_art_aces_and_jokers() -> None:
     test = [sample_style(seed, held_out=True) for seed in range(200)]
     assert not {style.court for style in train} & {style.court for style in test}
     assert not {style.joker for style in train} & {style.joker for style in test}
-    assert not {style.font for style in train} & {style.font for style in test}
+    assert not {style.lettering.font for style in train} & {style.lettering.font for style in test}
 
 
 def test_a_held_out_heart_parts_less_deeply_than_any_of_training() -> None:
@@ -192,7 +192,7 @@ def test_curves_and_outlines_stay_in_their_box() -> None:
 
 
 def test_letters_are_as_high_as_asked() -> None:
-    mask = glyphs(font_files(held_out=False)[0], "K", 40, 0.8)
+    mask = glyphs(Lettering(font_files(held_out=False)[0], 0.8), "K", 40)
     assert abs(mask.shape[0] - 40) <= 3
     assert mask.max() == 255
 

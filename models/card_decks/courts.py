@@ -14,6 +14,7 @@ from models.card_decks.fonts import glyphs
 from models.card_decks.labels import INDEX, RANKS, Card
 from models.card_decks.patterns import Box, fill_pattern, mix, rectangle
 from models.card_decks.shapes import Points, bezier, crown, ellipse, star
+from models.card_decks.signs import draw_sign
 from models.card_decks.style import DeckStyle
 
 SKIN: tuple[Colour, ...] = ((250, 222, 196), (236, 190, 150), (190, 135, 95), (120, 80, 55), (250, 245, 235))
@@ -135,7 +136,7 @@ def _face(
 
 
 def _letter(canvas: Canvas, _box: Box, style: DeckStyle, card: Card, _rng: np.random.Generator) -> None:
-    mask = glyphs(style.font, INDEX[card.rank], round(canvas.height * 0.3), style.font_stretch)
+    mask = glyphs(style.lettering, INDEX[card.rank], round(canvas.height * 0.3))
     canvas.stamp(mask, canvas.width / 2, canvas.height / 2, style.colours[card.suit])
 
 
@@ -184,5 +185,12 @@ def _corner_pips(canvas: Canvas, box: Box, style: DeckStyle, card: Card, size: f
         canvas.fill(placed(style.shapes[card.suit], x, y, r * style.pip_width, r, flip=flip), style.colours[card.suit])
 
 
-FLAT = {"letter": _letter, "emblem": _emblem, "pip": _pip}
+def _sign(canvas: Canvas, box: Box, style: DeckStyle, card: Card, rng: np.random.Generator) -> None:
+    """A sign of any kind; in half of the decks the same for jack, queen and king."""
+    if style.seed % 2:
+        rng = np.random.default_rng([style.seed, 31])
+    draw_sign(canvas, box, style, card.suit, rng)
+
+
+FLAT = {"letter": _letter, "emblem": _emblem, "pip": _pip, "sign": _sign}
 """Court art that fills the box at once and is not turned round."""

@@ -11,9 +11,10 @@ from models.card_decks.courts import draw_court
 from models.card_decks.fonts import glyphs
 from models.card_decks.jokers import draw_joker
 from models.card_decks.labels import COURTS, INDEX, Card
-from models.card_decks.patterns import clouds, rectangle
+from models.card_decks.patterns import Box, clouds, rectangle
 from models.card_decks.shapes import ellipse, star
-from models.card_decks.style import DeckStyle
+from models.card_decks.signs import draw_sign
+from models.card_decks.style import INDEX_ONLY, DeckStyle
 
 HEIGHT = 448
 """Pixels of a flat card: twice what a model sees, so that no photograph has to enlarge one."""
@@ -89,12 +90,16 @@ def draw_back(style: DeckStyle) -> NDArray[np.uint8]:
 
 
 def _pips(canvas: Canvas, style: DeckStyle, card: Card) -> None:
-    if style.layout in ("none", "large"):
+    if style.layout in INDEX_ONLY:
         # Decks that leave the field to one sign.
+        if style.layout == "sign":
+            rng = np.random.default_rng([style.seed, 17, card.pips if style.seed % 2 else 0])
+            draw_sign(canvas, field_of(canvas), style, card.suit, rng)
+            return
         if style.layout == "large":
             _pip(canvas, style, card, (0.5, 0.5), style.pip_size * 2.4)
         else:
-            mask = glyphs(style.font, INDEX[card.rank], round(canvas.height * 0.22), style.font_stretch)
+            mask = glyphs(style.lettering, INDEX[card.rank], round(canvas.height * 0.22))
             canvas.stamp(mask, canvas.width / 2, canvas.height / 2, style.colours[card.suit])
         return
     size = style.pip_size * (0.6 if style.layout == "tight" else 1.0)
@@ -105,6 +110,11 @@ def _pips(canvas: Canvas, style: DeckStyle, card: Card) -> None:
         x, y = left + column * (1 - 2 * left), top + row * (1 - 2 * top)
         flip = row > 0.5 and style.layout != "upright"
         _pip(canvas, style, card, (x, y), size, flip=flip)
+
+
+def field_of(canvas: Canvas) -> Box:
+    """The part of a card between its indexes."""
+    return (canvas.width * 0.22, canvas.height * 0.16, canvas.width * 0.78, canvas.height * 0.84)
 
 
 def _ace(canvas: Canvas, style: DeckStyle, card: Card) -> None:
@@ -122,6 +132,16 @@ def _ace(canvas: Canvas, style: DeckStyle, card: Card) -> None:
     if style.ace == "rays":
         outer = canvas.height * size * 0.8
         canvas.line(placed([star(16, 0.8)], x, y, outer, outer)[0], style.palette[1], 2)
+    if style.ace == "sign":
+        draw_sign(canvas, field_of(canvas), style, card.suit, np.random.default_rng([style.seed, 19]))
+        return
+    if style.ace == "disc":
+        canvas.fill([ellipse(x, y, size * 0.8 * canvas.height, size * 0.8 * canvas.height)], style.palette[1])
+    if style.ace == "bars":
+        for edge in (y - size * 0.8 * canvas.height, y + size * 0.8 * canvas.height):
+            canvas.line(
+                np.array([(canvas.width * 0.25, edge), (canvas.width * 0.75, edge)]), style.palette[1], 4, closed=False
+            )
     _pip(canvas, style, card, (0.5, 0.5), size)
     if style.ace == "inlay":
         r = canvas.height * size / 2
@@ -140,9 +160,8 @@ def _pip(
 
 
 def _indexes(canvas: Canvas, style: DeckStyle, card: Card) -> None:
-    stretch = style.font_stretch * (0.72 if card.rank == "ten" else 1.0)
     height = round(canvas.height * style.index_height)
-    mask = glyphs(style.font, INDEX[card.rank], height, stretch)
+    mask = glyphs(style.lettering, INDEX[card.rank], height, 0.72 if card.rank == "ten" else 1.0)
     x, y = style.index_x * canvas.width, style.index_y * canvas.height + height / 2
     x = max(x, mask.shape[1] / 2 + canvas.width * 0.03)
     corners = [(False, False), (True, True), (True, False), (False, True)][: style.corners]

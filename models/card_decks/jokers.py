@@ -90,17 +90,17 @@ def _joker_words(canvas: Canvas, style: DeckStyle, rng: np.random.Generator) -> 
     x, y = canvas.width * style.index_x * 1.1, canvas.height * style.index_y
     arrangement = rng.choice(["stacked", "turned", "across", "below"], p=[0.5, 0.2, 0.15, 0.15])
     if arrangement == "below":
-        mask = glyphs(style.font, style.joker_word, round(height * 1.6), style.font_stretch)
+        mask = glyphs(style.lettering, style.joker_word, round(height * 1.6))
         canvas.stamp(mask, canvas.width / 2, canvas.height * 0.86, colour)
         return
     if arrangement == "stacked":
         for letter in style.joker_word:
-            mask = glyphs(style.font, letter, height, style.font_stretch)
+            mask = glyphs(style.lettering, letter, height)
             y += height * 0.62
             _both_ways(canvas, mask, x, y, colour)
             y += height * 0.62
         return
-    mask = glyphs(style.font, style.joker_word, height, style.font_stretch)
+    mask = glyphs(style.lettering, style.joker_word, height)
     if arrangement == "turned":
         mask = np.ascontiguousarray(np.rot90(mask, -1))
     _both_ways(canvas, mask, x + mask.shape[1] / 2 - height / 2, y + mask.shape[0] / 2, colour)

@@ -29,7 +29,7 @@ PHOTOS_A_DECK = 2 * len(CARDS)
 _VALID_STYLES = 1_000_000
 """Valid decks are new ones of the training families: their seeds start here."""
 _DRAWN_BY = (
-    *("labels", "fonts", "shapes", "canvas", "style", "patterns", "courts", "jokers"),
+    *("labels", "pen", "fonts", "shapes", "canvas", "style", "patterns", "signs", "courts", "jokers"),
     *("faces", "photograph", "rendered"),
 )
 """The modules that decide a picture's pixels."""
@@ -164,19 +164,7 @@ def _render(split: str, seed: int, number: int, path: Path) -> None:
 @lru_cache(maxsize=1)
 def _source_digest() -> str:
     digest = hashlib.sha256()
-    for name in (
-        "labels",
-        "fonts",
-        "shapes",
-        "canvas",
-        "style",
-        "patterns",
-        "courts",
-        "jokers",
-        "faces",
-        "photograph",
-        "rendered",
-    ):
+    for name in _DRAWN_BY:
         digest.update(Path(__file__).with_name(f"{name}.py").read_bytes())
     for package in ("opencv-python-headless", "pillow", "numpy", "simplejpeg"):
         digest.update(metadata.version(package).encode())

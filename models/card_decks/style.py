@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import colorsys
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from models.card_decks.canvas import Colour
-from models.card_decks.fonts import font_files
+from models.card_decks.fonts import Lettering, font_files
 from models.card_decks.shapes import Points, club, diamond, heart, spade
 
-TRAIN_COURTS = ("figure", "figure", "mosaic", "picture", "letter", "panel", "pip", "pip")
+TRAIN_COURTS = ("figure", "figure", "figure", "mosaic", "picture", "letter", "panel", "pip", *["sign"] * 4)
 HELD_OUT_COURTS = ("emblem", "outline", "stripes")
-TRAIN_ACES = ("plain", "huge", "wreath", "inlay", "framed")
+TRAIN_ACES = ("plain", "huge", "wreath", "inlay", "framed", "disc", "bars", "sign")
 HELD_OUT_ACES = ("plain", "rays")
 TRAIN_JOKERS = ("jester", "figure", "picture", "mosaic", "star", "suits", "shapes", "shapes")
 HELD_OUT_JOKERS = ("mask", "stripes")
 LAYOUTS = (*["standard"] * 8, "tight", "upright", "none", "large")
-TRAIN_LAYOUTS = (*LAYOUTS, "columns", "columns")
+INDEX_ONLY = ("none", "large", "sign")
+"""Layouts whose number cards say their number in the index alone."""
+TRAIN_LAYOUTS = (*LAYOUTS, "columns", "columns", "none", "large", "large", *["sign"] * 3)
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,7 @@ class DeckStyle:
     """Width of a pip over its height."""
     pip_size: float
     layout: str
-    font: Path
-    font_stretch: float
+    lettering: Lettering
     index_height: float
     index_x: float
     index_y: float
@@ -71,10 +71,9 @@ def sample_style(seed: int, *, held_out: bool) -> DeckStyle:
     rng = np.random.default_rng([seed, int(held_out)])
     dark = rng.random() < 0.08
     paper = _paper(rng, dark)
-    fonts = font_files(held_out)
     layout = str(rng.choice(LAYOUTS if held_out else TRAIN_LAYOUTS))
     index_height = float(rng.choice([rng.uniform(0.08, 0.105), rng.uniform(0.1, 0.135), rng.uniform(0.13, 0.19)]))
-    if layout in ("none", "large"):
+    if layout in INDEX_ONLY:
         # A deck that does not show its number in pips prints a large one in the corner.
         index_height = max(index_height, 0.13)
     return DeckStyle(
@@ -90,8 +89,7 @@ def sample_style(seed: int, *, held_out: bool) -> DeckStyle:
         pip_width=float(rng.uniform(0.78, 1.0)),
         pip_size=float(rng.uniform(0.12, 0.215)),
         layout=layout,
-        font=fonts[int(rng.integers(len(fonts)))],
-        font_stretch=float(rng.uniform(0.5, 1.08)),
+        lettering=_lettering(rng, seed, held_out),
         index_height=index_height,
         index_x=float(rng.uniform(0.05, 0.075) + index_height * 0.22),
         index_y=float(rng.uniform(0.02, 0.055)),
@@ -107,6 +105,23 @@ def sample_style(seed: int, *, held_out: bool) -> DeckStyle:
         joker_word=str(rng.choice(["JOKER", "JOKER", "Joker", "joker", ""])),
         texture=float(rng.uniform(0.05, 0.35)) if rng.random() < 0.15 else 0.0,
         palette=_palette(rng),
+    )
+
+
+def _lettering(rng: np.random.Generator, seed: int, held_out: bool) -> Lettering:
+    """A font of this side of the split, and in most training decks a change of its strokes, or a hand instead of it."""
+    fonts = font_files(held_out)
+    font, stretch = fonts[int(rng.integers(len(fonts)))], float(rng.uniform(0.5, 1.08))
+    if held_out:
+        return Lettering(font, stretch)
+    own = np.random.default_rng([seed, 37])
+    return Lettering(
+        font,
+        stretch,
+        weight=float(own.uniform(-0.03, 0.05)) if own.random() < 0.5 else 0.0,
+        slant=float(own.normal(0, 0.12)) if own.random() < 0.3 else 0.0,
+        bend=seed if own.random() < 0.5 else None,
+        hand=seed if own.random() < 0.3 else None,
     )
 
 
