@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from numpy.typing import NDArray
 
 from lading.decode import decode_image
 from lading.errors import DataError
-from models.card_decks import CARDS, RANKS, SUITS, Card, KaggleCards, RenderedDecks, augment
+from models.card_decks import CARDS, RANKS, SUITS, Card, RenderedDecks, augment, courts, signs
+from models.card_decks.canvas import Canvas, placed
 from models.card_decks.faces import draw_back, draw_card
 from models.card_decks.fonts import Lettering, font_files, glyphs
+from models.card_decks.pen import ALPHABET, CAPITAL, written
 from models.card_decks.photo_file import PhotoFile, write_photos
 from models.card_decks.rendered import PHOTOS_A_DECK
-from models.card_decks.shapes import bezier, diamond, heart
-from models.card_decks.style import sample_style
+from models.card_decks.shapes import bezier, crown, diamond, heart
+from models.card_decks.signs import SIGNS, Draw
+from models.card_decks.style import TRAIN_COURTS, sample_style
 
 
 def test_there_are_53_cards_and_each_has_its_own_name() -> None:
@@ -41,6 +45,75 @@ def test_held_out_styles_choose_from_other_court_art_aces_and_jokers() -> None:
     assert not {style.court for style in train} & {style.court for style in test}
     assert not {style.joker for style in train} & {style.joker for style in test}
     assert not {style.lettering.font for style in train} & {style.lettering.font for style in test}
+
+
+def test_training_decks_show_no_crown_over_a_pip_and_held_out_decks_no_sign_or_written_letter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A crown stands on a person's head in training, and over a pip in held-out decks alone."""
+    crowned: list[str] = []
+
+    def watched(points: int, height: float, round_tips: bool) -> list[NDArray[np.float64]]:
+        crowned.append(art)
+        return crown(points, height, round_tips)
+
+    monkeypatch.setattr(courts, "crown", watched)
+    for art in TRAIN_COURTS:
+        draw_card(replace(sample_style(3, held_out=False), court=art), Card("hearts", "king"))
+    assert "figure" in crowned
+    assert not set(crowned) & set(courts.FLAT)
+    assert not hasattr(signs, "crown")
+    held_out = [sample_style(seed, held_out=True) for seed in range(200)]
+    assert {style.lettering.hand for style in held_out} == {None}
+    assert {(style.lettering.weight, style.lettering.slant, style.lettering.bend) for style in held_out} == {
+        (0, 0, None)
+    }
+    assert "sign" not in {style.layout for style in held_out} | {style.court for style in held_out}
+
+
+def test_the_middle_of_a_deck_that_says_its_number_in_the_index_alone_is_the_same_on_every_card() -> None:
+    for layout in ("large", "sign"):
+        style = replace(sample_style(4, held_out=False), layout=layout)
+        four, nine = (draw_card(style, Card("clubs", rank)) for rank in ("four", "nine"))
+        rows, columns = (slice(side // 4, -side // 4) for side in four.shape[:2])
+        assert np.array_equal(four[rows, columns], nine[rows, columns])
+        assert not np.array_equal(four, nine)
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+def test_every_sign_stays_in_its_box_and_has_a_surface(sign: Draw) -> None:
+    for seed in range(20):
+        canvas = Canvas(100, 100, (0, 0, 0))
+        shapes = sign(np.random.default_rng(seed))
+        assert np.abs(np.concatenate(shapes)).max() < 2
+        canvas.fill(placed(shapes, 50, 50, 25, 25), (255, 255, 255))
+        assert canvas.pixels[..., 0].mean() > 8
+
+
+def test_a_hand_writes_every_index_differently_and_always_alike() -> None:
+    for hand in (1, 2, 3):
+        letters = {letter: written(letter, hand) for letter in ALPHABET}
+        assert len({mask.tobytes() for mask in letters.values()}) == len(ALPHABET)
+        assert np.array_equal(written("Q", hand), letters["Q"])
+        assert all(abs(mask.shape[0] - CAPITAL) < 40 for mask in letters.values())
+    assert written("10", 1).shape[1] > written("1", 1).shape[1] + written("0", 1).shape[1]
+    assert not np.array_equal(written("7", 1), written("7", 2))
+
+
+@given(
+    st.sampled_from(font_files(held_out=False)),
+    st.sampled_from(["A", "10", "Q"]),
+    st.floats(-0.05, 0.08),
+    st.floats(-0.4, 0.4),
+    st.none() | st.integers(0, 99),
+)
+def test_letters_keep_their_height_and_ink_however_they_are_printed(
+    font: Path, word: str, weight: float, slant: float, bend: int | None
+) -> None:
+    plain = glyphs(Lettering(font, 0.8), word, 40)
+    changed = glyphs(Lettering(font, 0.8, weight, slant, bend), word, 40)
+    assert abs(changed.shape[0] - plain.shape[0]) <= 1
+    assert changed.sum() > 0.2 * plain.sum()
 
 
 def test_a_held_out_heart_parts_less_deeply_than_any_of_training() -> None:
@@ -153,36 +226,6 @@ def test_augmentation_keeps_shape_and_dtype_and_follows_its_seed(seed: int) -> N
     assert np.array_equal(first, again)
 
 
-def test_kaggles_folders_are_read_with_their_labels(tmp_path: Path) -> None:
-    root = kaggle_tree(tmp_path / "kaggle", ["ace of clubs", "joker", "ten of hearts"])
-    cards = KaggleCards("train", root=root, cache=tmp_path / "cache")
-    labels = {(SUITS[int(target["suit"])], RANKS[int(target["rank"])]) for _, target in (cards[i] for i in range(6))}
-    assert labels == {("clubs", "ace"), ("joker", "joker"), ("hearts", "ten")}
-    assert cards[0][0]["image"].shape == (224, 224, 3)
-    assert len(cards) == 6
-
-
-def test_kaggles_pictures_are_packed_once(tmp_path: Path) -> None:
-    root = kaggle_tree(tmp_path / "kaggle", ["joker"])
-    KaggleCards("valid", root=root, cache=tmp_path / "cache")
-    (packed,) = (tmp_path / "cache").iterdir()
-    written = packed.stat().st_mtime_ns
-    KaggleCards("valid", root=root, cache=tmp_path / "cache")
-    assert packed.stat().st_mtime_ns == written
-
-
-def test_a_folder_that_is_no_card_a_torn_picture_and_a_missing_split_are_named(tmp_path: Path) -> None:
-    root = kaggle_tree(tmp_path / "kaggle", ["ace of cups"])
-    with pytest.raises(DataError, match="ace of cups is not named for a card"):
-        KaggleCards("train", root=root, cache=tmp_path)
-    torn = kaggle_tree(tmp_path / "torn", ["joker"])
-    (torn / "train" / "joker" / "0.jpg").write_bytes(b"\xff\xd8\xff")
-    with pytest.raises(DataError, match=r"0\.jpg: "):
-        KaggleCards("train", root=torn, cache=tmp_path)
-    with pytest.raises(DataError, match="train, valid and test"):
-        KaggleCards("extra", root=root, cache=tmp_path)
-
-
 def test_curves_and_outlines_stay_in_their_box() -> None:
     curve = bezier((0, 0), (1, 2), (2, 0))
     assert curve[0].tolist() == [0, 0]
@@ -195,16 +238,3 @@ def test_letters_are_as_high_as_asked() -> None:
     mask = glyphs(Lettering(font_files(held_out=False)[0], 0.8), "K", 40)
     assert abs(mask.shape[0] - 40) <= 3
     assert mask.max() == 255
-
-
-def kaggle_tree(root: Path, names: list[str]) -> Path:
-    """A tiny tree in Kaggle's layout: two pictures a card and split."""
-    rng = np.random.default_rng(0)
-    for split in ("train", "valid", "test"):
-        for name in names:
-            folder = root / split / name
-            folder.mkdir(parents=True)
-            for number in range(2):
-                pixels = rng.integers(0, 256, size=(60, 44, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / f"{number}.jpg")
-    return root

@@ -19,7 +19,7 @@ from lading.spec import Array, Dataset
 from lading.train import train
 from models.card_decks import RANKS, SUITS, RenderedDecks
 from models.cards import Backbone, Cards
-from tests.test_card_decks import kaggle_tree
+from tests.test_kaggle import kaggle_tree
 
 PICTURES = torch.randint(0, 256, (2, 224, 224, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 

@@ -54,15 +54,26 @@ class KaggleCards:
 
 
 def _download() -> Path:
+    """The data set's folder, downloaded once; without a network, what an earlier download left in kagglehub's cache."""
     import kagglehub
 
     try:
         return Path(kagglehub.dataset_download(DATASET))
     except Exception as error:  # kagglehub raises whatever its transport raises.
+        kept = _newest_complete(Path(kagglehub.config.get_cache_folder()) / "datasets" / DATASET)
+        if kept is not None:
+            return kept
         raise DataError(
             f"{DATASET} cannot be downloaded ({type(error).__name__}: {error}); name a folder that holds it with "
             "model.root=FOLDER, or train on rendered decks with model.data=rendered"
         ) from error
+
+
+def _newest_complete(folder: Path) -> Path | None:
+    """kagglehub marks version N as whole with a file ``N.complete`` beside ``versions``."""
+    whole = [int(file.stem) for file in folder.glob("*.complete") if file.stem.isdigit()]
+    versions = [folder / "versions" / str(version) for version in sorted(whole, reverse=True)]
+    return next((version for version in versions if version.is_dir()), None)
 
 
 def _read(files: list[Path], split: str) -> Iterator[tuple[bytes, Card]]:
