@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from lading.freeze import frozen_parts, keep_frozen
 from lading.spec import Array, Dataset, Example, ModelSpec
 from lading.tensors import collate
 
@@ -27,6 +28,7 @@ class SpecModule(lightning.LightningModule):
         lr: the peak of the one-cycle schedule.
         weight_decay: of weights; norms and biases are not decayed.
         warmup: share of the steps until the peak, 0 to 1.
+        freeze: names of submodules that stay as they are.
     """
 
     def __init__(
@@ -37,12 +39,19 @@ class SpecModule(lightning.LightningModule):
         lr: float,
         weight_decay: float,
         warmup: float,
+        freeze: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.spec, self.module = spec, module
         self.lr, self.weight_decay, self.warmup = lr, weight_decay, warmup
+        self._frozen = frozen_parts(module, freeze)
         self._answers: list[dict[str, Array]] = []
         self._targets: list[dict[str, Array]] = []
+
+    def train(self, mode: bool = True) -> SpecModule:
+        super().train(mode)
+        keep_frozen(self._frozen)
+        return self
 
     def forward(self, *inputs: torch.Tensor) -> dict[str, torch.Tensor]:
         return answer_by_name(self.spec, self.module, inputs)
@@ -69,8 +78,9 @@ class SpecModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         # Norms and biases are not decayed: the usual practice since "Bag of Tricks" (arXiv:1812.01187).
-        decayed = [parameter for parameter in self.module.parameters() if parameter.ndim > 1]
-        free = [parameter for parameter in self.module.parameters() if parameter.ndim <= 1]
+        trained = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
+        decayed = [parameter for parameter in trained if parameter.ndim > 1]
+        free = [parameter for parameter in trained if parameter.ndim <= 1]
         groups = [{"params": decayed, "weight_decay": self.weight_decay}, {"params": free, "weight_decay": 0.0}]
         optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=self.lr)
         schedule = _OneCycle(
