@@ -150,6 +150,21 @@ def test_a_run_may_start_from_another_runs_weights_and_says_so(run_folder: Path,
     assert second.parent == first
 
 
+def test_frozen_parts_keep_their_weights_and_the_statistics_of_their_norms(run_folder: Path, tmp_path: Path) -> None:
+    start = run_folder / "tiny-image.safetensors"
+    overrides = (f"init='{start}'", "trainer.max_epochs=1", "optimizer.freeze=[features.0,features.1]")
+    path = train(TinyImage(), composed(*overrides), tmp_path)
+    (before, _), (after, _) = (load_checkpoint(TinyImage(), file) for file in (start, path))
+    kept, learned = before.state_dict(), after.state_dict()
+    same = {name for name in kept if torch.equal(kept[name], learned[name])}
+    assert {name for name in kept if name.startswith(("features.0.", "features.1."))} <= same
+    assert "colour.weight" not in same
+    with pytest.raises(
+        SpecError, match=r"freeze names 'features\.99', which is no submodule; the outermost ones are: fea"
+    ):
+        train(TinyImage(), composed("optimizer.freeze=[features.99]"), tmp_path / "wrong")
+
+
 class Optioned(TinyImage):
     def __init__(self, deep: bool = False) -> None:
         self.deep = deep
