@@ -33,6 +33,11 @@ test: $(VENV)/.dev ## run the tests, but not the slow ones, with coverage of at 
 fuzz: $(VENV)/.dev ## send 100,000 mutated requests to a server, over REST and gRPC
 	LADING_FUZZ=100000 $(BIN)/pytest tests/serve/test_fuzz.py $(ARGS)
 
+MINUTES ?= 60
+.PHONY: soak
+soak: artifacts/cards/lading.json $(VENV)/.dev ## load a server for MINUTES=60, and fail when memory, files or the tail grow
+	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES) $(ARGS)
+
 .PHONY: e2e
 e2e: $(VENV)/.dev ## run the slow tests: the real Bento, the documentation's commands, the browser
 	$(BIN)/pytest -m slow $(ARGS)

@@ -10,11 +10,18 @@ read first. Its Swagger page is not served: it loads a tracker from the network.
 
 from __future__ import annotations
 
+import asyncio
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+WORKERS = os.environ.get("LADING_WORKERS") or "1"
+if WORKERS == "1":
+    # BentoML always names a folder for the metrics of several workers. One alone keeps them in memory: faster, and a
+    # full disk cannot end it.
+    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
 
 import bentoml
 import structlog
@@ -27,7 +34,10 @@ from lading.serve.app import App
 from lading.serve.repository import named_artifacts
 from lading.serve.server import Ports
 from lading.serve.structured_log import configure_logging
+from lading.serve.worker_group import share_of_one
 from lading.settings import Settings, unknown_variables
+
+log = structlog.get_logger("lading.server")
 
 HERE = Path(__file__).parent
 BENTOML_PATHS = ("/schema.json",)
@@ -45,7 +55,8 @@ def served_settings() -> Settings:
 
 @bentoml.service(
     name="lading",
-    workers=1,  # one process has all lanes, one queue and one /metrics; more capacity is more pods
+    # One process has all lanes and one queue; more capacity is more pods. What is no number is refused below.
+    workers=int(WORKERS) if WORKERS.isdecimal() else 1,
     traffic={"timeout": 60.0},  # how many requests may wait is LADING_MAX_QUEUE: it answers with Retry-After
     metrics={"enabled": False},  # the app's /metrics, whose labels are bounded
     logging={"access": {"enabled": False}},  # LADING_ACCESS_LOG
@@ -69,7 +80,10 @@ class Lading:
         settings = served_settings()
         configure_logging(settings)
         for sentence in unknown_variables():
-            structlog.get_logger("lading.server").warning(sentence)
+            log.warning(sentence)
+        if settings.tls_certificate and "--ssl-certfile" not in sys.argv:
+            log.warning("BentoML's port speaks plain HTTP: bentoml serve --ssl-certfile FILE --ssl-keyfile FILE")
+        settings = share_of_one(settings)
         self.app = App(settings)
         self.ports = Ports(self.app, settings)
 
@@ -90,11 +104,12 @@ class Lading:
     async def start(self) -> None:
         await self.ports.start()
         await self.app.start()
-        await self.ports.show_readiness()
+        self.showing = asyncio.create_task(self.ports.show_readiness())  # may wait for the other workers
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def stop(self) -> None:
         self.app.prepare_to_stop()
+        await self.showing
         await self.ports.stop()
         await self.app.stop()
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -22,6 +24,7 @@ from lading.bento import bento_name, build_bento
 from lading.errors import ArtifactError, BentoError
 from tests.serve.live_server import wait_until
 from tests.serve.run_client import run_client
+from tests.serve.self_signed import self_signed
 from tests.serve.small_artifacts import colour_artifact, with_golden_outputs
 
 ROOT = Path(__file__).parents[1]
@@ -59,8 +62,7 @@ def bentoml_serve(*arguments: str, cwd: Path, **environment: str) -> subprocess.
 @contextlib.contextmanager
 def served(*arguments: str, cwd: Path, **environment: str) -> Iterator[httpx.Client]:
     """``bentoml serve`` on a free port, until the block ends."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     process = bentoml_serve(*arguments, "--host", "127.0.0.1", "--port", str(port), cwd=cwd, **environment)
     said: list[str] = []
     reading = threading.Thread(target=lambda: said.extend(process.stdout or ()))
@@ -74,7 +76,7 @@ def served(*arguments: str, cwd: Path, **environment: str) -> Iterator[httpx.Cli
                     return client.get("/livez").status_code == 200
                 return False
 
-            wait_until(answers)
+            wait_until(answers, 60)
             yield client
     finally:
         process.send_signal(signal.SIGTERM)
@@ -85,6 +87,11 @@ def served(*arguments: str, cwd: Path, **environment: str) -> Iterator[httpx.Cli
         reading.join(20)
         assert process.stdout is not None
         process.stdout.close()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
 
 
 def red() -> bytes:
@@ -119,6 +126,71 @@ def test_bentoml_serve_at_the_root_answers_with_the_lean_app(artifact: Artifact,
         run_client("bentoml_http", str(client.base_url), str(photo))
         missing = client.get("/static_content/swagger-ui.css")
         assert (missing.status_code, missing.headers["content-type"]) == (404, "application/json")
+
+
+def requests_counted(text: str) -> float:
+    lines = (line for line in text.splitlines() if line.startswith("lading_requests_total{"))
+    return sum(float(line.split()[-1]) for line in lines)
+
+
+def workers_of(text: str) -> set[int]:
+    return {int(pid) for pid in re.findall(r'process_resident_memory_bytes\{pid="(\d+)"\}', text)}
+
+
+@pytest.mark.slow
+def test_several_workers_are_one_server_and_a_killed_one_comes_back(artifact: Artifact, bentoml_home: Path) -> None:
+    lean, grpc_port = free_port(), free_port()
+    environment = {"LADING_WORKERS": "2", "LADING_HTTP_PORT": str(lean), "LADING_GRPC_PORT": str(grpc_port)}
+    with served(cwd=ROOT, LADING_ARTIFACT=str(artifact.path), **environment) as client:
+        ports = (str(client.base_url), f"http://127.0.0.1:{lean}")
+        wait_until(lambda: all(httpx.get(f"{url}/readyz").status_code == 200 for url in ports), 60)
+        for number in range(20):
+            answer = httpx.post(f"{ports[number % 2]}/classify", content=red(), timeout=30)
+            assert answer.json()["colour"] == "red"
+        for number in range(6):
+            assert requests_counted(httpx.get(f"{ports[number % 2]}/metrics").text) == 20
+        before = workers_of(client.get("/metrics").text)
+        assert len(before) == 2
+        os.kill(next(iter(before)), signal.SIGKILL)
+
+        def back() -> bool:
+            with contextlib.suppress(httpx.TransportError):
+                now = workers_of(httpx.get(f"{ports[0]}/metrics").text)
+                return len(now) == 2 and now != before
+            return False
+
+        wait_until(back, 60)
+        assert requests_counted(httpx.get(f"{ports[0]}/metrics").text) == 20
+        assert httpx.get(f"{ports[0]}/readyz").status_code == 200
+
+
+@pytest.mark.slow
+def test_bentomls_port_speaks_tls_too(artifact: Artifact, bentoml_home: Path, tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path)
+    port = free_port()
+    environment = {"LADING_ARTIFACT": str(artifact.path), "LADING_TLS_CERTIFICATE": str(certificate)}
+    options = ("--ssl-certfile", str(certificate), "--ssl-keyfile", str(key))
+    process = bentoml_serve(
+        "--host", "127.0.0.1", "--port", str(port), *options, cwd=ROOT, LADING_TLS_KEY=str(key), **environment
+    )
+    context = ssl.create_default_context(cafile=str(certificate))
+    try:
+
+        def ready() -> bool:
+            assert process.poll() is None
+            with contextlib.suppress(httpx.TransportError):
+                return httpx.get(f"https://127.0.0.1:{port}/readyz", verify=context).status_code == 200
+            return False
+
+        wait_until(ready, 60)
+        answer = httpx.post(f"https://127.0.0.1:{port}/classify", content=red(), verify=context)
+        assert answer.json()["colour"] == "red"
+        with pytest.raises(httpx.TransportError):
+            httpx.get(f"http://127.0.0.1:{port}/readyz")
+    finally:
+        process.terminate()
+        said, _ = process.communicate(timeout=30)
+    assert "speaks plain HTTP" not in said
 
 
 @pytest.mark.slow

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.gc_collector import GCCollector
+from prometheus_client.metrics_core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
 
 from lading.artifact import Artifact, PackedVariant
 
@@ -29,12 +34,21 @@ UNKNOWN = "unknown"
 """Label of every model that is not served: what clients ask for must not make new series."""
 SHED_REASONS = ("queue", "bytes", "deadline", "expired")
 MODEL = ("model", "variant")
+SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""prometheus_client's variable: where several workers write their values. It decides when the library is imported."""
+Together = Literal["livesum", "livemin", "livemax"]
+"""How the workers' values of a gauge make one; those of counters and histograms are added up."""
 
 
 class Metrics:
-    """All metrics of one server, in a registry of its own, so that one process can hold several servers."""
+    """All metrics of one server, in a registry of its own, so that one process can hold several servers.
 
-    def __init__(self) -> None:
+    Args:
+        workers: gives the ids of the processes that share :data:`SHARED_FOLDER`; ``None`` where there is one alone.
+    """
+
+    def __init__(self, workers: Callable[[], list[int]] | None = None) -> None:
+        self._workers = workers
         self.registry = CollectorRegistry()
         self._requests = Counter(
             "lading_requests",
@@ -75,13 +89,15 @@ class Metrics:
             "1 when the model's golden outputs matched and its requests are taken.",
             MODEL,
             registry=self.registry,
+            multiprocess_mode="livemin",
         )
-        self.usable_cpus = self._gauge("lading_usable_cpus", "CPUs left by affinity and the cgroup's limit.")
+        self.usable_cpus = self._gauge("lading_usable_cpus", "CPUs left by affinity and the cgroup's limit.", "livemax")
         self.info = Gauge(
             "lading_model_info",
             "1; the labels say what is served.",
             ("model", "version", "variant", "digest", "precision"),
             registry=self.registry,
+            multiprocess_mode="livemax",
         )
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -138,16 +154,45 @@ class Metrics:
         response_bytes.inc(sent)
 
     def exposition(self) -> bytes:
-        """Everything in Prometheus' text format."""
-        return generate_latest(self.registry)
+        """Everything in Prometheus' text format, of all workers together."""
+        if self._workers is None:
+            return generate_latest(self.registry)
+        self.refresh()
+        together = CollectorRegistry()
+        MultiProcessCollector(together, os.environ[SHARED_FOLDER])  # type: ignore[no-untyped-call]
+        PlatformCollector(registry=together)
+        together.register(_Processes(self._workers))
+        return generate_latest(together)
 
-    def _gauge(self, name: str, text: str) -> Gauge:
-        return Gauge(name, text, registry=self.registry)
+    def refresh(self) -> None:
+        """Write what is only known when it is asked for to where the other workers can read it."""
+        if self._workers is not None:
+            for family in self.queue_length.collect():
+                self.queue_length.set(family.samples[0].value)
+
+    def _gauge(self, name: str, text: str, together: Together = "livesum") -> Gauge:
+        return Gauge(name, text, registry=self.registry, multiprocess_mode=together)
 
     def _histogram(
         self, name: str, text: str, labels: tuple[str, ...] = MODEL, *, buckets: Iterable[float] = SECONDS
     ) -> Histogram:
         return Histogram(name, text, labels, buckets=tuple(buckets), registry=self.registry)
+
+
+class _Processes(Collector):
+    """Memory, time and files of every worker, by its process id: sums of them would go back when one ends."""
+
+    def __init__(self, pids: Callable[[], list[int]]) -> None:
+        self._pids = pids
+
+    def collect(self) -> Iterator[Metric]:
+        found: dict[str, Metric] = {}
+        for pid in self._pids():
+            for family in ProcessCollector(pid=lambda pid=pid: pid, registry=None).collect():  # type: ignore[misc]
+                merged = found.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+                for sample in family.samples:
+                    merged.add_sample(sample.name, {"pid": str(pid)}, sample.value)
+        yield from found.values()
 
 
 class ModelMetrics:

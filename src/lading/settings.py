@@ -73,6 +73,13 @@ class Settings(BaseSettings):
     threads: int = Field(
         default=1, ge=1, le=256, description="threads inside one inference; 1 gives the most throughput per CPU"
     )
+    workers: int = Field(
+        default=1,
+        ge=1,
+        le=256,
+        description="processes that share the ports, the CPUs and the queue's limits, each with all models in memory; "
+        "more than one pays where Python is the limit, as for models of a tenth of a millisecond",
+    )
     max_queue: int = Field(
         default=256, ge=0, description="requests that may wait for a lane; one more is answered 429 with `Retry-After`"
     )

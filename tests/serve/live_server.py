@@ -105,10 +105,10 @@ def live_server(
         assert not thread.is_alive(), "the server did not drain"
 
 
-def wait_until(condition: object) -> None:
+def wait_until(condition: object, seconds: float = DEADLINE_S) -> None:
     """Poll until a condition holds, and fail after a deadline that a loaded machine does not reach."""
     assert callable(condition)
-    end = time.monotonic() + DEADLINE_S
+    end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "the condition did not come true in time"
         time.sleep(0.005)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-import subprocess
 import time
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from lading.serve.proto import inference_pb2 as pb
 from lading.serve.proto.inference_pb2_grpc import GRPCInferenceServiceStub
 from lading.settings import Settings
 from tests.serve.live_server import live_server, wait_until
+from tests.serve.self_signed import self_signed
 
 BODY = {"features": [[1, 2, 3, 4]]}
 
@@ -78,10 +78,7 @@ def test_a_file_without_keys_is_refused(tmp_path: Path) -> None:
 
 
 def test_both_ports_speak_tls(small: dict[str, Artifact], tmp_path: Path) -> None:
-    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
-    command += f" -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout {key} -out {certificate}"
-    subprocess.run(command.split(), check=True, capture_output=True)
+    certificate, key = self_signed(tmp_path)
     with live_server(small["table"], tls_certificate=certificate, tls_key=key) as live:
         context = ssl.create_default_context(cafile=str(certificate))
         url = live.url.replace("http:", "https:")

@@ -25,6 +25,7 @@ from lading.serve.authorize import Keys
 from lading.serve.describe import describe_model
 from lading.serve.engine import Engine
 from lading.serve.errors import http_error, lading_error
+from lading.serve.health import Health
 from lading.serve.http_inference import HttpInference, model_in
 from lading.serve.inference_endpoint import Answer, InferenceEndpoint
 from lading.serve.observe import Observe
@@ -32,6 +33,7 @@ from lading.serve.openapi import openapi
 from lading.serve.page import PAGE, content_security_policy
 from lading.serve.repository import Repository
 from lading.serve.v2_rest import v2_routes
+from lading.serve.worker_group import WorkerGroup
 from lading.settings import Settings
 
 if TYPE_CHECKING:
@@ -57,9 +59,11 @@ class App:
 
     def __init__(self, settings: Settings | None = None, *, artifacts: Sequence[Artifact] = ()) -> None:
         self.settings = settings or Settings()
-        self.metrics = Metrics()
+        group = WorkerGroup.from_environment(self.settings.workers)
+        self.metrics = Metrics(group.pids if group else None)
         self.engine = Engine(self.settings, self.metrics)
         self.repository = Repository(self.settings, self.metrics, self.engine, artifacts)
+        self.health = Health(self.engine, self.repository, self.metrics, group)
         self.keys = Keys(self.settings.api_keys) if self.settings.api_keys else None
         self.tracing = _tracing(self.settings)
         inference = HttpInference(self.engine, self.repository)
@@ -84,6 +88,7 @@ class App:
     async def start(self) -> None:
         """Start the lanes and load the models."""
         self.engine.start()
+        self.health.start()
         await self.repository.start()
 
     def prepare_to_stop(self) -> None:
@@ -93,6 +98,7 @@ class App:
     async def stop(self) -> None:
         """Refuse new requests, and return when every accepted one has been answered."""
         await self.engine.stop()
+        await self.health.stop()
         self.repository.stop()
         if self.tracing is not None:
             await asyncio.to_thread(self.tracing.close)
@@ -113,7 +119,7 @@ class App:
                 Route("/predict", _not_allowed, methods=["POST"]),
                 Route("/v2/models/{name}/infer", _not_allowed, methods=["POST"]),
                 Route("/v2/models/{name}/versions/{version}/infer", _not_allowed, methods=["POST"]),
-                *v2_routes(self.engine, self.repository),
+                *v2_routes(self.engine, self.repository, self.health),
                 Route("/model", _fixed(orjson.dumps(description), "application/json")),
                 Route("/docs.json", _fixed(orjson.dumps(document), "application/json")),
                 Route("/livez", self._livez),
@@ -128,13 +134,13 @@ class App:
         return app
 
     async def _livez(self, _: Request) -> Response:
-        if not self.engine.alive:
-            raise NotReadyError("a lane has died, or has been in one run for too long")
+        if not self.health.alive:
+            raise NotReadyError("a lane has died, or has been in one run for too long, or a worker is missing")
         return Response(b"alive\n", media_type="text/plain")
 
     async def _readyz(self, _: Request) -> Response:
-        if not self.repository.ready:
-            raise NotReadyError(f"not ready: {self.repository.not_ready_because}")
+        if not self.health.ready:
+            raise NotReadyError(f"not ready: {self.health.not_ready_because}")
         return Response(b"ready\n", media_type="text/plain")
 
     async def _exposition(self, _: Request) -> Response:

@@ -37,7 +37,7 @@ class GrpcServer:
             options=[
                 ("grpc.max_receive_message_length", most),
                 ("grpc.max_send_message_length", most),
-                ("grpc.so_reuseport", 0),
+                ("grpc.so_reuseport", int(settings.workers > 1)),
                 # A client may ping as often as load balancers do; grpc's own default closes the connection on it.
                 ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
                 ("grpc.keepalive_permit_without_calls", 1),
@@ -68,7 +68,7 @@ class GrpcServer:
         """Tell health checks whether the models are ready now."""
         if self._health is not None:
             kinds = health_pb2.HealthCheckResponse.ServingStatus
-            status = kinds.SERVING if self._app.repository.ready else kinds.NOT_SERVING
+            status = kinds.SERVING if self._app.health.ready else kinds.NOT_SERVING
             for service in ("", SERVICE):
                 await self._health.set(service, status)
 

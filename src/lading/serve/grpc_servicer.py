@@ -56,10 +56,10 @@ class Servicer:
         self._default_s = app.settings.deadline_ms / 1e3
 
     async def ServerLive(self, request: pb.ServerLiveRequest, context: Context) -> pb.ServerLiveResponse:
-        return pb.ServerLiveResponse(live=self._app.engine.alive)
+        return pb.ServerLiveResponse(live=self._app.health.alive)
 
     async def ServerReady(self, request: pb.ServerReadyRequest, context: Context) -> pb.ServerReadyResponse:
-        return pb.ServerReadyResponse(ready=self._app.repository.ready)
+        return pb.ServerReadyResponse(ready=self._app.health.ready)
 
     async def ModelReady(self, request: pb.ModelReadyRequest, context: Context) -> pb.ModelReadyResponse:
         model = await self._find(context, request.name, request.version)

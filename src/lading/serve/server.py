@@ -17,6 +17,7 @@ from lading.serve.app import App
 from lading.serve.bounded_http import BoundedHttp
 from lading.serve.grpc_server import GrpcServer
 from lading.serve.structured_log import configure_logging
+from lading.serve.worker_group import share_of_one
 from lading.settings import Settings, unknown_variables
 
 log = structlog.get_logger("lading.server")
@@ -35,12 +36,14 @@ class Ports:
 
     def __init__(self, app: App, settings: Settings) -> None:
         self._settings = settings
+        self._health = app.health
         self._http: uvicorn.Server | None = None
         self._serving: asyncio.Task[None] | None = None
         self._listener: socket.socket | None = None
         self._grpc: GrpcServer | None = None
         if settings.http_port != "off":
-            self._listener = listen(settings.http_host, settings.http_port, "LADING_HTTP_PORT")
+            shared = settings.workers > 1
+            self._listener = listen(settings.http_host, settings.http_port, "LADING_HTTP_PORT", shared=shared)
             self._http = _OwnSignals(_config(app, settings))
         if settings.grpc_port != "off":
             self._grpc = GrpcServer(app, settings)
@@ -67,7 +70,8 @@ class Ports:
         return http, grpc
 
     async def show_readiness(self) -> None:
-        """Tell gRPC health checks whether the models are ready now."""
+        """Tell gRPC health checks whether the models are ready now, and when all workers are."""
+        await self._health.all_ready()
         if self._grpc is not None:
             await self._grpc.show_readiness()
 
@@ -94,18 +98,43 @@ def serve(settings: Settings | None = None) -> None:
     configure_logging(settings)
     for sentence in unknown_variables():
         log.warning(sentence)
-    with asyncio.Runner(loop_factory=_uvloop) as runner:
-        runner.run(_serve(settings))
+    if settings.workers > 1:
+        from lading.serve.supervisor import supervise
+
+        supervise(settings)
+    else:
+        run_worker(settings)
     log.info("stopped")
 
 
-async def _serve(settings: Settings) -> None:
+def run_worker(settings: Settings, parent: int | None = None) -> None:
+    """Serve from this process alone, or as one of several workers.
+
+    Args:
+        settings: of the whole server.
+        parent: a file descriptor that becomes readable when the process that started this one has ended.
+
+    Raises:
+        LadingError: as :func:`serve`.
+    """
+    with asyncio.Runner(loop_factory=_uvloop) as runner:
+        runner.run(_serve(share_of_one(settings), parent))
+
+
+async def _serve(settings: Settings, parent: int | None) -> None:
     app = App(settings)
     ports = Ports(app, settings)
     asked_to_stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def orphaned(parent: int) -> None:
+        loop.remove_reader(parent)
+        asked_to_stop.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, asked_to_stop.set)
+    if parent is not None:
+        loop.add_reader(parent, orphaned, parent)
     await ports.start()
     starting = asyncio.create_task(_start(app, ports))
     await asked_to_stop.wait()
@@ -151,15 +180,15 @@ class _OwnSignals(uvicorn.Server):
         yield
 
 
-def listen(host: str, port: int, setting: str) -> socket.socket:
-    """Open a listening socket first, so that a taken port is one sentence.
+def listen(host: str, port: int, setting: str, *, shared: bool = False) -> socket.socket:
+    """Open a listening socket first, so that a taken port is one sentence; ``shared`` with other workers' sockets.
 
     Raises:
         ServerError: the port is taken, or the address is not this machine's.
     """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=2048)
+        return socket.create_server((host, port), family=family, backlog=2048, reuse_port=shared)
     except OSError as error:
         raise port_error(host, port, setting, error) from None
 

@@ -15,6 +15,7 @@ import lading
 from lading.errors import NotReadyError, RequestError
 from lading.serve.datatypes import TO_V2, v2_shape
 from lading.serve.engine import Engine
+from lading.serve.health import Health
 from lading.serve.repository import Repository
 from lading.serve.served_model import ServedModel
 from lading.spec import TensorSpec
@@ -25,9 +26,9 @@ PLATFORM = "onnxruntime_onnx"
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def v2_routes(engine: Engine, repository: Repository) -> list[Route]:
+def v2_routes(engine: Engine, repository: Repository, health: Health) -> list[Route]:
     """The routes of the protocol."""
-    rest = V2Rest(engine, repository)
+    rest = V2Rest(engine, repository, health)
     model = "/v2/models/{name}"
     version = model + "/versions/{version}"
     control = "/v2/repository/models/{name}"
@@ -50,8 +51,9 @@ def v2_routes(engine: Engine, repository: Repository) -> list[Route]:
 class V2Rest:
     """The protocol's endpoints that answer from what the server knows."""
 
-    def __init__(self, engine: Engine, repository: Repository) -> None:
+    def __init__(self, engine: Engine, repository: Repository, health: Health) -> None:
         self._engine = engine
+        self._health = health
         self._repository = repository
 
     async def server(self, _: Request) -> Response:
@@ -60,14 +62,14 @@ class V2Rest:
 
     async def live(self, _: Request) -> Response:
         """200 unless a lane has died or is wedged."""
-        if not self._engine.alive:
+        if not self._health.alive:
             raise NotReadyError("a lane has died, or has been in one run for too long")
         return _json({"live": True})
 
     async def ready(self, _: Request) -> Response:
         """200 when every model answers."""
-        if not self._repository.ready:
-            raise NotReadyError(f"not ready: {self._repository.not_ready_because}")
+        if not self._health.ready:
+            raise NotReadyError(f"not ready: {self._health.not_ready_because}")
         return _json({"ready": True})
 
     async def models(self, _: Request) -> Response:

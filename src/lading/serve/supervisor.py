@@ -1,0 +1,138 @@
+"""``lading serve`` with several workers: processes that share the ports, and are started again when they end."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+from multiprocessing.connection import wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+
+import structlog
+
+from lading.artifact import Artifact
+from lading.errors import LadingError
+from lading.metrics import SHARED_FOLDER
+from lading.serve.repository import named_artifacts
+from lading.serve.server import listen, run_worker
+from lading.serve.structured_log import configure_logging
+from lading.serve.worker_group import WorkerGroup
+from lading.settings import Port, Settings
+
+log = structlog.get_logger("lading.supervisor")
+
+_MEMORY = Path("/dev/shm")
+_LONGEST_PAUSE_S = 30.0
+_HEALTHY_AFTER_S = 60.0
+"""A worker that ran for this long ended for another reason than the one before it."""
+
+
+def supervise(settings: Settings) -> None:
+    """Keep as many workers running as the settings name, until SIGINT or SIGTERM.
+
+    Raises:
+        ArtifactError, SettingsError: an artifact cannot be served.
+        ServerError: a port is taken.
+    """
+    for path in named_artifacts(settings):
+        Artifact.load(path)
+    # In memory: the workers write their metrics there, and a full disk would end them.
+    folder = Path(tempfile.mkdtemp(prefix="lading-", dir=_MEMORY if os.access(_MEMORY, os.W_OK) else None))
+    os.environ[SHARED_FOLDER] = str(folder)
+    reserved: list[socket.socket] = []
+    try:
+        numbers = {
+            "http_port": _reserve(settings.http_host, settings.http_port, "LADING_HTTP_PORT", reserved),
+            "grpc_port": _reserve(settings.http_host, settings.grpc_port, "LADING_GRPC_PORT", reserved),
+        }
+        _Workers(settings.model_copy(update=numbers), WorkerGroup(folder, settings.workers)).run()
+    finally:
+        for one in reserved:
+            one.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Workers:
+    """The processes, and the loop that looks after them."""
+
+    def __init__(self, settings: Settings, group: WorkerGroup) -> None:
+        self._settings = settings
+        self._group = group
+        self._running: dict[SpawnProcess, float] = {}
+        self._pause_s = 0.0
+        self._woken, self._wake = socket.socketpair()
+        self._stopping = False
+
+    def run(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop)
+        for _ in range(self._settings.workers):
+            self._start_one()
+        while not self._stopping:
+            wait([*(worker.sentinel for worker in self._running), self._woken])
+            self._replace()
+        for worker in self._running:
+            worker.terminate()
+        until = time.monotonic() + self._settings.drain_s + 5
+        for worker in self._running:
+            worker.join(max(0.0, until - time.monotonic()))
+            worker.kill()
+
+    def _stop(self, *_: object) -> None:
+        self._stopping = True
+        self._wake.send(b"\0")
+
+    def _start_one(self) -> None:
+        worker = multiprocessing.get_context("spawn").Process(target=_work, args=(self._settings,))
+        worker.start()
+        self._running[worker] = time.monotonic()
+
+    def _replace(self) -> None:
+        ended = [worker for worker in self._running if not worker.is_alive()]
+        for worker in ended:
+            began = self._running.pop(worker)
+            assert worker.pid is not None
+            self._group.forget(worker.pid)
+            if self._stopping:
+                continue
+            log.error("a worker ended and is started again", pid=worker.pid, exit_code=worker.exitcode)
+            lasted = time.monotonic() - began > _HEALTHY_AFTER_S
+            self._pause_s = 0.0 if lasted else min(_LONGEST_PAUSE_S, self._pause_s * 2)
+            wait([self._woken], self._pause_s)
+            self._pause_s = self._pause_s or 0.5
+            if not self._stopping:
+                self._start_one()
+
+
+def _work(settings: Settings) -> None:
+    """One worker; ends with its parent."""
+    configure_logging(settings)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    try:
+        run_worker(settings, parent.sentinel)
+    except LadingError as error:
+        log.error(str(error))
+        sys.exit(error.exit_code)
+
+
+def _reserve(host: str, port: Port, setting: str, reserved: list[socket.socket]) -> Port:
+    """Keep a port for the workers: bound here and never listened on; they listen beside each other."""
+    if port == "off":
+        return port
+    # Without sharing first: another server's workers must not be joined unnoticed.
+    number: int = port or 0
+    with listen(host, number, setting) as alone:
+        number = alone.getsockname()[1]
+        family = alone.family
+    shared = socket.socket(family, socket.SOCK_STREAM)
+    shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    shared.bind((host, number))
+    reserved.append(shared)
+    return number

@@ -1,0 +1,169 @@
+"""Several worker processes behind one port: one answer to probes and to a scrape, and a worker that ends comes back."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from lading.artifact import Artifact
+from lading.errors import ServerError
+from lading.serve.proto.inference_pb2_grpc import GRPCInferenceServiceStub
+from lading.serve.supervisor import _reserve
+from lading.serve.worker_group import STALE_S, WorkerGroup, share_of_one
+from lading.settings import Settings
+from tests.serve.live_server import wait_until
+from tests.serve.served_process import ServedProcess, serving
+from tests.serve.test_grpc import typed
+from tests.test_metrics import NAMES
+
+BODY = {"features": [[1, 2, 3, 4]]}
+
+
+@pytest.fixture(scope="module")
+def pair(small: dict[str, Artifact], tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedProcess]:
+    """Two workers."""
+    log: Path = tmp_path_factory.mktemp("pair") / "log"
+    with serving(small["table"].path, log, workers=2, LADING_LANES="2") as served:
+        wait_until(lambda: httpx.get(f"{served.url}/readyz").status_code == 200)
+        yield served
+
+
+def scrape(served: ServedProcess) -> dict[str, list[tuple[dict[str, str], float]]]:
+    families = text_string_to_metric_families(httpx.get(f"{served.url}/metrics").text)
+    found: dict[str, list[tuple[dict[str, str], float]]] = {}
+    for family in families:
+        for sample in family.samples:
+            found.setdefault(sample.name, []).append((sample.labels, sample.value))
+    return found
+
+
+def pids(served: ServedProcess) -> set[int]:
+    return {int(labels["pid"]) for labels, _ in scrape(served)["process_resident_memory_bytes"]}
+
+
+def count(served: ServedProcess, protocol: str) -> float:
+    return sum(value for labels, value in scrape(served)["lading_requests_total"] if labels["protocol"] == protocol)
+
+
+@pytest.mark.slow
+def test_every_scrape_counts_what_every_worker_answered(pair: ServedProcess) -> None:
+    before = {"http": 0.0, "grpc": 0.0}
+    for _ in range(40):  # a connection each, so that both workers get some
+        assert httpx.post(f"{pair.url}/predict", json=BODY).status_code == 200
+    for _ in range(10):
+        with grpc.insecure_channel(pair.grpc, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+            GRPCInferenceServiceStub(channel).ModelInfer(typed([1, 2, 3, 4]))  # type: ignore[no-untyped-call]
+    for _ in range(8):  # whichever worker is asked
+        assert count(pair, "http") == before["http"] + 40
+        assert count(pair, "grpc") == before["grpc"] + 10
+    found = scrape(pair)
+    assert len(pids(pair)) == 2
+    assert [labels for labels, _ in found["lading_ready"]] == [{"model": "small-table", "variant": "fp32"}]
+    one_each = ("lading_ready", "lading_requests_in_flight", "lading_queue_length", "lading_usable_cpus")
+    assert {name: len(found[name]) for name in one_each} == dict.fromkeys(one_each, 1)
+    assert found["lading_ready"][0][1] == 1
+    assert found["lading_requests_in_flight"][0][1] == 0
+    assert found["lading_inference_duration_seconds_count"][0][1] == 50
+    names = {name: set(entries[0][0]) for name, entries in found.items() if name in NAMES}
+    assert names == {name: labels for name, labels in NAMES.items() if name != "lading_shed_total"} | {
+        "lading_shed_total": {"reason"}
+    }
+
+
+@pytest.mark.slow
+def test_a_killed_worker_under_load_is_started_again_and_the_other_answers(pair: ServedProcess) -> None:
+    before = pids(pair)
+    counted = count(pair, "http")
+    stop_at = time.monotonic() + 20
+
+    def ask() -> tuple[int, int]:
+        good = lost = 0
+        while time.monotonic() < stop_at and pids_now() == before:
+            try:
+                good += httpx.post(f"{pair.url}/predict", json=BODY, timeout=10).status_code == 200
+            except httpx.TransportError:
+                lost += 1
+        return good, lost
+
+    def pids_now() -> set[int]:
+        try:
+            return pids(pair) or before
+        except httpx.TransportError:
+            return before
+
+    with ThreadPoolExecutor(3) as pool:
+        asking = [pool.submit(ask) for _ in range(3)]
+        wait_until(lambda: count(pair, "http") > counted + 10)
+        os.kill(next(iter(before)), signal.SIGKILL)
+        results = [one.result(30) for one in asking]
+    assert all(good for good, _ in results)
+    # A connection that the killed worker held is lost, and no other.
+    assert sum(lost for _, lost in results) <= 3
+    wait_until(lambda: len(pids(pair)) == 2, 40)
+    assert "a worker ended and is started again" in pair.log.read_text()
+    # What the dead worker had counted still counts, so that no rate goes back.
+    assert count(pair, "http") >= counted + sum(good for good, _ in results)
+    assert httpx.get(f"{pair.url}/readyz").status_code == 200
+    assert httpx.get(f"{pair.url}/livez").status_code == 200
+
+
+@pytest.mark.slow
+def test_a_stop_stops_every_worker_and_ends_with_0(small: dict[str, Artifact], tmp_path: Path) -> None:
+    with serving(small["table"].path, tmp_path / "log", workers=2) as served:
+        running = pids(served)
+        served.process.terminate()
+        assert served.process.wait(40) == 0
+    assert not [pid for pid in running if Path(f"/proc/{pid}").exists()]
+    assert "Traceback" not in served.log.read_text()
+
+
+@pytest.mark.slow
+def test_workers_end_with_the_process_that_started_them(small: dict[str, Artifact], tmp_path: Path) -> None:
+    with serving(small["table"].path, tmp_path / "log", workers=2) as served:
+        running = pids(served)
+        served.process.kill()
+        wait_until(lambda: not [pid for pid in running if Path(f"/proc/{pid}").exists()])
+
+
+def test_readiness_waits_for_every_worker_and_liveness_for_none_to_be_missed(tmp_path: Path) -> None:
+    group = WorkerGroup(tmp_path, 2)
+    assert (group.missing, group.alive) == (2, True)
+    group.beat(ready=False, alive=True)
+    assert group.missing == 2
+    group.beat(ready=True, alive=True)
+    other = tmp_path / "alive-999999"
+    (tmp_path / "ready-999999").touch()
+    other.touch()
+    assert (group.missing, group.alive, group.pids()) == (0, True, [os.getpid()])
+    long_ago = time.time() - STALE_S - 1
+    os.utime(other, (long_ago, long_ago))
+    assert not group.alive
+    (tmp_path / "alive-999998").touch()  # it came back
+    assert group.alive
+    group.forget(999999)
+    assert (group.missing, group.alive, other.exists()) == (0, True, False)
+
+
+def test_the_limits_are_shared_out() -> None:
+    settings = Settings(workers=2, lanes=5, max_queue=9, max_queue_mb=10, max_connections=3)
+    one = share_of_one(settings)
+    assert (one.lanes, one.max_queue, one.max_queue_mb, one.max_connections) == (3, 5, 5.0, 2)
+    alone = Settings(lanes=5)
+    assert share_of_one(alone) is alone
+
+
+def test_workers_do_not_join_another_servers_port() -> None:
+    with socket.create_server(("127.0.0.1", 0), reuse_port=True) as taken:
+        with pytest.raises(ServerError, match="is in use"):
+            _reserve("127.0.0.1", taken.getsockname()[1], "LADING_HTTP_PORT", [])
+        assert _reserve("127.0.0.1", "off", "LADING_HTTP_PORT", []) == "off"
