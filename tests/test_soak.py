@@ -12,7 +12,6 @@ from benchmarks.soak import Soak, Window
 from tests.serve.small_artifacts import colour_artifact
 
 
-
 def watched(rss: float = 0.0, descriptors: float = 0.0, p99: float = 0.0) -> Soak:
     """An hour whose figures rise by so much in all."""
     at = [number / 59 for number in range(60)]

@@ -18,9 +18,6 @@ from lading.errors import ArtifactError, NotReadyError
 from lading.spec import Array, TensorSpec
 from lading.tensors import check_inputs
 
-_SHRINK = ort.RunOptions()
-_SHRINK.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-
 
 def open_session(onnx_file: Path, *, threads: int = 1) -> ort.InferenceSession:
     """Open one ONNX file on the CPU.
@@ -78,15 +75,10 @@ class Predictor:
         check_inputs(self.inputs, inputs)
         return self.run(inputs)
 
-    def run(self, inputs: Mapping[str, Array], *, large: bool = False) -> dict[str, Array]:
-        """Like calling it, without the checks: for inputs that passed them already.
-
-        A ``large`` run gives its working memory back. Otherwise the session's arena keeps what the largest run so far
-        took, and one request of many examples would stay in memory for good.
-        """
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Like calling it, without the checks: for inputs that passed them already."""
         feed = {tensor.name: inputs[tensor.name] for tensor in self.inputs}
-        outputs = self.session.run(self._output_names, feed, _SHRINK if large else None)
-        return dict(zip(self._output_names, outputs, strict=True))
+        return dict(zip(self._output_names, self.session.run(self._output_names, feed), strict=True))
 
     def check_golden(self) -> None:
         """Answer the golden inputs and compare.

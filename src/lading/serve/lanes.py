@@ -22,8 +22,6 @@ from lading.spec import Array
 
 log = structlog.get_logger("lading.lanes")
 
-LARGE = 8
-"""Examples in a run beyond which its memory is given back, unless batches of that size are what the model runs best."""
 Outcome = dict[str, Array] | BaseException | None
 """A job's outputs, why there are none, or ``None`` when nobody waits for them."""
 Deliver = Callable[[list[tuple[Job, Outcome]]], None]
@@ -140,10 +138,9 @@ def _groups(model: ServedModel, ready: list[tuple[Job, CheckedInputs]]) -> list[
 
 def _run(model: ServedModel, group: list[tuple[Job, CheckedInputs]]) -> list[tuple[Job, Outcome]]:
     requests = [inputs for _, inputs in group]
-    rows = sum(inputs.rows for inputs in requests)
     begin = time.perf_counter()
     try:
-        outputs = group[0][0].predictor.run(join_requests(model.inputs, requests), large=rows > max(model.batch, LARGE))
+        outputs = group[0][0].predictor.run(join_requests(model.inputs, requests))
     except Exception as error:
         if len(group) > 1:
             # One request's values must not fail its neighbours.
@@ -152,6 +149,7 @@ def _run(model: ServedModel, group: list[tuple[Job, CheckedInputs]]) -> list[tup
             log.error("the model failed on a request", model=model.name, error=type(error).__name__)
         return [(group[0][0], error)]
     end = time.perf_counter()
+    rows = sum(inputs.rows for inputs in requests)
     model.metrics.inference_duration.observe(end - begin)
     model.metrics.batch_size.observe(rows)
     for job, _ in group:
