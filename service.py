@@ -32,7 +32,7 @@ from lading.artifact import Artifact
 from lading.errors import LadingError
 from lading.serve.app import App
 from lading.serve.repository import named_artifacts
-from lading.serve.server import Ports
+from lading.serve.server import Ports, freeze_what_stays
 from lading.serve.structured_log import configure_logging
 from lading.serve.worker_group import share_of_one
 from lading.settings import Settings, unknown_variables
@@ -104,6 +104,7 @@ class Lading:
     async def start(self) -> None:
         await self.ports.start()
         await self.app.start()
+        freeze_what_stays()
         self.showing = asyncio.create_task(self.ports.show_readiness())  # may wait for the other workers
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]

@@ -19,6 +19,7 @@ class BoundedHttp(HttpToolsProtocol):
     max_connections: ClassVar[int]
     header_timeout_s: ClassVar[float]
     _headers_due: asyncio.TimerHandle | None = None
+    _in_headers = False
 
     @classmethod
     def limited(cls, settings: Settings) -> type[BoundedHttp]:
@@ -34,12 +35,18 @@ class BoundedHttp(HttpToolsProtocol):
             return
         self._wait_for_headers()
 
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        if self._headers_due is None:
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        # Most requests come whole, and need no timer.
+        if self._in_headers and self._headers_due is None:
             self._wait_for_headers()
 
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_headers = True
+
     def on_headers_complete(self) -> None:
+        self._in_headers = False
         self._stop_waiting()
         super().on_headers_complete()
 

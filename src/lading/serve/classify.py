@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +11,11 @@ import numpy as np
 
 from lading.artifact import Artifact
 from lading.decode import decode_image
-from lading.serve.tensor_json import refuse_not_finite
+from lading.serve.tensor_json import not_finite
 from lading.spec import Array, TensorSpec
 
 RESERVED = ("confidence", "probabilities", "scores", "model", "variant")
+_PLACES = 6  # more than a float32 softmax is good for, and they keep the answer short
 
 
 @dataclass(frozen=True)
@@ -47,20 +49,21 @@ class Classifier:
         Raises:
             UnanswerableError: a value is not finite.
         """
-        refuse_not_finite(outputs)
         answer: dict[str, Any] = {}
         values: dict[str, dict[str, float]] = {}
         joint = 1.0
         for spec in self.outputs:
-            row = outputs[spec.name][0].tolist()
-            top = max(row)
+            row = outputs[spec.name][0].astype(np.float64)
+            places = row.round(_PLACES).tolist()
+            top = float(row[best := int(row.argmax())])
+            if not math.isfinite(sum(places)):
+                raise not_finite(spec.name)
             assert spec.labels is not None
-            answer[spec.name] = spec.labels[row.index(top)]
+            answer[spec.name] = spec.labels[best]
             joint *= top
-            # Six places are more than a float32 softmax is good for, and keep the answer short.
-            values[spec.name] = dict(zip(spec.labels, [round(value, 6) for value in row], strict=True))
+            values[spec.name] = dict(zip(spec.labels, places, strict=True))
         if self.probabilistic:
-            answer["confidence"] = round(min(1.0, joint), 6)
+            answer["confidence"] = round(min(1.0, joint), _PLACES)
             answer["probabilities"] = values
         else:
             answer["scores"] = values

@@ -87,10 +87,9 @@ class HttpInference:
         def in_lane() -> Mapping[str, Array]:
             return read(body)
 
-        if self._engine.wait_seconds < WORTH_WATCHING_S:
-            return await self._engine.infer(model, in_lane, deadline=deadline, size=len(body), stages=stages)
-        answering = self._engine.infer(model, in_lane, deadline=deadline, size=len(body), stages=stages)
-        return await self._watched(call, answering)
+        short = b"content-encoding" not in call.headers
+        answering = self._engine.infer(model, in_lane, deadline=deadline, size=len(body), stages=stages, short=short)
+        return await (answering if self._engine.wait_seconds < WORTH_WATCHING_S else self._watched(call, answering))
 
     async def _watched(self, call: HttpCall, answering: Coroutine[Any, Any, dict[str, Array]]) -> dict[str, Array]:
         """Leave the queue when the client goes away."""

@@ -31,7 +31,6 @@ class Job:
     expected: float
     """Seconds in a lane that it was reckoned to take when it was accepted."""
     answer: asyncio.Future[dict[str, Array]]
-    abandoned: bool = False
-    """Its caller has gone; it is dropped unless a lane has begun with it."""
+    """Cancelled when its caller has gone; the job is dropped then, unless a lane has begun with it."""
     stages: Stages | None = None
     """Where to note when it was where; only for a request that is traced."""

@@ -25,6 +25,7 @@ log = structlog.get_logger("lading.lanes")
 Outcome = dict[str, Array] | BaseException | None
 """A job's outputs, why there are none, or ``None`` when nobody waits for them."""
 Deliver = Callable[[list[tuple[Job, Outcome]]], None]
+ReadJob = Callable[[Job], CheckedInputs]
 
 
 class Lanes:
@@ -71,10 +72,7 @@ class Lanes:
             if not jobs:
                 continue
             self._begun[lane] = time.perf_counter()
-            try:
-                outcomes = run_jobs(model, jobs)
-            except BaseException as error:
-                outcomes = [(job, error) for job in jobs]
+            outcomes = attempt_jobs(model, jobs)
             self._begun[lane] = 0.0
             self._deliver(outcomes)
 
@@ -86,7 +84,20 @@ class Lanes:
         return min(model.batch, max(1, -(-model.queue.qsize() // idle)))
 
 
-def run_jobs(model: ServedModel, jobs: list[Job]) -> list[tuple[Job, Outcome]]:
+def read_job(job: Job) -> CheckedInputs:
+    """Read a job, however long it takes."""
+    return job.model.check(job.read())
+
+
+def attempt_jobs(model: ServedModel, jobs: list[Job], read: ReadJob = read_job) -> list[tuple[Job, Outcome]]:
+    """Run jobs; what no one foresaw is their outcome too, and does not end the thread."""
+    try:
+        return run_jobs(model, jobs, read)
+    except BaseException as error:
+        return [(job, error) for job in jobs]
+
+
+def run_jobs(model: ServedModel, jobs: list[Job], read: ReadJob = read_job) -> list[tuple[Job, Outcome]]:
     """Decode jobs and run them in as few batches as their sizes allow."""
     begin = time.perf_counter()
     outcomes: list[tuple[Job, Outcome]] = []
@@ -96,13 +107,13 @@ def run_jobs(model: ServedModel, jobs: list[Job]) -> list[tuple[Job, Outcome]]:
         model.metrics.queue_duration.observe(begin - job.queued)
         if job.stages is not None:
             job.stages.queue = (job.queued, begin)
-        if job.abandoned:
+        if job.answer.cancelled():
             outcomes.append((job, None))
         elif at > job.deadline:
             outcomes.append((job, ExpiredError("the deadline passed while the request was waiting for a lane")))
         else:
             try:
-                inputs = model.check(job.read())
+                inputs = read(job)
             except Exception as error:
                 outcomes.append((job, error))
                 at = time.perf_counter()

@@ -89,10 +89,15 @@ def refuse_not_finite(outputs: Mapping[str, Array]) -> None:
     """
     for name, array in outputs.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise UnanswerableError(
-                f"the model's answer to these inputs is not finite (NaN or infinity in {name!r}): "
-                "are they in the range that it was trained on?"
-            )
+            raise not_finite(name)
+
+
+def not_finite(name: str) -> UnanswerableError:
+    """What is answered when an output holds a value that JSON has no number for."""
+    return UnanswerableError(
+        f"the model's answer to these inputs is not finite (NaN or infinity in {name!r}): "
+        "are they in the range that it was trained on?"
+    )
 
 
 def parse_tensor(spec: TensorSpec, value: Any) -> Array:
