@@ -64,14 +64,12 @@ check-generated: generate ## fail when generating changed a committed file
 	git diff --exit-code -- docs src/lading/serve/proto
 
 .PHONY: bench
-bench: artifacts/cards/lading.json $(VENV)/.dev ## measure the cards variants in full and write the report
-	$(BIN)/lading verify models/cards.py:Cards --effort full
+bench: artifacts/cards/lading.json $(VENV)/.dev ## Lading beside its peers and beside what this machine can do (half an hour; two cores)
+	$(BIN)/python -m benchmarks.compare all
 
-.PHONY: bench-peers
-bench-peers: artifacts/cards/lading.json $(VENV)/.dev ## Lading beside its peers, on the same core (takes half an hour; needs oha)
-	$(BIN)/python -m benchmarks.compare peers --model cards
-	$(BIN)/python -m benchmarks.compare peers --model tiny
-	$(BIN)/python -m benchmarks.compare overload
+.PHONY: bench-variants
+bench-variants: artifacts/cards/lading.json $(VENV)/.dev ## measure the cards variants in full and write the report
+	$(BIN)/lading verify models/cards.py:Cards --effort full
 
 .PHONY: lock
 lock: $(UV) ## resolve requirements/*.txt anew from pyproject.toml

@@ -4,35 +4,64 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
+from benchmarks.request_bodies import PHOTO
 from lading.artifact import Artifact
 from lading.predictor import Predictor
 from lading.serve.classify import Classifier, classifier
 
+Call = Callable[[], object]
 
-def pipe_limit(artifact: Path, photo: Path, seconds: float, core: int) -> float:
-    """L_pipe: pictures a second from bytes in memory to probabilities, one thread on one core."""
-    os.sched_setaffinity(0, {core})
+
+class Limit:
+    """A process of its own on one core, which measures when it is asked to and sleeps meanwhile.
+
+    Args:
+        model: ``cards``: L_pipe, from a photo's bytes in memory to probabilities. ``tiny``: L_model, the run alone.
+        artifact: of the model.
+        core: the first of the servers'.
+    """
+
+    def __init__(self, model: str, artifact: Path, core: int) -> None:
+        self._pool = ProcessPoolExecutor(1, get_context("spawn"), _prepare, (model, artifact, core))
+
+    def measure(self, seconds: float) -> float:
+        """Calls a second, one after the other on one thread."""
+        return self._pool.submit(_measure, seconds).result()
+
+
+def pipe_call(artifact: Path) -> Call:
+    """A picture from bytes to probabilities."""
     loaded = Artifact.load(artifact)
     how = classifier(loaded)
     assert isinstance(how, Classifier)
-    predictor, data = Predictor(loaded), photo.read_bytes()
-    return _rate(lambda: predictor(how.decode(data, 50_000_000)), seconds)
+    predictor, data = Predictor(loaded), PHOTO.read_bytes()
+    return lambda: predictor(how.decode(data, 50_000_000))
 
 
-def model_limit(artifact: Path, seconds: float, core: int) -> float:
-    """L_model: runs a second of the first golden row, one thread on one core."""
-    os.sched_setaffinity(0, {core})
+def model_call(artifact: Path) -> Call:
+    """A run of the first golden row."""
     loaded = Artifact.load(artifact)
     predictor = Predictor(loaded)
     row = {name: array[:1] for name, array in loaded.golden_inputs().items()}
-    return _rate(lambda: predictor.run(row), seconds)
+    return lambda: predictor.run(row)
 
 
-def _rate(call: object, seconds: float) -> float:
-    assert callable(call)
-    for _ in range(50):
+_calls: list[Call] = []
+
+
+def _prepare(model: str, artifact: Path, core: int) -> None:
+    os.sched_setaffinity(0, {core})
+    _calls[:] = [pipe_call(artifact) if model == "cards" else model_call(artifact)]
+
+
+def _measure(seconds: float) -> float:
+    (call,) = _calls
+    for _ in range(20):
         call()
     begin, count = time.perf_counter(), 0
     while (now := time.perf_counter()) < begin + seconds:

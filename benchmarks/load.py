@@ -3,26 +3,43 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks import WORK
+
+OHA = "1.16.0"
+
 
 @dataclass(frozen=True)
 class Load:
-    """What one run of the generator saw; latencies in milliseconds, of answers with status 200."""
+    """What one run of the generator saw."""
 
     rate: float
     """Answers with status 200 a second."""
-    p50: float
-    p99: float
-    p999: float
+    percentiles: dict[str, float]
+    """Milliseconds, of answers with status 200; the keys are ``50``, ``99``, ``99.9``."""
     codes: dict[str, int]
     failed: int
     """Requests without an answer."""
+
+    @property
+    def p50(self) -> float:
+        """Median latency in milliseconds."""
+        return self.percentiles["50"]
+
+    @property
+    def p99(self) -> float:
+        """99th percentile of the latency in milliseconds."""
+        return self.percentiles["99"]
+
+    def within(self, ms: float) -> float:
+        """Answers a second that came within ``ms``, to the next lower percentile that is known."""
+        shares = [float(key) for key, value in self.percentiles.items() if value <= ms]
+        return self.rate * (1.0 if self.percentiles["99.9"] <= ms else max(shares, default=0.0) / 100)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -40,35 +57,36 @@ class Target:
 
 
 def oha() -> str:
-    """The generator's path.
+    """The generator's path; it is built when it is missing, which takes some minutes.
 
     Raises:
-        FileNotFoundError: it is not installed.
+        FileNotFoundError: neither oha nor cargo is installed.
     """
-    found = shutil.which("oha") or shutil.which("oha", path=Path.home() / ".cargo" / "bin")
-    if found is None:
-        raise FileNotFoundError("oha is not installed: cargo install oha --locked")
-    return found
+    own = WORK / "oha" / "bin" / "oha"
+    found = shutil.which("oha") or (str(own) if own.exists() else None)
+    if found is not None:
+        return found
+    cargo = shutil.which("cargo")
+    if cargo is None:
+        raise FileNotFoundError(
+            "oha is not installed, and no cargo to build it with: https://rustup.rs, or put oha on the path"
+        )
+    subprocess.run([cargo, "install", "oha", "--version", OHA, "--locked", "--root", str(WORK / "oha")], check=True)
+    return str(own)
 
 
-def run(target: Target, *, seconds: float, connections: int, cores: set[int], rate: float | None = None) -> Load:
+def run(target: Target, *, seconds: float, connections: int, rate: float | None = None) -> Load:
     """Ask for ``seconds``: as fast as the answers come, or ``rate`` a second whatever comes."""
     command = [oha(), "-z", f"{seconds}s", "-c", str(connections), "--no-tui", "--output-format", "json", "-m", "POST"]
-    command += ["-D", str(target.body), "-T", target.content_type]
+    command += ["--stats-success-breakdown", "-D", str(target.body), "-T", target.content_type]
     for header in target.headers:
         command += ["-H", header]
     if rate is not None:
         # Latency counts from when a request should have been sent, so that a stall is not left out.
         command += ["-q", f"{rate:.1f}", "--latency-correction"]
     command.append(target.url)
-    result = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=seconds + 60,
-        preexec_fn=lambda: os.sched_setaffinity(0, cores),
-    )
+    # Pinned as the harness itself is.
+    result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 60)
     return parse(json.loads(result.stdout))
 
 
@@ -78,6 +96,6 @@ def parse(report: dict[str, Any]) -> Load:
     seconds = float(report["summary"]["total"])
     # Percentiles of the successful ones, where the version tells them apart.
     percentiles = report.get("latencyPercentilesSuccessful") or report["latencyPercentiles"]
-    p50, p99, p999 = (float(percentiles[key] or 0.0) * 1e3 for key in ("p50", "p99", "p99.9"))
+    milliseconds = {key.removeprefix("p"): float(value or 0.0) * 1e3 for key, value in percentiles.items()}
     failed = sum(int(count) for kind, count in report.get("errorDistribution", {}).items() if "deadline" not in kind)
-    return Load(codes.get("200", 0) / seconds, p50, p99, p999, codes, failed)
+    return Load(codes.get("200", 0) / seconds, milliseconds, codes, failed)

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-import base64
-import json
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
 import httpx
 
+from benchmarks import ROOT, WORK
+from benchmarks import request_bodies as bodies
+from benchmarks.answers import Expected, ask
+from benchmarks.bench import Bench
 from benchmarks.load import Target
+from benchmarks.request_bodies import RequestBody
 
-ROOT = Path(__file__).parents[1]
-WORK = ROOT / "build" / "bench"
 PEERS = ROOT / "benchmarks" / "peers"
-ROW = [0.1 * number for number in range(16)]
+START_S = 90.0
+
+MakeBody = Callable[[], RequestBody]
 
 
 @dataclass(frozen=True)
@@ -29,49 +35,62 @@ class Peer:
     """One server."""
 
     name: str
-    path: str
-    body: str
-    """``raw``, ``form`` or ``v2``: how it takes a photo; and of numbers ``x`` or ``v2``."""
+    cards: tuple[str, MakeBody] | None
+    """Path and body of a photo; ``None``: it does not serve the model."""
+    tiny: tuple[str, MakeBody] | None
+    """The same of a row of numbers."""
     requirements: tuple[str, ...] = ()
+    """Of its own environment; none: this one."""
     command: tuple[str, ...] = ()
     """After the interpreter; the peer's ``server.py`` when empty."""
-    models: tuple[str, ...] = ("cards", "tiny")
     environment: tuple[tuple[str, str], ...] = ()
+
+    def serves(self, model: str) -> bool:
+        """Whether it serves ``cards`` or ``tiny``."""
+        return (self.cards if model == "cards" else self.tiny) is not None
+
+
+def _versions(*packages: str) -> tuple[str, ...]:
+    return tuple(f"{package}=={metadata.version(package)}" for package in packages)
 
 
 # The same ONNX Runtime as Lading's own, so that it is the servers that are compared.
-COMMON = (
-    "numpy",
-    f"onnxruntime=={metadata.version('onnxruntime')}",
-    "pillow",
-    "simplejpeg",
-    "pydantic",
-    "orjson",
-    "uvloop",
-    "httptools",
+COMMON = ("numpy", *_versions("onnxruntime", "pillow", "simplejpeg"), "pydantic", "orjson", "uvloop", "httptools")
+RAW, V2 = bodies.photo_raw, bodies.photo_v2_json
+ROW, ROW_V2 = bodies.row_json, bodies.row_v2_json
+LADING = Peer("lading", ("/classify", RAW), ("/predict", ROW))
+LADING_V2 = Peer("lading v2", ("/v2/models/cards/infer", bodies.photo_v2_binary), ("/v2/models/tiny/infer", ROW_V2))
+LADING_BENTO = Peer("lading on BentoML", ("/classify", RAW), ("/predict", ROW))
+FASTAPI_TORCH = Peer(
+    "fastapi_torch",
+    ("/classify", partial(bodies.photo_form, "file")),
+    None,
+    (
+        *_versions("torch", "torchvision", "safetensors", "opencv-python-headless", "joblib"),
+        *("fastapi==0.165.0", "uvicorn==0.54.0", "python-multipart", "rich"),
+    ),
 )
-LADING = Peer("lading", "/classify", "raw")
-LADING_V2 = Peer("lading v2", "/v2/models/{model}/infer", "v2")
-LADING_BENTO = Peer("lading on BentoML", "/classify", "raw", models=("cards",))
+FASTAPI_ORT = Peer("fastapi_onnxruntime", ("/predict", RAW), ("/predict", ROW), ("fastapi==0.165.0", "uvicorn==0.54.0"))
 ALL = (
     LADING,
     LADING_V2,
     LADING_BENTO,
-    Peer("fastapi_torch", "/classify", "form", models=("cards",)),
-    Peer("fastapi_onnxruntime", "/predict", "raw", ("fastapi==0.165.0", "uvicorn==0.54.0")),
+    FASTAPI_TORCH,
+    FASTAPI_ORT,
     Peer(
         "bentoml_api",
-        "/predict",
-        "form",
+        ("/predict", partial(bodies.photo_form, "image")),
+        ("/predict", ROW),
         ("bentoml==1.4.39",),
         ("-m", "bentoml", "serve", "server:Peer", "--port", "{port}"),
-        environment=(("BENTOML_DO_NOT_TRACK", "true"),),
+        (("BENTOML_DO_NOT_TRACK", "true"),),
     ),
-    Peer("litserve", "/predict", "raw", ("litserve==0.2.17",)),
-    Peer("mlserver", "/v2/models/peer/infer", "v2", ("mlserver==1.7.1",)),
-    Peer("ray_serve", "/", "raw", ("ray[serve]==2.54.0",)),
-    Peer("kserve_python", "/v2/models/peer/infer", "v2", ("kserve==0.21.0",)),
+    Peer("litserve", ("/predict", RAW), ("/predict", ROW), ("litserve==0.2.17",)),
+    Peer("mlserver", ("/v2/models/peer/infer", V2), ("/v2/models/peer/infer", ROW_V2), ("mlserver==1.7.1",)),
+    Peer("ray_serve", ("/", RAW), ("/", ROW), ("ray[serve]==2.54.0",)),
+    Peer("kserve_python", ("/v2/models/peer/infer", V2), ("/v2/models/peer/infer", ROW_V2), ("kserve==0.21.0",)),
 )
+FRAMEWORKS = ("bentoml_api", "litserve", "mlserver", "ray_serve", "kserve_python")
 
 
 def environment_of(peer: Peer) -> Path:
@@ -83,7 +102,8 @@ def environment_of(peer: Peer) -> Path:
     stamp = folder / "installed.txt"
     wanted = "\n".join([*COMMON, *peer.requirements])
     if not stamp.exists() or stamp.read_text() != wanted:
-        uv = str(Path(sys.executable).with_name("uv")) if Path(sys.executable).with_name("uv").exists() else "uv"
+        beside = Path(sys.executable).with_name("uv")
+        uv = str(beside) if beside.exists() else "uv"
         subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)], check=True)
         install = [uv, "pip", "install", "--quiet", "--python", str(python), *COMMON, *peer.requirements]
         subprocess.run(install, check=True)
@@ -91,28 +111,46 @@ def environment_of(peer: Peer) -> Path:
     return python
 
 
+@dataclass
+class Running:
+    """A peer that answers."""
+
+    target: Target
+    pid: int
+    start_s: float
+    """From its start to its first right answer."""
+
+
 @contextmanager
-def serving(peer: Peer, model: str, artifact: Path, cores: set[int], port: int) -> Iterator[Target]:
+def serving(bench: Bench, peer: Peer, port: int, **settings: str) -> Iterator[Running]:
     """Start a peer pinned to its cores, and stop it when the block ends.
 
+    Args:
+        bench: the model, and the cores that it may run on.
+        peer: what to start.
+        port: that it listens on.
+        settings: environment variables that differ.
+
     Raises:
-        RuntimeError: it does not answer rightly within a minute; its log is named.
+        RuntimeError: it does not answer rightly within a minute and a half; its log is named.
     """
     python = environment_of(peer)
-    target = target_of(peer, model, port)
-    log = WORK / "log" / f"{peer.name.replace(' ', '-')}-{model}.log"
+    target = target_of(peer, bench.model, port)
+    log = WORK / "log" / f"{peer.name.replace(' ', '-')}-{bench.model}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     variables = os.environ | {
-        "BENCH_ARTIFACT": str(artifact.resolve()),
+        "BENCH_ARTIFACT": str(bench.artifact.resolve()),
         "BENCH_PORT": str(port),
-        "BENCH_MODEL": model,
-        "BENCH_LANES": str(len(cores)),
-        "LADING_ARTIFACT": str(artifact.resolve()),
+        "BENCH_MODEL": bench.model,
+        "BENCH_LANES": str(len(bench.servers)),
+        "LADING_ARTIFACT": str(bench.artifact.resolve()),
         "LADING_HTTP_PORT": "off" if peer is LADING_BENTO else str(port),
         "LADING_GRPC_PORT": "off",
         "PYTHONPATH": str(ROOT / "src"),
         **dict(peer.environment),
+        **settings,
     }
+    begin = time.perf_counter()
     with log.open("wb") as stream:
         process = subprocess.Popen(
             [str(python), *_command(peer, port)],
@@ -121,73 +159,31 @@ def serving(peer: Peer, model: str, artifact: Path, cores: set[int], port: int) 
             stdout=stream,
             stderr=stream,
             start_new_session=True,
-            preexec_fn=lambda: os.sched_setaffinity(0, cores),  # noqa: PLW1509 - no threads here
+            preexec_fn=lambda: os.sched_setaffinity(0, bench.servers),  # noqa: PLW1509 - no threads here
         )
     try:
-        _wait(process, target, model, log)
-        yield target
-        check(target, model)
+        _wait(process, target, bench.expected, log)
+        yield Running(target, process.pid, time.perf_counter() - begin)
     finally:
-        # The whole group: several peers start workers of their own.
-        os.killpg(process.pid, 15)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, 9)
-            process.wait()
+        _stop(process)
 
 
 def target_of(peer: Peer, model: str, port: int) -> Target:
     """The one request that is repeated."""
+    asked = peer.cards if model == "cards" else peer.tiny
+    if asked is None:
+        raise ValueError(f"{peer.name} does not serve {model}")
+    path, make = asked
+    return target(f"http://127.0.0.1:{port}{path}", make(), f"{peer.name.replace(' ', '-')}-{model}")
+
+
+def target(url: str, body: RequestBody, name: str) -> Target:
+    """What the load generator is given: a URL, and a file of that name with the body."""
     folder = WORK / "body"
     folder.mkdir(parents=True, exist_ok=True)
-    url = f"http://127.0.0.1:{port}{peer.path.format(model=model)}"
-    photo = (ROOT / "examples" / "ace-of-hearts.jpg").read_bytes()
-    headers: tuple[str, ...] = ()
-    kind = peer.body
-    if model == "tiny":
-        url = url.replace("/classify", "/predict")
-        kind = "v2" if peer.body == "v2" else "x"
-    match kind:
-        case "raw":
-            content, content_type = photo, "image/jpeg"
-        case "form":
-            field = "image" if peer.name == "bentoml_api" else "file"
-            head = f'--frontier\r\ncontent-disposition: form-data; name="{field}"; filename="photo.jpg"\r\n'
-            content = f"{head}content-type: image/jpeg\r\n\r\n".encode() + photo + b"\r\n--frontier--\r\n"
-            content_type = "multipart/form-data; boundary=frontier"
-        case "x":
-            content, content_type = json.dumps({"x": [ROW]}).encode(), "application/json"
-        case _ if model == "tiny":
-            tensor = {"name": "x", "shape": [1, 16], "datatype": "FP32", "data": ROW}
-            content, content_type = json.dumps({"inputs": [tensor]}).encode(), "application/json"
-        case _ if peer.name.startswith("lading"):
-            length = len(photo)
-            entry = {"name": "image", "shape": [1], "datatype": "BYTES"}
-            head_json = json.dumps({"inputs": [entry | {"parameters": {"binary_data_size": length + 4}}]}).encode()
-            content, content_type = head_json + length.to_bytes(4, "little") + photo, "application/octet-stream"
-            headers = (f"inference-header-content-length: {len(head_json)}",)
-        case _:
-            tensor = {"name": "image", "shape": [1], "datatype": "BYTES", "data": [base64.b64encode(photo).decode()]}
-            content, content_type = json.dumps({"inputs": [tensor]}).encode(), "application/json"
-    path = folder / f"{peer.name.replace(' ', '-')}-{model}"
-    path.write_bytes(content)
-    return Target(url, path, content_type, headers)
-
-
-def check(target: Target, model: str) -> None:
-    """Ask once, and look at the answer.
-
-    Raises:
-        RuntimeError: it is wrong.
-    """
-    headers = dict(header.split(": ") for header in target.headers) | {"content-type": target.content_type}
-    answer = httpx.post(target.url, content=target.body.read_bytes(), headers=headers, timeout=10)
-    right = answer.status_code == 200 and (
-        model == "tiny" or all(word in answer.text for word in ("hearts", "ace")) or "model_name" in answer.text
-    )
-    if not right:
-        raise RuntimeError(f"{target.url} answered {answer.status_code}: {answer.text[:300]}")
+    file = folder / name
+    file.write_bytes(body.content)
+    return Target(url, file, body.content_type, body.headers)
 
 
 def _command(peer: Peer, port: int) -> list[str]:
@@ -200,17 +196,31 @@ def _command(peer: Peer, port: int) -> list[str]:
     return [str(PEERS / peer.name / "server.py")]
 
 
-def _wait(process: subprocess.Popen[bytes], target: Target, model: str, log: Path) -> None:
-    end = time.monotonic() + 90
-    problem: Exception | None = None
-    while time.monotonic() < end:
-        if process.poll() is not None:
-            raise RuntimeError(f"it ended: {log}")
-        try:
-            check(target, model)
-        except (httpx.TransportError, RuntimeError) as error:
-            problem = error
-            time.sleep(0.2)
-        else:
-            return
+def _wait(process: subprocess.Popen[bytes], target: Target, expected: Expected, log: Path) -> None:
+    end = time.monotonic() + START_S
+    problem = ""
+    with httpx.Client(timeout=10) as client:
+        while time.monotonic() < end:
+            if process.poll() is not None:
+                raise RuntimeError(f"it ended: {log}")
+            try:
+                status = ask(target, expected, client)
+            except httpx.TransportError as error:
+                problem = str(error)
+            else:
+                if status == httpx.codes.OK:
+                    return
+                problem = f"status {status}"
+            time.sleep(0.02)
     raise RuntimeError(f"it does not answer ({log}): {problem}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End the whole group: several peers start workers of their own."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(20)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

@@ -117,7 +117,7 @@ def test_models_take_turns_and_the_sockets_are_looked_at_between(quick: Artifact
         from lading.serve.app import App
         from lading.settings import Settings
 
-        app = App(Settings(**ON_LOOP), artifacts=[quick, small["types"]])  # type: ignore[arg-type]
+        app = App(Settings(**ON_LOOP), artifacts=[quick, small["types"]])
         await app.start()
         busy, other = app.repository.find(), app.repository.find(small["types"].manifest.name)
         other.service_seconds = 0.0001
