@@ -31,7 +31,7 @@ test: $(VENV)/.dev ## run the tests, but not the slow ones, with coverage of at 
 
 .PHONY: fuzz
 fuzz: $(VENV)/.dev ## send 100,000 mutated requests to a server, over REST and gRPC
-	LADING_FUZZ=100000 $(BIN)/pytest tests/serve/test_fuzz.py $(ARGS)
+	LADING_FUZZ=100000 $(BIN)/pytest -s tests/serve/test_fuzz.py $(ARGS)
 
 MINUTES ?= 60
 .PHONY: soak

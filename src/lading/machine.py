@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
@@ -12,21 +13,54 @@ from lading.measurement import Machine
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimddp", "i8mm", "sve")
 """Of the instruction sets, those that decide which kernels run: the dot products of VNNI, AMX and their Arm kin."""
 _CGROUP = Path("/sys/fs/cgroup")
+_OWN_CGROUP = Path("/proc/self/cgroup")
 _CPUINFO = Path("/proc/cpuinfo")
 
 
-def usable_cpus(cgroup: Path = _CGROUP) -> float:
-    """CPUs that this process may use: the lesser of its affinity and its cgroup's limit (v2 ``cpu.max``, v1 quota)."""
-    affinity = float(len(os.sched_getaffinity(0)))
-    for quota_file, period_file in (("cpu.max", None), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
-        try:
-            words = (cgroup / quota_file).read_text().split()
-            period = words[1] if period_file is None else (cgroup / period_file).read_text()
-            if words[0] not in ("max", "-1"):
-                return min(affinity, int(words[0]) / int(period))
-        except (OSError, ValueError, IndexError):
+def usable_cpus(cgroup: Path = _CGROUP, own: Path = _OWN_CGROUP) -> float:
+    """CPUs that this process may use: the least of its affinity and the limits of its cgroup and those above it.
+
+    Args:
+        cgroup: where the hierarchies are mounted: v2 with ``cpu.max``, v1 with a quota under ``cpu``.
+        own: says in which of their groups this process is; in a container that is their root.
+    """
+    limits = [float(len(os.sched_getaffinity(0)))]
+    for group in _groups(cgroup, own):
+        limits += [limit for limit in (_v2_limit(group), _v1_limit(group)) if limit]
+    return min(limits)
+
+
+def _groups(cgroup: Path, own: Path) -> set[Path]:
+    """This process's group and all above it, in v2's hierarchy and in v1's of the CPU."""
+    found = {cgroup, cgroup / "cpu"}
+    try:
+        lines = own.read_text().splitlines()
+    except OSError:
+        return found
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
             continue
-    return affinity
+        top = cgroup / "cpu" if controllers else cgroup
+        group = top / path.lstrip("/")
+        found |= {group, *(parent for parent in group.parents if parent.is_relative_to(top))}
+    return found
+
+
+def _v2_limit(group: Path) -> float | None:
+    return _quota(lambda: (group / "cpu.max").read_text().split())
+
+
+def _v1_limit(group: Path) -> float | None:
+    return _quota(lambda: [(group / name).read_text() for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us")])
+
+
+def _quota(read: Callable[[], list[str]]) -> float | None:
+    try:
+        quota, period = (int(word) for word in read())
+    except (OSError, ValueError):
+        return None  # no such file, or "max"
+    return quota / period if quota > 0 and period > 0 else None
 
 
 def describe_machine(cpuinfo: Path = _CPUINFO) -> Machine:

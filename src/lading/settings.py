@@ -124,7 +124,9 @@ class Settings(BaseSettings):
     )
     body_timeout_s: float = Field(default=30.0, gt=0, description="seconds that a client has to send a request's body")
     max_connections: int = Field(
-        default=10_000, ge=1, description="HTTP connections open at once; one more is answered 503 and closed"
+        default=10_000,
+        ge=1,
+        description="HTTP connections open at once, as far as the process may open files; one more is answered 503",
     )
     drain_s: int = Field(default=30, ge=1, description="seconds that accepted requests have to finish at shutdown")
     tracing: bool = Field(

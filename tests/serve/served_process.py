@@ -28,17 +28,22 @@ class ServedProcess:
 
 
 @contextlib.contextmanager
-def serving(artifact: Path, log: Path, *, workers: int = 1, **environment: str) -> Iterator[ServedProcess]:
+def serving(
+    artifact: Path, log: Path, *, workers: int = 1, files: int = 0, **environment: str
+) -> Iterator[ServedProcess]:
     """Serve on free ports, once every worker is ready, until the block ends.
 
     Args:
         artifact: what to serve.
         log: where to write its log, as JSON.
         workers: how many processes.
+        files: how many the process may have open, when not as many as this one.
         environment: settings.
     """
     command = [sys.executable, "-c", SERVE, "serve", str(artifact), "--port", "0", "--grpc-port", "0"]
     settings = {"LADING_LOG_FORMAT": "json", "LADING_WORKERS": str(workers), **environment}
+    if files:
+        command = ["sh", "-c", f'ulimit -n {files} && exec "$@"', "sh", *command]
     with log.open("wb") as stream:
         process = subprocess.Popen(command, env={**os.environ, **settings}, cwd=ROOT, stderr=stream)
     try:

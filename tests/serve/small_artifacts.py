@@ -12,7 +12,7 @@ from lading.artifact import Artifact, Manifest, PackedVariant, Provenance, tenso
 from lading.measurement import Measurement, Ratio, Timing
 from lading.predictor import open_session
 from lading.reference import Reference
-from lading.spec import Array, TensorSpec, Variant
+from lading.spec import Array, DType, TensorSpec, Variant
 from lading.tensors import collate
 
 _TYPES = {
@@ -21,6 +21,13 @@ _TYPES = {
     "uint8": TensorProto.UINT8,
     "int16": TensorProto.INT16,
     "bool": TensorProto.BOOL,
+    "uint16": TensorProto.UINT16,
+    "uint32": TensorProto.UINT32,
+    "uint64": TensorProto.UINT64,
+    "int8": TensorProto.INT8,
+    "int32": TensorProto.INT32,
+    "float16": TensorProto.FLOAT16,
+    "float64": TensorProto.DOUBLE,
 }
 
 
@@ -54,6 +61,15 @@ def typed_artifact(path: Path) -> Artifact:
         {"count": np.array([3, 4], dtype=np.int16), "flag": np.array([True, True])},
     ]
     return _write(path, "small-types", inputs=inputs, outputs=outputs, nodes=nodes, constants=[], examples=examples)
+
+
+def identity_artifact(path: Path, dtype: DType) -> Artifact:
+    """Rows of two values of a type, given back."""
+    inputs = (TensorSpec(name="given", dtype=dtype, shape=("batch", 2)),)
+    outputs = (TensorSpec(name="back", dtype=dtype, shape=("batch", 2)),)
+    nodes = [helper.make_node("Identity", ["given"], ["back"])]
+    examples = [{"given": np.array(row).astype(dtype)} for row in ([0, 1], [1, 1])]
+    return _write(path, "small-identity", inputs=inputs, outputs=outputs, nodes=nodes, constants=[], examples=examples)
 
 
 def graph_artifact(path: Path) -> Artifact:

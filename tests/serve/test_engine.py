@@ -277,23 +277,6 @@ def test_a_refused_request_leaves_its_place_free(small: dict[str, Artifact]) -> 
     asyncio.run(scenario())
 
 
-def test_a_lane_that_hangs_fails_liveness_and_only_that_does(small: dict[str, Artifact]) -> None:
-    async def scenario() -> None:
-        async with started(small["table"], lanes=1, wedged_s=0.01) as (app, model):
-            assert app.engine.alive
-            gate = threading.Event()
-            task = await in_lane(app, model, gate)
-            begun = time.perf_counter()
-            while time.perf_counter() < begun + 0.02:
-                await asyncio.sleep(0.001)
-            assert not app.engine.alive
-            gate.set()
-            await task
-            assert app.engine.alive
-
-    asyncio.run(scenario())
-
-
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

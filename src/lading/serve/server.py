@@ -17,6 +17,7 @@ from lading.errors import ServerError
 from lading.serve.app import App
 from lading.serve.bounded_http import BoundedHttp
 from lading.serve.grpc_server import GrpcServer
+from lading.serve.open_files import most_connections
 from lading.serve.structured_log import configure_logging
 from lading.serve.worker_group import share_of_one
 from lading.settings import Settings, unknown_variables
@@ -167,7 +168,9 @@ def _uvloop() -> asyncio.AbstractEventLoop:
 def _config(app: App, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=BoundedHttp.limited(settings),
+        http=BoundedHttp.limited(
+            settings.model_copy(update={"max_connections": most_connections(settings.max_connections)})
+        ),
         ws="none",
         lifespan="off",
         log_config=None,
