@@ -126,7 +126,8 @@ class Settings(BaseSettings):
     max_connections: int = Field(
         default=10_000,
         ge=1,
-        description="HTTP connections open at once, as far as the process may open files; one more is answered 503",
+        description="HTTP connections open at once, as far as the process may open files; on one more only "
+        "probes and `/metrics` are answered",
     )
     drain_s: int = Field(default=30, ge=1, description="seconds that accepted requests have to finish at shutdown")
     tracing: bool = Field(

@@ -41,11 +41,21 @@ def test_a_connection_too_many_is_refused_and_the_others_are_served(small: dict[
     with live_server(small["table"], max_connections=3) as live, contextlib.ExitStack() as open_ones:
         idle = [open_ones.enter_context(connect(live)) for _ in range(2)]
         assert live.client.get("/livez").status_code == 200  # the third
-        refused = httpx.get(f"{live.url}/livez")
+        refused = httpx.get(f"{live.url}/model")
         assert (refused.status_code, refused.json()["error"]) == (503, "as many connections are open as may")
         assert live.client.post("/predict", content=BODY).status_code == 200
         idle[0].close()
-        wait_until(lambda: httpx.get(f"{live.url}/livez").status_code == 200)
+        wait_until(lambda: httpx.get(f"{live.url}/model").status_code == 200)
+
+
+def test_a_crowd_of_connections_does_not_keep_probes_and_scrapes_out(small: dict[str, Artifact]) -> None:
+    with live_server(small["table"], max_connections=2) as live, contextlib.ExitStack() as open_ones:
+        for _ in range(3):
+            open_ones.enter_context(connect(live))
+        for path in ("/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"):
+            answer = httpx.get(f"{live.url}{path}")
+            assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+        assert httpx.post(f"{live.url}/predict", content=BODY).status_code == 503
 
 
 def test_a_client_that_leaves_the_queue_is_never_run(small: dict[str, Artifact]) -> None:

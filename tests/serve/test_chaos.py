@@ -98,7 +98,9 @@ def test_as_many_idle_connections_as_the_limit_allows_are_held_and_the_rest_refu
     with live_server(small["table"], max_connections=limit) as live, contextlib.ExitStack() as held:
         host, port = live.url.removeprefix("http://").split(":")
         live.client.get("/livez")
-        crowd = [held.enter_context(socket.create_connection((host, int(port)), timeout=20)) for _ in range(limit + 50)]
+        crowd = [
+            held.enter_context(socket.create_connection((host, int(port)), timeout=20)) for _ in range(limit + 114)
+        ]
         refused = 0
         for connection in crowd[-40:]:
             refused += connection.recv(100).startswith(b"HTTP/1.1 503")

@@ -46,6 +46,7 @@ def test_ten_thousand_idle_connections_are_held_and_one_more_is_refused(
                 connection.sendall(ASK)
                 assert connection.recv(1000).startswith(b"HTTP/1.1 200")
             (refused,) = connected(served.url, 1, held)
+            refused.sendall(ASK)
             assert refused.recv(1000).startswith(b"HTTP/1.1 503")
             with grpc.insecure_channel(served.grpc) as channel:  # a port of its own
                 stub = GRPCInferenceServiceStub(channel)  # type: ignore[no-untyped-call]
@@ -54,7 +55,7 @@ def test_ten_thousand_idle_connections_are_held_and_one_more_is_refused(
 
             def let_in() -> bool:
                 with contextlib.suppress(httpx.TransportError):
-                    return httpx.get(f"{served.url}/readyz").status_code == 200
+                    return httpx.get(f"{served.url}/model").status_code == 200
                 return False
 
             wait_until(let_in)
@@ -70,6 +71,7 @@ def test_where_files_are_few_connections_are_refused_and_not_left_waiting(
     with serving(small["table"].path, tmp_path / "log", files=OWN + 64) as served, contextlib.ExitStack() as held:
         crowd = connected(served.url, 90, held)
         for connection in crowd[-20:]:
+            connection.sendall(ASK)
             assert connection.recv(1000).startswith(b"HTTP/1.1 503")
         crowd[0].sendall(ASK)
         assert crowd[0].recv(1000).startswith(b"HTTP/1.1 200")

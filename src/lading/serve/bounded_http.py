@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 from typing import Any, ClassVar
 
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from lading.serve.authorize import OPEN_PATHS
 from lading.settings import Settings
 
+RESERVE = 64
+"""Connections beyond the limit on which probes and scrapes are answered: a crowd must not have the pod restarted."""
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nconnection: close\r\nretry-after: 1\r\n"
 _FULL_BODY = b'{"error":"as many connections are open as may","status":503,"request_id":""}'
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """Refuses a connection too many with 503, and closes one whose headers do not come in time."""
+    """Answers 503 on a connection too many, probes excepted, and closes one whose headers do not come in time."""
 
     max_connections: ClassVar[int]
     header_timeout_s: ClassVar[float]
@@ -29,7 +33,10 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > self.max_connections:
+        beyond = len(self.connections) - self.max_connections
+        if beyond > 0:
+            self.app = _probes_only(self.app)
+        if beyond > RESERVE:
             transport.write(_FULL + b"content-length: %d\r\n\r\n" % len(_FULL_BODY) + _FULL_BODY)
             transport.close()
             return
@@ -67,3 +74,24 @@ class BoundedHttp(HttpToolsProtocol):
         transport: Any = self.transport
         if not transport.is_closing():
             transport.close()
+
+
+def _probes_only(app: ASGIApp) -> ASGIApp:
+    """Refuse everything but probes and scrapes, and close the connection after either."""
+    close = (b"connection", b"close")
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_and_close(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], close]
+            await send(message)
+
+        if scope["path"] in OPEN_PATHS:
+            await app(scope, receive, send_and_close)
+            return
+        headers = [(b"content-type", b"application/json"), (b"retry-after", b"1"), close]
+        headers.append((b"content-length", str(len(_FULL_BODY)).encode()))
+        await send({"type": "http.response.start", "status": 503, "headers": headers})
+        await send({"type": "http.response.body", "body": _FULL_BODY})
+
+    return answer
