@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope
 
 from lading.errors import BodyTooLargeError, ContentTypeError, ExpiredError, RequestError
 from lading.serve.request_id import HEADER, assign_request_id, caller_of
+from lading.serve.trace_context import TRACEPARENT
 from lading.settings import Settings
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class HttpCall:
         self.begin = time.perf_counter()
         self.scope, self.receive, self.settings = scope, receive, settings
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
-        caller = caller_of(scope, self.headers)
+        caller = caller_of(scope, self.headers) if TRACEPARENT in self.headers else None
         self.span = None if tracing is None else self._begin_span(tracing, route, caller)
         self.trace = self.span.context if self.span else caller and caller.own_span()
         """This server's place in the trace, when there is one."""
