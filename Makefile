@@ -25,6 +25,16 @@ serve: artifacts/cards/lading.json ## install, build the cards model if needed, 
 artifacts/cards/lading.json: $(wildcard models/*.py models/card_decks/*.py models/cards*.safetensors) | $(VENV)/.build
 	$(BIN)/lading build models/cards.py:Cards
 
+.PHONY: serve-molecules
+serve-molecules: artifacts/molecules/lading.json ## the same for the molecules model, with a box for SMILES on its page
+	@echo "serving artifacts/molecules on http://127.0.0.1:$(PORT) (stop with Ctrl-C)"
+	@echo "  curl -d CCO http://127.0.0.1:$(PORT)/predict/smiles"
+	LADING_TEXT_FORMS=smiles=models.molecule_graphs.smiles:read_smiles \
+	  $(BIN)/lading serve artifacts/molecules --port $(PORT)
+
+artifacts/molecules/lading.json: $(wildcard models/molecules* models/molecule_graphs/*.py) | $(VENV)/.dev
+	$(BIN)/lading build models/molecules.py:Molecules
+
 .PHONY: test
 test: $(VENV)/.dev ## run the tests, but not the slow ones, with coverage of at least 90 %
 	$(BIN)/pytest -n auto -m "not slow" --cov --cov-report=term --cov-fail-under=90 $(ARGS)

@@ -17,6 +17,7 @@ LEVELS: dict[str, int] = {
     "spec": 0,
     "artifact": 1,
     "decode": 1,
+    "import_string": 1,
     "machine": 1,
     "measurement": 1,
     "metrics": 1,

@@ -52,6 +52,7 @@ def model_file(tmp_path: Path) -> Path:
         ({"content": "image"}, "an image is uint8"),
         ({"content": "image", "dtype": "uint8", "shape": ("batch", "h", 4, 3)}, "fixed height and width"),
         ({"indexes": "nodes"}, "a tensor of indexes is int64"),
+        ({"max_rows": 3}, "max_rows bounds a ragged dim"),
         ({"colour": "red"}, "Extra inputs are not permitted"),
     ],
 )

@@ -91,6 +91,31 @@ def test_a_wrong_tensor_is_refused_by_name(changed: dict[str, Array], reason: st
         check_inputs(GRAPH, GOOD | changed)
 
 
+def bounded(nodes: int, edges: int) -> tuple[TensorSpec, ...]:
+    most = {"nodes": nodes, "edge_index": edges}
+    return tuple(spec.model_copy(update={"max_rows": most.get(spec.name)}) for spec in GRAPH)
+
+
+def test_an_edge_between_two_examples_is_refused() -> None:
+    with pytest.raises(RequestError, match="'edge_index' joins two examples at edges 1: each may point into its own"):
+        check_inputs(GRAPH, GOOD | {"owner": np.array([0, 0, 1])})
+    check_inputs(GRAPH, GOOD | {"owner": np.array([0, 0, 1]), "edge_index": np.array([[0, 2], [1, 2]])})
+
+
+@given(st.lists(graphs(), min_size=1, max_size=5))
+def test_the_bound_of_a_ragged_dim_holds_for_each_example(requests: list[dict[str, Array]]) -> None:
+    most = max(len(request["nodes"]) for request in requests)
+    edges = max(1, *(request["edge_index"].shape[1] for request in requests))
+    batch = collate(GRAPH, requests)
+    check_inputs(bounded(most, edges), batch)
+    if most > 1:
+        with pytest.raises(RequestError, match=rf"'nodes' has {most} nodes in one example; at most {most - 1} are"):
+            check_inputs(bounded(most - 1, edges), batch)
+    if edges > 1:
+        with pytest.raises(RequestError, match=rf"'edge_index' has {edges} edges in one example; at most {edges - 1}"):
+            check_inputs(bounded(most, edges - 1), batch)
+
+
 def test_a_missing_tensor_is_refused_by_name() -> None:
     with pytest.raises(RequestError, match="input 'nodes' is missing"):
         check_inputs(GRAPH, {})

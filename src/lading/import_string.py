@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -39,6 +39,21 @@ def load_spec(target: str, options: Mapping[str, Any] | None = None) -> ModelSpe
     assert isinstance(spec, ModelSpec)
     check_spec(spec)
     return spec
+
+
+def load_function(target: str) -> Callable[..., Any]:
+    """Import ``package.module:function``; modules are also found in the folder that the command runs in.
+
+    Raises:
+        SpecError: the module or the function is missing.
+    """
+    location, _, attribute = target.partition(":")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    function = getattr(_import_module(location), attribute, None) if location and attribute else None
+    if not callable(function):
+        raise SpecError(f"{target!r} is no function; write package.module:function")
+    return function  # type: ignore[no-any-return]  # a callable is all that can be known
 
 
 def _is_spec(value: object) -> bool:

@@ -66,7 +66,7 @@ class SpecModule(lightning.LightningModule):
         inputs, targets = batch
         outputs = self(*inputs)
         loss = self.spec.loss(outputs, targets)
-        self.log("valid/loss", loss, on_epoch=True, on_step=False, batch_size=len(inputs[0]))
+        self.log("valid/loss", loss, on_epoch=True, on_step=False, batch_size=len(next(iter(targets.values()))))
         self._answers.append({name: tensor.float().cpu().numpy() for name, tensor in outputs.items()})
         self._targets.append({name: tensor.cpu().numpy() for name, tensor in targets.items()})
 

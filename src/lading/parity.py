@@ -73,10 +73,11 @@ def cases(spec: ModelSpec, sizes: Sequence[int] = SIZES) -> Iterator[tuple[str, 
     if examples:
         for size in sizes:
             yield f"batch {size}", collate(spec.inputs, [examples[index % len(examples)] for index in range(size)])
+    may_be_empty = {tensor.shape[tensor.ragged_axis] for tensor in spec.inputs if tensor.indexes}
     for dim in dims:
         if examples and dim == BATCH:
             continue
-        for size in sizes:
+        for size in (0, *sizes) if dim in may_be_empty else sizes:
             # A ragged dim belongs to one request here: a batch may not have more owners than rows.
             others = {other: 1 if other == BATCH else TYPICAL for other in (BATCH, *dims)}
             yield f"{dim} {size}", random_inputs(spec.inputs, {**others, dim: size}, rng)

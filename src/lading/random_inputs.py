@@ -23,16 +23,39 @@ def random_inputs(specs: Sequence[TensorSpec], sizes: Mapping[str, int], rng: np
     Returns:
         Arrays by name, each with the dtype and shape of its spec, batch dim included.
     """
-    return {spec.name: _random_tensor(spec, sizes, rng) for spec in specs}
+    owners: dict[str | None, Array] = {spec.owner_of: _owners(spec, sizes) for spec in specs if spec.owner_of}
+    return {spec.name: _random_tensor(spec, sizes, owners, rng) for spec in specs}
 
 
-def _random_tensor(spec: TensorSpec, sizes: Mapping[str, int], rng: np.random.Generator) -> Array:
+def _owners(spec: TensorSpec, sizes: Mapping[str, int]) -> Array:
+    """Owners count up from 0 and own neighbouring rows, as collate makes them."""
+    rows = sizes[str(spec.shape[0])]
+    return np.sort(np.arange(rows, dtype=np.int64) % max(1, sizes.get(BATCH, 1)))
+
+
+def _indexes(
+    spec: TensorSpec, shape: tuple[int, ...], rows: int, owner: Array | None, rng: np.random.Generator
+) -> Array:
+    """Indexes into a dim; all of one column point into one example."""
+    if owner is None or rows == 0:
+        return rng.integers(0, max(1, rows), size=shape, dtype=np.int64)
+    # The example of each column, then its first row and how many it has.
+    starts, counts = np.unique(owner, return_index=True, return_counts=True)[1:]
+    chosen = rng.integers(0, len(starts), size=shape[spec.ragged_axis])
+    along = [1] * len(shape)
+    along[spec.ragged_axis] = -1
+    places = rng.random(size=shape) * counts[chosen].reshape(along)
+    return (starts[chosen].reshape(along) + places.astype(np.int64)).astype(np.int64)
+
+
+def _random_tensor(
+    spec: TensorSpec, sizes: Mapping[str, int], owners: Mapping[str | None, Array], rng: np.random.Generator
+) -> Array:
     shape = tuple(dim if isinstance(dim, int) else sizes[dim] for dim in spec.shape)
     if spec.owner_of is not None:
-        # Owners count up from 0 and own neighbouring rows, as collate makes them.
-        return np.sort(np.arange(shape[0], dtype=np.int64) % max(1, sizes.get(BATCH, 1)))
+        return owners[spec.owner_of]
     if spec.indexes is not None:
-        return rng.integers(0, max(1, sizes[spec.indexes]), size=shape, dtype=np.int64)
+        return _indexes(spec, shape, sizes[spec.indexes], owners.get(spec.indexes), rng)
     dtype = spec.numpy_dtype
     if dtype.kind == "b":
         return rng.integers(0, 2, size=shape).astype(dtype)

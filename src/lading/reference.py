@@ -113,6 +113,8 @@ def features(spec: TensorSpec, tensor: Array) -> dict[str, Array]:
         return _image_features(spec.name, tensor)
     if spec.indexes or spec.owner_of:
         return {f"{spec.name}.count": np.array([float(tensor.shape[-1])])}
+    if tensor.ndim == 0:
+        return {spec.name: tensor.reshape(1).astype(np.float64)}
     rows = tensor.reshape(-1, tensor.shape[-1]) if tensor.ndim > 1 else tensor.reshape(1, -1)
     if spec.labels and tensor.dtype.kind == "f" and _is_distribution(rows):
         return {

@@ -113,6 +113,11 @@ class Settings(BaseSettings):
     max_pixels: int = Field(
         default=MAX_PIXELS, ge=1, description="most pixels of a picture, checked before any of them is decoded"
     )
+    text_forms: Annotated[dict[str, str], NoDecode] = Field(
+        default={},
+        description="functions that read a text into inputs, as `NAME=package.module:function` separated by `,`; each "
+        "adds `POST /predict/NAME`; nothing that is not named here is imported",
+    )
     keep_alive_s: int = Field(
         default=650,
         ge=1,
@@ -161,6 +166,16 @@ class Settings(BaseSettings):
     @classmethod
     def _names(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("text_forms", mode="before")
+    @classmethod
+    def _functions(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        pairs = [part.strip().partition("=") for part in value.split(",") if part.strip()]
+        if any(not re.fullmatch(r"[a-z][a-z0-9-]*", name) or not target for name, _, target in pairs):
+            raise ValueError("write NAME=package.module:function, the name in small letters")
+        return {name: target for name, _, target in pairs}
 
     @model_validator(mode="after")
     def _whole(self) -> Settings:
@@ -227,6 +242,8 @@ def _type(annotation: Any) -> str:
     if annotation == Port:
         return "port or `off`"
     choices = getattr(annotation, "__args__", ())
+    if getattr(annotation, "__origin__", None) is dict:
+        return "names and functions"
     if getattr(annotation, "__origin__", None) is tuple:
         return "paths" if Path in choices else "names"
     if choices and all(isinstance(choice, str) for choice in choices):
@@ -236,4 +253,4 @@ def _type(annotation: Any) -> str:
 
 
 def _default(value: Any) -> str:
-    return "not set" if value in (None, ()) else f"`{str(value).lower() if isinstance(value, bool) else value}`"
+    return "not set" if value in (None, (), {}) else f"`{str(value).lower() if isinstance(value, bool) else value}`"

@@ -61,6 +61,8 @@ class TensorSpec(Frozen):
     """This int64 vector names, for each row of the ragged dim given here, its request; the server fills it."""
     minimum: float | None = None
     maximum: float | None = None
+    max_rows: int | None = Field(default=None, ge=1)
+    """Largest size of the ragged dim in one example: what a request may make the model compute."""
     unit: str | None = None
     description: str = ""
 
@@ -88,6 +90,8 @@ class TensorSpec(Frozen):
             raise ValueError(f"{where}: an image needs a fixed height and width, not {self.shape}")
         if (self.indexes or self.owner_of) and self.dtype != "int64":
             raise ValueError(f"{where}: a tensor of indexes is int64, not {self.dtype}")
+        if self.max_rows is not None and self.batched:
+            raise ValueError(f"{where}: max_rows bounds a ragged dim, and {self.shape} has none in front of it")
         return self
 
     @property
@@ -215,6 +219,10 @@ class ModelSpec(ABC):
     @abstractmethod
     def score(self, outputs: Mapping[str, Array], targets: Mapping[str, Array]) -> float:
         """Return how good the outputs are over a whole split; higher is better, and budgets are in its units."""
+
+    def adapt(self, module: torch.nn.Module) -> None:  # noqa: B027 - most models need none
+        """Set what a fresh module takes from the training data before it is trained, such as the statistics that it
+        normalises with; the default leaves it as it is. Keep them in buffers, so that they travel with the weights."""
 
     def augment(self, inputs: Mapping[str, Array], _rng: np.random.Generator) -> Mapping[str, Array]:
         """Change one training example at random; the default leaves it as it is."""

@@ -20,7 +20,8 @@ def check_inputs(specs: Sequence[TensorSpec], inputs: Mapping[str, Array], *, ex
 
     Raises:
         RequestError: a missing or unknown name, a wrong dtype or shape, two sizes for one symbolic dim, a value out of
-            range, not finite, or an index that points outside its dim. The message names the tensor.
+            range, not finite, an index that points outside its dim or its example, or more rows than ``max_rows``. The
+            message names the tensor.
     """
     wanted = [spec for spec in specs if not (example and spec.owner_of)]
     names = [spec.name for spec in wanted]
@@ -34,6 +35,9 @@ def check_inputs(specs: Sequence[TensorSpec], inputs: Mapping[str, Array], *, ex
         _check_tensor(spec, inputs[spec.name], sizes, example=example)
     for spec in wanted:
         _check_values(spec, inputs[spec.name], sizes)
+    owners: dict[str | None, Array] = {spec.owner_of: inputs[spec.name] for spec in wanted if spec.owner_of}
+    for spec in wanted:
+        _check_examples(spec, inputs[spec.name], owners)
     return sizes
 
 
@@ -132,6 +136,29 @@ def _check_values(spec: TensorSpec, array: Array, sizes: Mapping[str, int]) -> N
         raise RequestError(
             f"input {spec.name!r} has the index {worst}; {spec.indexes!r} runs from 0 to {sizes[spec.indexes] - 1}"
         )
+
+
+def _check_examples(spec: TensorSpec, array: Array, owners: Mapping[str | None, Array]) -> None:
+    """Rules that hold inside one example: where there are no owners, the tensor is one example's."""
+    if spec.batched or (spec.indexes is None and spec.max_rows is None):
+        return
+    dim = str(spec.shape[spec.ragged_axis])
+    owner = owners.get(dim)
+    pointed = owners.get(spec.indexes) if spec.indexes else None
+    if pointed is not None and pointed[-1] > 0 and array.size:
+        belongs = np.moveaxis(pointed[array], spec.ragged_axis, 0).reshape(array.shape[spec.ragged_axis], -1)
+        crossing = (belongs != belongs[:, :1]).any(axis=1)
+        if crossing.any():
+            raise RequestError(
+                f"input {spec.name!r} joins two examples at {dim} {int(crossing.argmax())}: each may point into its "
+                "own alone"
+            )
+        owner = belongs[:, 0] if owner is None else owner
+    if spec.max_rows is None or array.shape[spec.ragged_axis] <= spec.max_rows:
+        return
+    most = int(np.bincount(owner).max()) if owner is not None else array.shape[spec.ragged_axis]
+    if most > spec.max_rows:
+        raise RequestError(f"input {spec.name!r} has {most} {dim} in one example; at most {spec.max_rows} are accepted")
 
 
 def _shown(shape: Sequence[int | str]) -> str:

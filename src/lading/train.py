@@ -70,7 +70,9 @@ def train(spec: ModelSpec, config: DictConfig, out: Path, *, resume: bool = Fals
     spec = spec_of(spec, _options(config))
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     if config.init is None:
-        return fit(spec, spec.build(), config, out, resume=resume)
+        fresh = spec.build()
+        spec.adapt(fresh)
+        return fit(spec, fresh, config, out, resume=resume)
     start = Path(config.init)
     module, card = load_weights(spec, start), read_card(start)
     pruning = card.pruning if card else 0.0

@@ -18,20 +18,21 @@ from lading.errors import ArtifactError, SpecError
 from lading.examples import spread
 from lading.gates import Candidate, choose, is_reference, judge
 from lading.machine import describe_machine, usable_cpus
-from lading.measure import Plan, Samples, measure, ratio, timing
-from lading.measurement import Baseline, Measurement, Ratio, Timing
+from lading.measure import Plan, measure
+from lading.measurement import Baseline, Measurement
 from lading.peak_memory import peak_memory
 from lading.predictor import open_session
 from lading.scoring import Answers, agreement, answer_split, confusion, difference
 from lading.spec import Array, Dataset, ModelSpec
 from lading.tensors import collate
+from lading.timings import FIRST, Speed, Timings
 from lading.torch_baseline import COMPILED, EAGER, Runner, TorchBaselines
 from lading.verification import FILE, Confusion, Effort, Verification, VerifiedVariant, require_passed
 
 __all__ = ["EFFORTS", "Effort", "Verification", "VerifiedVariant", "require_passed", "verify"]
 
-FIRST = (1, 1)
-"""Batch and threads of the cell that speed is judged by: one request alone on one core."""
+LARGEST_BATCH = 128
+"""Batches are doubled up to here while an example becomes cheaper by it: graphs gain where pictures do not."""
 
 
 @dataclass(frozen=True)
@@ -156,38 +157,6 @@ class Bench:
         return collate(self.spec.inputs, [examples[index % len(examples)] for index in range(batch)])
 
 
-@dataclass(frozen=True)
-class Speed:
-    """One variant's timings and speed-ups."""
-
-    timings: tuple[Timing, ...]
-    speedup: Ratio
-    speedup_torch: Ratio | None
-
-
-class Timings:
-    """Samples by batch and threads, then by runner."""
-
-    def __init__(self) -> None:
-        self.samples: dict[tuple[int, int], dict[str, Samples]] = {}
-
-    def of(self, name: str) -> tuple[Timing, ...]:
-        return tuple(
-            timing(runners[name], batch=batch, threads=threads)
-            for (batch, threads), runners in self.samples.items()
-            if name in runners
-        )
-
-    def against(self, reference: str, name: str) -> Speed:
-        judged = self.samples[FIRST]
-        same = Ratio(value=1.0, low=1.0, high=1.0)
-        return Speed(
-            self.of(name),
-            same if name == reference else ratio(judged[reference], judged[name]),
-            ratio(judged[EAGER], judged[name]) if EAGER in judged else None,
-        )
-
-
 def _open(files: Mapping[str, Path], problems: dict[str, str]) -> dict[str, ort.InferenceSession]:
     sessions = {}
     for name, file in files.items():
@@ -211,14 +180,17 @@ def _score(bench: Bench) -> dict[str, Answers]:
 def _time(bench: Bench, torch: TorchBaselines | None) -> Timings:
     cpus = max(1, int(usable_cpus()))
     more_threads = [(1, count) for count in (2, 4, 8, 16) if count <= cpus]
-    cells = [*((batch, 1) for batch in bench.scale.batches), *more_threads]
-    plans = {cell: bench.scale.judged if cell == FIRST else bench.scale.others for cell in cells}
-    task = bench.progress.add_task("timing", total=sum(plan.rounds for plan in plans.values()))
     timings = Timings()
-    for (batch, threads), plan in plans.items():
-        runners = _runners(bench, torch, batch, threads)
-        advance = partial(bench.progress.advance, task)
-        timings.samples[batch, threads] = measure(runners, plan, after_round=advance)
+    cells = [*((batch, 1) for batch in bench.scale.batches), *more_threads]
+    task = bench.progress.add_task("timing", total=0)
+    while cells:
+        bench.progress.update(task, total=(len(timings.samples) + len(cells)) * bench.scale.others.rounds)
+        batch, threads = cell = cells.pop(0)
+        plan = bench.scale.judged if cell == FIRST else bench.scale.others
+        timings.samples[cell] = measure(_runners(bench, torch, batch, threads), plan)
+        bench.progress.advance(task, bench.scale.others.rounds)
+        if threads == 1 and batch >= bench.scale.batches[-1] and 2 * batch <= LARGEST_BATCH and timings.pays(batch):
+            cells.insert(0, (2 * batch, 1))
     return timings
 
 

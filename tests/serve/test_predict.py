@@ -15,7 +15,12 @@ from tests.serve.small_artifacts import log_artifact
 
 def test_a_batch_of_numbers(table: LiveServer) -> None:
     answer = table.client.post("/predict", json={"features": [[1, 2, 3, 4], [0.5, 0, 0, -0.25]]})
-    assert answer.json() == {"outputs": {"total": [[10.0], [0.25]]}, "model": "small-table", "variant": "fp32"}
+    assert answer.json() == {
+        "outputs": {"total": [[10.0], [0.25]]},
+        "units": {"total": "m"},
+        "model": "small-table",
+        "variant": "fp32",
+    }
 
 
 def test_curls_default_content_type_is_taken_for_json(table: LiveServer) -> None:

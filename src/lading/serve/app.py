@@ -32,6 +32,7 @@ from lading.serve.observe import Observe
 from lading.serve.openapi import openapi
 from lading.serve.page import PAGE, content_security_policy
 from lading.serve.repository import Repository
+from lading.serve.text_forms import text_forms
 from lading.serve.v2_rest import v2_routes
 from lading.serve.worker_group import WorkerGroup
 from lading.settings import Settings
@@ -71,6 +72,10 @@ class App:
             "/classify": self._endpoint(inference.classify, "http", "/classify"),
             "/predict": self._endpoint(inference.predict, "http", "/predict"),
         }
+        self.text_forms = text_forms(self.settings.text_forms, self.repository.find())
+        for form in self.text_forms:
+            path = f"/predict/{form.name}"
+            self._plain[path] = self._endpoint(inference.reading(form), "http", path)
         self._v2 = self._endpoint(inference.infer, "v2", "/v2/models/{name}/infer")
         self._rest = self._starlette()
 
@@ -110,13 +115,14 @@ class App:
 
     def _starlette(self) -> Starlette:
         served = self.repository.find()
-        document = openapi(served.artifact, served.packed, served.classifier, self.settings)
-        description = describe_model(served.artifact, served.packed, served.classifier)
+        document = openapi(served.artifact, served.packed, served.classifier, self.settings, self.text_forms)
+        description = describe_model(served.artifact, served.packed, served.classifier, self.text_forms)
         app = Starlette(
             routes=[
                 Route("/", _fixed(PAGE.encode(), "text/html", {"content-security-policy": content_security_policy()})),
                 Route("/classify", _not_allowed, methods=["POST"]),
                 Route("/predict", _not_allowed, methods=["POST"]),
+                *(Route(f"/predict/{form.name}", _not_allowed, methods=["POST"]) for form in self.text_forms),
                 Route("/v2/models/{name}/infer", _not_allowed, methods=["POST"]),
                 Route("/v2/models/{name}/versions/{version}/infer", _not_allowed, methods=["POST"]),
                 *v2_routes(self.engine, self.repository, self.health),

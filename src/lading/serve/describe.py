@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,13 +10,16 @@ import orjson
 
 from lading.artifact import Artifact, PackedVariant
 from lading.serve.classify import Classifier
+from lading.serve.text_forms import TextForm
 from lading.spec import Array, TensorSpec
 
 _LARGEST_EXAMPLE = 64  # numbers; a longer list is not something to read or to type
 
 
-def describe_model(artifact: Artifact, packed: PackedVariant, classifier: Classifier | str) -> dict[str, Any]:
-    """Name, version, variant, digest, tensors, and a body that ``/predict`` answers."""
+def describe_model(
+    artifact: Artifact, packed: PackedVariant, classifier: Classifier | str, texts: Sequence[TextForm] = ()
+) -> dict[str, Any]:
+    """Name, version, variant, digest, tensors, a body that ``/predict`` answers, and the texts that it also reads."""
     manifest = artifact.manifest
     return {
         "name": manifest.name,
@@ -29,23 +33,40 @@ def describe_model(artifact: Artifact, packed: PackedVariant, classifier: Classi
         "inputs": [_tensor(spec) for spec in manifest.inputs],
         "outputs": [_tensor(spec) for spec in manifest.outputs],
         "example": example_body(artifact),
+        "texts": [{"name": form.name, "label": form.label, "example": form.example} for form in texts],
     }
 
 
 def example_body(artifact: Artifact) -> dict[str, Any] | None:
-    """The first golden request as a body for ``/predict``; ``None`` when its numbers are too many to show.
+    """The first golden request as a body for ``/predict``; ``None`` when its numbers are too many to show."""
+    first = first_example(artifact.manifest.inputs, artifact.golden_inputs())
+    if any(array.size > _LARGEST_EXAMPLE * (1 if first_spec.batched else 16) for first_spec, array in first.values()):
+        return None
+    # By way of JSON, which writes a float32 in as few digits as tell it from the next.
+    return {
+        name: orjson.loads(orjson.dumps(np.ascontiguousarray(array), option=orjson.OPT_SERIALIZE_NUMPY))
+        for name, (_, array) in first.items()
+    }
 
-    A ragged golden batch cannot be cut without knowing what belongs together, so it is shown whole.
-    """
-    golden = artifact.golden_inputs()
-    body: dict[str, Any] = {}
-    for spec in artifact.manifest.inputs:
-        array: Array = golden[spec.name][:1] if spec.batched and not spec.owner_of else golden[spec.name]
-        if array.size > _LARGEST_EXAMPLE * (1 if spec.batched else 16):
-            return None
-        # By way of JSON, which writes a float32 in as few digits as tell it from the next.
-        body[spec.name] = orjson.loads(orjson.dumps(np.ascontiguousarray(array), option=orjson.OPT_SERIALIZE_NUMPY))
-    return body
+
+def first_example(specs: Sequence[TensorSpec], batch: Mapping[str, Array]) -> dict[str, tuple[TensorSpec, Array]]:
+    """Cut the first example out of a batch, without its owner vector; ragged tensors without owners are left whole."""
+    rows = {spec.owner_of: int(np.count_nonzero(batch[spec.name] == 0)) for spec in specs if spec.owner_of}
+    found: dict[str, tuple[TensorSpec, Array]] = {}
+    for spec in specs:
+        array = batch[spec.name]
+        if spec.owner_of:
+            continue
+        axis = spec.ragged_axis
+        if spec.batched:
+            array = array[:1]
+        elif spec.shape[axis] in rows:
+            array = array.take(range(rows[str(spec.shape[axis])]), axis)
+        elif spec.indexes in rows:
+            others = tuple(other for other in range(array.ndim) if other != axis)
+            array = array.compress((array < rows[spec.indexes]).all(axis=others), axis)
+        found[spec.name] = (spec, array)
+    return found
 
 
 def _tensor(spec: TensorSpec) -> dict[str, Any]:

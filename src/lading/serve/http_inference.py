@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 import orjson
@@ -17,6 +17,7 @@ from lading.serve.inference_endpoint import JSON, Headers
 from lading.serve.predict import decode_json, encode_json
 from lading.serve.repository import Repository
 from lading.serve.served_model import ServedModel
+from lading.serve.text_forms import TextForm, encode_with_inputs
 from lading.serve.v2_answer import encode
 from lading.serve.v2_request import V2Request
 from lading.spec import Array
@@ -58,7 +59,23 @@ class HttpInference:
         if call.content_type not in ("application/json", "", "application/x-www-form-urlencoded"):
             raise ContentTypeError(f"/predict reads application/json, not {call.content_type}")
         outputs = await self._run(call, model, lambda body: decode_json(model, call.settings, call.inflated(body)))
-        return JSON, encode_json(model.name, model.variant, outputs)
+        return JSON, encode_json(model, outputs)
+
+    def reading(self, form: TextForm) -> Callable[[HttpCall], Awaitable[tuple[Headers, bytes]]]:
+        """Text in, read by a function of the operator's choice; the inputs it stands for and their outputs back."""
+
+        async def predict(call: HttpCall) -> tuple[Headers, bytes]:
+            model = self._asked_for(call)
+            inputs: dict[str, Array] = {}
+
+            def read(body: bytes) -> dict[str, Array]:
+                inputs.update(form.read(model, call.inflated(body)))
+                return inputs
+
+            outputs = await self._run(call, model, read)
+            return JSON, encode_with_inputs(model, inputs, outputs)
+
+        return predict
 
     async def infer(self, call: HttpCall) -> tuple[Headers, bytes]:
         """The Open Inference Protocol's request, as JSON or with raw tensors."""

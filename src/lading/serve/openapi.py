@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from lading.artifact import Artifact, PackedVariant
 from lading.serve.classify import Classifier
 from lading.serve.describe import example_body
 from lading.serve.openapi_v2 import answer_schema, infer_operation
+from lading.serve.text_forms import LONGEST, TextForm
 from lading.settings import Settings
 from lading.spec import TensorSpec
 
@@ -32,10 +34,18 @@ _ERRORS = {
 _INFERENCE_ERRORS = (400, 401, 404, 413, 415, 422, 429, 500, 503, 504)
 
 
-def openapi(artifact: Artifact, packed: PackedVariant, classifier: Classifier | str, settings: Settings) -> Schema:
+def openapi(
+    artifact: Artifact,
+    packed: PackedVariant,
+    classifier: Classifier | str,
+    settings: Settings,
+    texts: Sequence[TextForm] = (),
+) -> Schema:
     """Describe every endpoint of the app that serves this artifact."""
     manifest = artifact.manifest
     paths: Schema = {"/predict": {"post": _predict(artifact, settings)}}
+    for form in texts:
+        paths[f"/predict/{form.name}"] = {"post": _text_form(form)}
     if isinstance(classifier, Classifier):
         paths["/classify"] = {"post": _classify(classifier)}
     answered = {"200": _json("The outputs.", "InferResponse"), **_errors(*_INFERENCE_ERRORS)}
@@ -76,6 +86,24 @@ def _predict(artifact: Artifact, settings: Settings) -> Schema:
         f"{settings.max_batch} examples and {settings.max_body_bytes} bytes.",
         "requestBody": {"required": True, "content": {"application/json": body}},
         "responses": {"200": _json("The outputs by name.", "Outputs"), **_errors(*_INFERENCE_ERRORS)},
+    }
+
+
+def _text_form(form: TextForm) -> Schema:
+    body = {"schema": {"type": "string", "minLength": 1, "maxLength": LONGEST}, "example": form.example}
+    answer: Schema = {"type": "object", "required": ["inputs", "outputs", "model", "variant"]}
+    return {
+        "operationId": f"predict_{form.name}",
+        "summary": f"Run the model on a text: {form.label}",
+        "requestBody": {"required": True, "content": {"text/plain": body}},
+        "responses": {
+            "200": {
+                "description": "The inputs that the text stands for, and the outputs.",
+                "headers": _request_id_header(),
+                "content": {"application/json": {"schema": answer}},
+            },
+            **_errors(*_INFERENCE_ERRORS),
+        },
     }
 
 
@@ -166,7 +194,14 @@ def _input(spec: TensorSpec, settings: Settings) -> Schema:
 
 def _outputs(artifact: Artifact) -> Schema:
     values = {spec.name: _nested(spec, None, bounds=False) for spec in artifact.manifest.outputs}
-    fields = {"outputs": _closed(values), "model": {"const": artifact.manifest.name}, "variant": {"type": "string"}}
+    units = {spec.name: {"const": spec.unit} for spec in artifact.manifest.outputs if spec.unit}
+    given = {"units": _closed(units)} if units else {}
+    fields = {
+        "outputs": _closed(values),
+        **given,
+        "model": {"const": artifact.manifest.name},
+        "variant": {"type": "string"},
+    }
     return _closed(fields)
 
 

@@ -7,7 +7,16 @@ import hashlib
 import re
 from importlib.resources import files
 
-PAGE = files("lading.serve").joinpath("page.html").read_text(encoding="utf-8")
+
+def _read(name: str) -> str:
+    return files("lading.serve").joinpath(name).read_text(encoding="utf-8")
+
+
+PAGE = (
+    _read("page.html")
+    .replace("<style></style>", f"<style>\n{_read('page.css')}</style>")
+    .replace("<script></script>", f"<script>\n{_read('page.js')}{_read('graph.js')}</script>")
+)
 
 
 def content_security_policy(page: str = PAGE) -> str:

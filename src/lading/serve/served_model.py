@@ -12,6 +12,7 @@ from lading.predictor import Predictor
 from lading.serve.batch import CheckedInputs, count_rows, join_requests, joinable
 from lading.serve.classify import classifier
 from lading.serve.cost_table import CostTable
+from lading.serve.predict import answer_end
 from lading.spec import Array
 from lading.tensors import check_inputs
 
@@ -53,6 +54,7 @@ class ServedModel:
         """Requests accepted and not answered; counted by the engine."""
         self.queue: SimpleQueue[Job] = SimpleQueue()
         self.classifier = classifier(artifact, self.variant)
+        self.answer_end = answer_end(self.outputs, self.name, self.variant)
         self.max_batch = max_batch
         self.threads = threads
         self._predictor: Predictor | None = None

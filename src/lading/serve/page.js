@@ -1,0 +1,217 @@
+"use strict";
+const find = (id) => document.getElementById(id);
+const SHOWN = 5;
+let model = null;
+let latest = 0;
+let address = "";
+
+function element(tag, className, text) {
+  const made = document.createElement(tag);
+  if (className) made.className = className;
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+function showError(sentence, requestId) {
+  const box = find("error");
+  box.replaceChildren(element("span", "", sentence));
+  if (requestId) box.append(element("small", "", "request " + requestId));
+  box.hidden = false;
+  find("result").hidden = true;
+  find("empty").hidden = false;
+}
+
+async function send(path, body, contentType, show) {
+  const turn = ++latest;
+  find("error").hidden = true;
+  find("answer").setAttribute("aria-busy", "true");
+  find("send").disabled = true;
+  const begin = performance.now();
+  try {
+    const response = await fetch(path, { method: "POST", body, headers: { "content-type": contentType } });
+    const text = await response.text();
+    const milliseconds = performance.now() - begin;
+    if (turn !== latest) return;
+    let content;
+    try { content = JSON.parse(text); } catch { content = { error: "The server answered " + response.status + "." }; }
+    if (response.ok) show(content, milliseconds);
+    else showError(content.error, content.request_id);
+  } catch {
+    if (turn === latest) showError("The server did not answer. Is it running?");
+  } finally {
+    if (turn === latest) {
+      find("answer").setAttribute("aria-busy", "false");
+      find("send").disabled = false;
+    }
+  }
+}
+
+function reveal(...children) {
+  find("empty").hidden = true;
+  find("result").replaceChildren(...children);
+  find("result").hidden = false;
+}
+
+function bars(rows, largest) {
+  const list = element("ul", "bars");
+  for (const [name, value, top] of rows) {
+    const item = element("li", top ? "top" : "");
+    const track = element("div", "track");
+    const fill = element("div", "fill");
+    track.setAttribute("aria-hidden", "true");
+    fill.style.width = Math.max(0, 100 * value / largest) + "%";
+    track.append(fill);
+    item.append(element("span", "name", name), track, element("span", "value", shown(value)));
+    list.append(item);
+  }
+  return list;
+}
+
+function shown(value) {
+  return model.probabilistic ? (100 * value).toFixed(1) + " %" : value.toPrecision(3);
+}
+
+function answeredIn(milliseconds) {
+  return "answered in " + milliseconds.toFixed(0) + " ms";
+}
+
+function showLabels(content, milliseconds) {
+  const values = content.probabilities || content.scores;
+  const labels = Object.keys(values).map((output) => content[output]);
+  let timing = answeredIn(milliseconds);
+  if (content.confidence !== undefined) timing = shown(content.confidence) + " sure · " + timing;
+  const children = [element("p", "answer", labels.join(" · ")), element("p", "timing", timing)];
+  for (const [output, byLabel] of Object.entries(values)) {
+    const sorted = Object.entries(byLabel).sort((a, b) => b[1] - a[1]);
+    const rows = sorted.map(([name, value]) => [name, value, name === content[output]]);
+    const largest = model.probabilistic ? 1 : Math.max(1e-9, rows[0][1]);
+    children.push(element("h2", "", output), bars(rows.slice(0, SHOWN), largest));
+    if (rows.length > SHOWN) {
+      const more = element("details");
+      more.append(element("summary", "", (rows.length - SHOWN) + " more"), bars(rows.slice(SHOWN), largest));
+      children.push(more);
+    }
+  }
+  reveal(...children);
+}
+
+function isGraph(inputs) {
+  return Boolean(graphTensors(model.inputs)) && inputs && typeof inputs === "object";
+}
+
+function showGraph(inputs) {
+  const drawn = isGraph(inputs) ? drawGraph(model.inputs, inputs) : null;
+  find("graph").replaceChildren(...(drawn ? [drawn] : []));
+  find("graph").hidden = !drawn;
+}
+
+// One number an output, of one example: a list of names, values and units.
+function listed(content) {
+  const rows = Object.entries(content.outputs).map(([name, value]) => [name, [value].flat(Infinity)]);
+  if (rows.some(([, numbers]) => numbers.length !== 1)) return null;
+  const list = element("dl", "values");
+  for (const [name, [number]] of rows) {
+    const value = element("dd", "", typeof number === "number" ? String(Number(number.toPrecision(4))) : String(number));
+    const unit = content.units && content.units[name];
+    if (unit) value.append(" ", element("small", "", unit));
+    list.append(element("dt", "", name), value);
+  }
+  return list;
+}
+
+function showOutputs(content, milliseconds) {
+  const rows = (text) => text.replace(/\[[^[\]{}]*\]/g, (row) => row.replace(/\s+/g, " ").replace("[ ", "[").replace(" ]", "]"));
+  const pre = element("pre", "", rows(JSON.stringify(content.outputs, null, 2)));
+  pre.tabIndex = 0;
+  reveal(listed(content) || pre, element("p", "timing", answeredIn(milliseconds)));
+}
+
+function showRead(content, milliseconds) {
+  find("body").value = JSON.stringify(content.inputs);
+  showGraph(content.inputs);
+  showOutputs(content, milliseconds);
+}
+
+async function sendPicture(file) {
+  await loading; // a photo may be quicker than the description of the model
+  if (!file || !model || !model.classify) return;
+  if (address) URL.revokeObjectURL(address);
+  address = URL.createObjectURL(file);
+  find("preview").src = address;
+  find("preview").hidden = false;
+  send("classify", file, file.type || "application/octet-stream", showLabels);
+}
+
+function fact(name, value) {
+  const row = element("div");
+  row.append(element("dt", "", name), element("dd", "", value));
+  return row;
+}
+
+function showModel() {
+  document.title = model.name;
+  find("title").textContent = model.name;
+  find("description").textContent = model.description;
+  find("description").hidden = !model.description;
+  find("facts").replaceChildren(
+    fact("version", model.version), fact("variant", model.variant), fact("precision", model.precision),
+    fact("digest", model.digest.slice(0, 19)));
+  find("facts").title = model.digest;
+  find("picture").hidden = !model.classify;
+  find("inputs").hidden = model.classify;
+  const root = new URL(".", location.href).href;
+  if (model.classify) {
+    find("curl").textContent = "curl --data-binary @photo.jpg " + root + "classify";
+  } else {
+    const example = JSON.stringify(model.example || Object.fromEntries(model.inputs.map((input) => [input.name, []])));
+    find("body").value = example;
+    showGraph(model.example);
+    showTextForm(root);
+    find("curl").textContent = "curl -H 'content-type: application/json' -d '" + example + "' " + root + "predict";
+  }
+}
+
+function showTextForm(root) {
+  const [text] = model.texts;
+  if (!text) return;
+  find("text-form").hidden = false;
+  find("text-label").textContent = text.label;
+  find("text").value = text.example;
+  find("curl").textContent = "curl -d '" + text.example + "' " + root + "predict/" + text.name;
+}
+
+find("preview").addEventListener("error", () => { find("preview").hidden = true; });
+for (const id of ["file", "camera"]) {
+  find(id).addEventListener("change", (event) => {
+    sendPicture(event.target.files[0]);
+    event.target.value = "";
+  });
+}
+for (const kind of ["dragenter", "dragover"]) {
+  document.addEventListener(kind, (event) => { event.preventDefault(); find("picture").classList.add("over"); });
+}
+document.addEventListener("dragleave", (event) => {
+  if (!event.relatedTarget) find("picture").classList.remove("over");
+});
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  find("picture").classList.remove("over");
+  sendPicture(event.dataTransfer.files[0]);
+});
+document.addEventListener("paste", (event) => {
+  const files = event.clipboardData ? event.clipboardData.files : [];
+  if (files.length) sendPicture(files[0]);
+});
+find("text-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  send("predict/" + model.texts[0].name, find("text").value, "text/plain", showRead);
+});
+find("form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  try { showGraph(JSON.parse(find("body").value)); } catch { showGraph(null); }
+  send("predict", find("body").value, "application/json", showOutputs);
+});
+
+const loading = fetch("model").then((response) => response.json())
+  .then((content) => { model = content; showModel(); })
+  .catch(() => showError("The server did not say which model it serves. Reload the page to ask again."));

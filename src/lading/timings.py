@@ -1,0 +1,60 @@
+"""All samples of one verification, by cell and runner, and what follows from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lading.measure import Samples, ratio, timing
+from lading.measurement import Ratio, Timing
+from lading.serve.cost_table import PAYS
+from lading.torch_baseline import COMPILED, EAGER
+
+FIRST = (1, 1)
+"""Batch and threads of the cell that speed is judged by: one request alone on one core."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """One variant's timings and speed-ups."""
+
+    timings: tuple[Timing, ...]
+    speedup: Ratio
+    speedup_torch: Ratio | None
+
+
+class Timings:
+    """Samples by batch and threads, then by runner."""
+
+    def __init__(self) -> None:
+        self.samples: dict[tuple[int, int], dict[str, Samples]] = {}
+
+    def of(self, name: str) -> tuple[Timing, ...]:
+        return tuple(
+            timing(runners[name], batch=batch, threads=threads)
+            for (batch, threads), runners in self.samples.items()
+            if name in runners
+        )
+
+    def pays(self, batch: int) -> bool:
+        """Whether this batch makes an example cheaper for some variant than half of it does."""
+        if batch < 2 or (batch // 2, 1) not in self.samples:
+            return False
+        half, whole = self.samples[batch // 2, 1], self.samples[batch, 1]
+        names = (half.keys() & whole.keys()) - {EAGER, COMPILED}
+        cost = [(_median(half[name]) * 2, _median(whole[name])) for name in names]
+        return any(larger < (1 - PAYS) * smaller for smaller, larger in cost)
+
+    def against(self, reference: str, name: str) -> Speed:
+        judged = self.samples[FIRST]
+        same = Ratio(value=1.0, low=1.0, high=1.0)
+        return Speed(
+            self.of(name),
+            same if name == reference else ratio(judged[reference], judged[name]),
+            ratio(judged[EAGER], judged[name]) if EAGER in judged else None,
+        )
+
+
+def _median(samples: Samples) -> float:
+    return float(np.median(np.concatenate(samples)))
