@@ -10,9 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from benchmarks import answers, bench, closed_loop, grpc_load, load, peers, plots, report
 from benchmarks.limits import Limit
+from benchmarks.peers import ALL, LADING
+from benchmarks.profile import Share, app, by_operator, kind
 from benchmarks.request_bodies import ROW, photo_grpc
 from benchmarks.tiny_model import write
 from lading.artifact import Artifact
@@ -176,3 +179,37 @@ def test_the_tiny_model_answers_probabilities(tmp_path: Path) -> None:
     (y,) = session.run(None, {"x": np.ones((3, 16), np.float32)})
     assert y.shape == (3, 4)
     assert y.sum(axis=1) == pytest.approx(1)
+    assert LADING in ALL
+
+
+def test_a_profile_sums_the_medians_of_the_last_runs_by_operator() -> None:
+    def event(node: str, operator: str, microseconds: int, kind: str = "kernel_time") -> dict[str, object]:
+        return {"cat": "Node", "name": f"{node}_{kind}", "dur": microseconds, "args": {"op_name": operator}}
+
+    warm = [event("a", "Conv", 9000), event("b", "Conv", 9000), event("c", "Add", 9000)]
+    counted = [event("a", "Conv", 1000), event("b", "Conv", 3000), event("c", "Add", 500)]
+    others = [event("a", "Conv", 70, "fence_before"), {"cat": "Session", "name": "model_run", "dur": 5}]
+    assert by_operator([*warm, *counted, *counted, *counted, *others], 3) == [
+        Share("Conv", 2, 4.0),
+        Share("Add", 1, 0.5),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("picture", "weights", "expected"),
+    [
+        ([1, 3, 224, 224], [16, 3, 3, 3], "Conv 3x3"),
+        ([1, 16, 56, 56], [16, 1, 5, 5], "Conv 5x5 depthwise"),
+        ([1, 16, 1, 1], [8, 16, 1, 1], "Conv 1x1 of one pixel"),
+        ([1, 16], [16, 8], "Conv"),
+    ],
+)
+def test_convolutions_are_told_apart_by_what_they_cost(picture: list[int], weights: list[int], expected: str) -> None:
+    assert kind({"op_name": "Conv", "input_type_shape": [{"float": picture}, {"float": weights}]}) == expected
+
+
+def test_a_graph_is_profiled_as_it_is_served(tiny_onnx: Path) -> None:
+    shown = CliRunner().invoke(app, [str(tiny_onnx), "--runs", "5"])
+    assert shown.exit_code == 0, shown.output
+    assert "Conv" in shown.output
+    assert "sum" in shown.output
