@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.misses import by_confusion, by_deck, missed
 from lading.checkpoint import load_checkpoint, read_card
 from lading.config import compose
 from lading.errors import DataError
@@ -18,6 +19,7 @@ from lading.lightning_module import evaluate
 from lading.spec import Array, Dataset
 from lading.train import train
 from models.card_decks import RANKS, SUITS, RenderedDecks
+from models.card_decks.style import sample_style
 from models.cards import Backbone, Cards
 from tests.test_kaggle import kaggle_tree
 
@@ -91,11 +93,23 @@ def test_a_few_steps_on_a_tiny_rendered_set_make_the_loss_fall(tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_the_reference_checkpoint_reproduces_its_recorded_accuracy() -> None:
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.5])
+def test_a_reference_checkpoint_reproduces_its_recorded_accuracy(share: float) -> None:
     spec = Cards()
-    module, card = load_checkpoint(spec, spec.checkpoint())
+    module, card = load_checkpoint(spec, spec.checkpoint(share))
     outputs, targets = evaluate(spec, module, spec.dataset("test"))
     assert spec.score(outputs, targets) == pytest.approx(card.metrics["test/joint accuracy"], abs=0.003)
+
+
+def test_the_misses_of_each_deck_are_counted_and_told() -> None:
+    one_hot = {"suit": np.eye(5)[[0, 1, 2]], "rank": np.eye(14)[[0, 5, 5]]}
+    targets = {"suit": np.array([0, 2, 2]), "rank": np.array([0, 5, 6])}
+    wrong = missed(one_hot, targets)
+    assert wrong == {1: "hearts, diamonds", 2: "seven, six"}
+    table = by_deck(wrong | {106: "jack, queen"}, [sample_style(seed, held_out=True) for seed in range(3)])
+    columns = [list(column.cells) for column in table.columns]
+    assert (columns[0], columns[5]) == (["0", "1"], ["2", "1"])
+    assert list(by_confusion(wrong).columns[1].cells) == ["1", "1"]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.5])

@@ -127,7 +127,7 @@ def fit(
         score = _load_best(trainer, lit)
         best = lit.module.eval()
         metrics = {} if score is None else {"valid/score": score}
-        metrics |= _test(spec, best, out) | dict(facts or {})
+        metrics |= score_splits(spec, best, out) | dict(facts or {})
         run = new_card(
             spec,
             best,
@@ -209,7 +209,7 @@ def _load_best(trainer: lightning.Trainer, lit: SpecModule) -> float | None:
     return float(checkpoint.best_model_score)
 
 
-def _test(spec: ModelSpec, module: nn.Module, out: Path) -> dict[str, float]:
+def score_splits(spec: ModelSpec, module: nn.Module, out: Path) -> dict[str, float]:
     """Score every test split; write a confusion plot for each labelled output over the first."""
     metrics = {}
     for split in spec.test_splits:

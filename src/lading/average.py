@@ -1,0 +1,94 @@
+"""``python -m lading.average``: the mean of two checkpoints, which often answers unseen data better than either.
+
+Weights of a run and of the one it started from lie in one basin, and their mean keeps what both learned:
+"Robust fine-tuning of zero-shot models" (arXiv:2109.01903), "Model soups" (arXiv:2203.05482).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from lading.checkpoint import load_checkpoint, new_card, save_checkpoint, spec_of
+from lading.errors import CheckpointError
+from lading.import_string import load_spec
+from lading.lightning_module import evaluate
+from lading.spec import ModelSpec
+from lading.train import command_line, prepared, score_splits
+
+SHARES = tuple(step / 10 for step in range(11))
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def main(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="file.py:Class")],
+    first: Annotated[Path, typer.Argument(help="checkpoint; its run becomes the parent")],
+    second: Annotated[Path, typer.Argument(help="checkpoint of the same shapes")],
+    out: Annotated[Path, typer.Option(help="run folder to write the mean to")],
+) -> None:
+    """Try shares of the second checkpoint from 0 to 1, and keep the mean with the best validation score."""
+    spec, console = load_spec(model), Console()
+    scores = {share: _valid_score(spec, mean_of(spec, first, second, share)) for share in SHARES}
+    table = Table("share of the second", f"{spec.score_name} (valid)")
+    for share, score in scores.items():
+        table.add_row(f"{share:.1f}", f"{score:.4f}")
+    console.print(table)
+    share = max(scores, key=lambda share: (scores[share], -abs(share - 0.5)))
+    console.print(f"checkpoint: {write_mean(spec, (first, second), share, scores[share], out)}")
+
+
+def mean_of(spec: ModelSpec, first: Path, second: Path, share: float) -> nn.Module:
+    """Return the first checkpoint's module with ``share`` of the second's weights and norms' statistics in it.
+
+    Raises:
+        CheckpointError: a file cannot be read, or the two differ in a shape.
+    """
+    (module, _), (other, _) = load_checkpoint(spec, first), load_checkpoint(spec, second)
+    weights, others = module.state_dict(), other.state_dict()
+    odd = next((name for name in weights if weights[name].shape != others[name].shape), None)
+    if odd is not None:
+        raise CheckpointError(f"{second} cannot be averaged with {first}: {odd!r} has another shape")
+    for name, tensor in weights.items():
+        if tensor.is_floating_point():
+            tensor.lerp_(others[name].to(tensor.dtype), share)
+    return module
+
+
+def write_mean(spec: ModelSpec, pair: tuple[Path, Path], share: float, score: float, out: Path) -> Path:
+    """Score the mean on the test splits, and write it with its validation score and both runs on record."""
+    first, second = pair
+    module = mean_of(spec, first, second, share)
+    (_, card), (_, other) = load_checkpoint(spec, first), load_checkpoint(spec, second)
+    spec = spec_of(spec, card.config.get("model", {}))
+    out.mkdir(parents=True, exist_ok=True)
+    averaged = {"share": share, "created": other.created, "run_id": other.run_id, "git_commit": other.git_commit}
+    kept = {name: value for name, value in card.metrics.items() if name.startswith("macs")}
+    run = new_card(
+        spec,
+        module,
+        command=command_line(),
+        config={"model": card.config.get("model", {}), "averaged_with": averaged},
+        metrics={"valid/score": score, **score_splits(spec, module, out), **kept},
+        data_fingerprint=card.data_fingerprint,
+        pruning=card.pruning,
+        macs=card.macs,
+        parent=card,
+    )
+    return save_checkpoint(out / spec.checkpoint(card.pruning).name, module, run)
+
+
+def _valid_score(spec: ModelSpec, module: nn.Module) -> float:
+    with torch.inference_mode():
+        outputs, targets = evaluate(spec, module, prepared(spec, "valid"))
+    return spec.score(outputs, targets)
+
+
+if __name__ == "__main__":
+    app()
