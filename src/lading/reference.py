@@ -13,6 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from lading.drift.calibrate import LEAST, null_of_histograms, null_of_sketches
+from lading.drift.distance import TESTS, Test
+from lading.drift.embedding import Joint
+from lading.drift.null import Null
 from lading.errors import ArtifactError
 from lading.spec import Array, Frozen, TensorSpec
 
@@ -20,6 +24,7 @@ BINS = 10
 """Ten quantile bins: the usual choice for the population stability index."""
 MAX_COLUMNS = 64
 """A tensor with more columns than this is summarised as a whole: one feature a column would not be read by anyone."""
+IMAGE_FEATURES = ("brightness", "contrast", "sharpness", "saturation", "warmth", "tint")
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 
 
@@ -39,6 +44,8 @@ class FeatureReference(Frozen):
     """Of a category: one bin a label."""
     shares: tuple[float, ...]
     """Share of the values in each bin, summing to 1."""
+    null: dict[Test, Null] = Field(default_factory=dict)
+    """How large each distance becomes by chance."""
 
     def histogram(self, values: Array) -> NDArray[np.int64]:
         """Count values into this feature's bins.
@@ -59,6 +66,9 @@ class Reference(Frozen):
 
     examples: int
     features: dict[str, FeatureReference] = Field(default_factory=dict)
+    joint: Joint | None = None
+    """All features together, as a sketch of vectors."""
+    joint_null: Null | None = None
 
     @classmethod
     def fit(
@@ -68,23 +78,37 @@ class Reference(Frozen):
         examples: Iterable[tuple[Mapping[str, Array], Mapping[str, Array]]],
     ) -> Reference:
         """Summarise (inputs, outputs) of single requests, all without the batch dim."""
+        seen = [example_features(inputs, outputs, given, answered) for given, answered in examples]
+        labels = {f"{spec.name}.label": spec.labels for spec in outputs if spec.labels}
         columns: dict[str, list[Array]] = {}
-        labels: dict[str, tuple[str, ...]] = {}
-        count = 0
-        for given, answered in examples:
-            count += 1
-            for specs, tensors in ((inputs, given), (outputs, answered)):
-                for spec in specs:
-                    if spec.name not in tensors:
-                        continue
-                    for name, values in features(spec, np.asarray(tensors[spec.name])).items():
-                        columns.setdefault(name, []).append(values)
-                    if spec.labels and spec in outputs:
-                        labels[f"{spec.name}.label"] = spec.labels
-        summaries = {
-            name: _summarise(np.concatenate(parts), labels.get(name)) for name, parts in sorted(columns.items())
+        for example in seen:
+            for name, values in example.items():
+                columns.setdefault(name, []).append(values)
+        enough = len(seen) >= LEAST
+        features = {
+            name: _with_null(_summarise(np.concatenate(parts), labels.get(name)), parts if enough else ())
+            for name, parts in sorted(columns.items())
         }
-        return cls(examples=count, features=summaries)
+        plain = cls(examples=len(seen), features=features)
+        vectors = [plain.vector(example) for example in seen]
+        if not enough or not vectors[0].size:
+            return plain
+        joint = Joint.fit(np.stack(vectors))
+        null = null_of_sketches(joint.features(np.stack(vectors)))
+        return plain.model_copy(update={"joint": joint, "joint_null": null})
+
+    def vector(self, example: Mapping[str, Array]) -> NDArray[np.float64]:
+        """One request's features as a vector, float64 (dims,): the mean of each number, a one-hot of each label."""
+        parts: list[NDArray[np.float64]] = []
+        for name, feature in self.features.items():
+            values = example.get(name)
+            if feature.kind == "category":
+                counts = np.zeros(len(feature.labels)) if values is None else feature.histogram(values)
+                parts.append(counts / max(counts.sum(), 1))
+            else:
+                there = values is not None and values.size
+                parts.append(np.array([values.mean() if values is not None and there else feature.mean]))
+        return np.concatenate(parts) if parts else np.zeros(0)
 
     def to_json(self) -> str:
         return self.model_dump_json(indent=2) + "\n"
@@ -96,6 +120,21 @@ class Reference(Frozen):
             return cls.model_validate_json(content)
         except ValueError as error:
             raise ArtifactError(f"reference.json cannot be read: {error}") from None
+
+
+def example_features(
+    inputs: Sequence[TensorSpec],
+    outputs: Sequence[TensorSpec],
+    given: Mapping[str, Array],
+    answered: Mapping[str, Array],
+) -> dict[str, Array]:
+    """All features of one request and its answer, by name; tensors without the batch dim."""
+    found: dict[str, Array] = {}
+    for specs, tensors in ((inputs, given), (outputs, answered)):
+        for spec in specs:
+            if spec.name in tensors:
+                found |= features(spec, np.asarray(tensors[spec.name]))
+    return found
 
 
 def features(spec: TensorSpec, tensor: Array) -> dict[str, Array]:
@@ -137,19 +176,21 @@ def _image_features(name: str, image: Array) -> dict[str, Array]:
     luma = pixels @ _LUMA
     detail = np.abs(np.diff(image[:, ::4].astype(np.float64) @ _LUMA, axis=0)).mean()
     red, green, blue = pixels.reshape(-1, 3).mean(axis=0)
-    scalars = {
-        "brightness": luma.mean(),
-        "contrast": luma.std(),
-        "sharpness": detail,
-        "saturation": (pixels.max(axis=2) - pixels.min(axis=2)).mean(),
-        "warmth": red - blue,
-        "tint": green - (red + blue) / 2,
-    }
-    return {f"{name}.{key}": np.array([float(value)]) for key, value in scalars.items()}
+    saturation = (pixels.max(axis=2) - pixels.min(axis=2)).mean()
+    scalars = (luma.mean(), luma.std(), detail, saturation, red - blue, green - (red + blue) / 2)
+    return {f"{name}.{key}": np.array([float(value)]) for key, value in zip(IMAGE_FEATURES, scalars, strict=True)}
 
 
 def _is_distribution(rows: Array) -> bool:
     return bool((rows >= 0).all() and np.allclose(rows.sum(axis=1), 1.0, atol=1e-2))
+
+
+def _with_null(feature: FeatureReference, parts: Sequence[Array]) -> FeatureReference:
+    """Add how large each distance becomes by chance, from one histogram an example."""
+    if not parts:
+        return feature
+    histograms = np.stack([feature.histogram(part) for part in parts])
+    return feature.model_copy(update={"null": null_of_histograms(histograms, TESTS[feature.kind])})
 
 
 def _summarise(values: Array, labels: tuple[str, ...] | None) -> FeatureReference:
@@ -158,8 +199,10 @@ def _summarise(values: Array, labels: tuple[str, ...] | None) -> FeatureReferenc
         return FeatureReference(
             kind="category", count=len(values), labels=labels, shares=tuple(float(c) for c in counts / counts.sum())
         )
-    # Equal quantiles (a constant column, a one-hot one) would make empty bins: keep each edge once.
-    edges = np.unique(np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1]))
+    # A value that fills whole bins (a constant column, the zeros of a one-hot one) gets a bin of its own: what lies
+    # above it is something else.
+    quantiles, times = np.unique(np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1]), return_counts=True)
+    edges = np.unique(np.concatenate([quantiles, np.nextafter(quantiles[times > 1], np.inf)]))
     counts = np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1)
     return FeatureReference(
         kind="number",

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from lading.decode import MAX_PIXELS
 from lading.errors import SettingsError
+from lading.recording_settings import RecordingSettings
 
 PREFIX = "LADING_"
 Port = Annotated[int, Field(ge=0, le=65535)] | Literal["off"]
@@ -21,7 +22,7 @@ Port = Annotated[int, Field(ge=0, le=65535)] | Literal["off"]
 _SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)(_\w+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?$")
 
 
-class Settings(BaseSettings):
+class Settings(RecordingSettings):
     """What can be set about a server. An empty variable counts as not set, as charts write it.
 
     Raises:

@@ -64,6 +64,8 @@ class TensorSpec(Frozen):
     max_rows: int | None = Field(default=None, ge=1)
     """Largest size of the ragged dim in one example: what a request may make the model compute."""
     unit: str | None = None
+    sensitive: bool = False
+    """Its values are never logged, only its shape."""
     description: str = ""
 
     @model_validator(mode="after")

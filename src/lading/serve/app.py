@@ -31,6 +31,7 @@ from lading.serve.inference_endpoint import Answer, InferenceEndpoint
 from lading.serve.observe import Observe
 from lading.serve.openapi import openapi
 from lading.serve.page import PAGE, content_security_policy
+from lading.serve.recording import Recording
 from lading.serve.repository import Repository
 from lading.serve.text_forms import text_forms
 from lading.serve.v2_rest import v2_routes
@@ -67,6 +68,7 @@ class App:
         self.health = Health(self.engine, self.repository, self.metrics, group)
         self.keys = Keys(self.settings.api_keys) if self.settings.api_keys else None
         self.tracing = _tracing(self.settings)
+        self.recording = Recording(self.settings, self.metrics.registry, self.repository)
         inference = HttpInference(self.engine, self.repository)
         self._plain: dict[str, InferenceEndpoint] = {
             "/classify": self._endpoint(inference.classify, "http", "/classify"),
@@ -95,6 +97,7 @@ class App:
         self.engine.start()
         self.health.start()
         await self.repository.start()
+        self.recording.start()
 
     def prepare_to_stop(self) -> None:
         """Say on every port that this server is not ready, so that nothing more is sent to it."""
@@ -104,13 +107,14 @@ class App:
         """Refuse new requests, and return when every accepted one has been answered."""
         await self.engine.stop()
         await self.health.stop()
+        await asyncio.to_thread(self.recording.stop)
         self.repository.stop()
         if self.tracing is not None:
             await asyncio.to_thread(self.tracing.close)
 
     def _endpoint(self, answer: Answer, protocol: str, route: str) -> InferenceEndpoint:
         return InferenceEndpoint(
-            answer, protocol, self.metrics, self.settings, self.keys, route=route, tracing=self.tracing
+            answer, protocol, self.metrics, self.settings, self.keys, route=route, tracing=self.tracing, record=self.recording.record
         )
 
     def _starlette(self) -> Starlette:
@@ -126,6 +130,7 @@ class App:
                 Route("/v2/models/{name}/infer", _not_allowed, methods=["POST"]),
                 Route("/v2/models/{name}/versions/{version}/infer", _not_allowed, methods=["POST"]),
                 *v2_routes(self.engine, self.repository, self.health),
+                *self.recording.routes(),
                 Route("/model", _fixed(orjson.dumps(description), "application/json")),
                 Route("/docs.json", _fixed(orjson.dumps(document), "application/json")),
                 Route("/livez", self._livez),

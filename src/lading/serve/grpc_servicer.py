@@ -15,6 +15,7 @@ from lading.errors import LadingError, OverloadedError
 from lading.metrics import UNKNOWN
 from lading.serve.app import App
 from lading.serve.errors import UNEXPECTED
+from lading.serve.exchange import Exchange
 from lading.serve.grpc_call import Context, GrpcCall
 from lading.serve.grpc_tensor import read_request, write_response
 from lading.serve.inference_endpoint import CLIENT_WENT_AWAY
@@ -22,6 +23,7 @@ from lading.serve.proto import inference_pb2 as pb
 from lading.serve.request_id import ids
 from lading.serve.served_model import ServedModel
 from lading.serve.v2_rest import EXTENSIONS, PLATFORM, tensor_metadata
+from lading.spec import Array
 
 log = structlog.get_logger("lading.request")
 
@@ -160,12 +162,21 @@ class Servicer:
         self._metrics.requests_in_flight.inc()
         model: ServedModel | None = None
         received, sent, code = request.ByteSize(), 0, int(HTTPStatus.OK)
+        inputs: dict[str, Array] | None = None
+        outputs: dict[str, Array] | None = None
+        sentence = ""
+
+        def read() -> dict[str, Array]:
+            nonlocal inputs
+            inputs = read_request(model, request, self._max_pixels)
+            return inputs
+
         try:
             variant = request.parameters["variant"].string_param if "variant" in request.parameters else None
             model = self._app.repository.find(request.model_name, request.model_version, variant)
             outputs = await self._app.engine.infer(
                 model,
-                lambda: read_request(model, request, self._max_pixels),
+                read,
                 deadline=begin + seconds,
                 size=received,
                 stages=span.stages if span else None,
@@ -174,13 +185,13 @@ class Servicer:
             sent = response.ByteSize()
             return response
         except LadingError as error:
-            code = error.status
+            code, sentence = error.status, str(error)
             raise
         except asyncio.CancelledError:
             code = CLIENT_WENT_AWAY
             raise
         except Exception:
-            code = HTTPStatus.INTERNAL_SERVER_ERROR
+            code, sentence = HTTPStatus.INTERNAL_SERVER_ERROR, UNEXPECTED
             raise
         finally:
             end = time.perf_counter()
@@ -196,6 +207,20 @@ class Servicer:
             )
             if span is not None:
                 call.end_span(span, end, int(code), model)
+            if self._app.recording.record is not None and model is not None:
+                self._app.recording.record(
+                    Exchange(
+                        request.id or call.id,
+                        model,
+                        "grpc",
+                        code=int(code),
+                        error=sentence,
+                        seconds=end - begin,
+                        time=time.time(),
+                        inputs=inputs,
+                        outputs=outputs,
+                    )
+                )
             if self._app.settings.access_log:
                 call.log(int(code), end - begin, span.context if span else call.trace)
 

@@ -18,9 +18,12 @@ from lading.serve.trace_context import TRACEPARENT
 from lading.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from lading.serve.served_model import ServedModel
     from lading.serve.trace_context import TraceContext
     from lading.serve.tracing import RequestSpan, Tracing
+    from lading.spec import Array
 
 DEADLINE = b"x-request-timeout-ms"
 # zlib's window bits: 16 more for gzip's header; deflate is sent with zlib's header by some clients and bare by others.
@@ -38,7 +41,21 @@ class HttpCall:
         tracing: begins its span; ``None`` where tracing is off.
     """
 
-    __slots__ = ("begin", "headers", "id", "model", "receive", "received", "scope", "settings", "span", "trace")
+    __slots__ = (
+        "begin",
+        "error",
+        "headers",
+        "id",
+        "inputs",
+        "model",
+        "outputs",
+        "receive",
+        "received",
+        "scope",
+        "settings",
+        "span",
+        "trace",
+    )
 
     def __init__(
         self, scope: Scope, receive: Receive, settings: Settings, route: str = "", tracing: Tracing | None = None
@@ -55,6 +72,9 @@ class HttpCall:
         """Whose metrics count it, once it is known."""
         self.received = 0
         """Bytes of the body so far."""
+        self.inputs: Mapping[str, Array] | None = None
+        self.outputs: Mapping[str, Array] | None = None
+        self.error = ""
 
     def answer_headers(self, size: int) -> list[tuple[bytes, bytes]]:
         """What every answer carries: its ids, and its length in bytes."""

@@ -102,11 +102,14 @@ class HttpInference:
         stages = call.span.stages if call.span else None
 
         def in_lane() -> Mapping[str, Array]:
-            return read(body)
+            call.inputs = read(body)
+            return call.inputs
 
         short = b"content-encoding" not in call.headers
         answering = self._engine.infer(model, in_lane, deadline=deadline, size=len(body), stages=stages, short=short)
-        return await (answering if self._engine.wait_seconds < WORTH_WATCHING_S else self._watched(call, answering))
+        waits = self._engine.wait_seconds >= WORTH_WATCHING_S
+        call.outputs = await (self._watched(call, answering) if waits else answering)
+        return call.outputs
 
     async def _watched(self, call: HttpCall, answering: Coroutine[Any, Any, dict[str, Array]]) -> dict[str, Array]:
         """Leave the queue when the client goes away."""

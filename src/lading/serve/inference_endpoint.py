@@ -18,6 +18,7 @@ from lading.errors import LadingError
 from lading.metrics import UNKNOWN, Metrics
 from lading.serve.authorize import Keys
 from lading.serve.errors import UNEXPECTED, error_body, error_headers, log_failure
+from lading.serve.exchange import Exchange
 from lading.serve.http_call import HttpCall
 from lading.serve.request_id import log_ids
 from lading.settings import Settings
@@ -44,6 +45,7 @@ class InferenceEndpoint:
         keys: who may ask; everyone when ``None``.
         route: its path, with names for what varies.
         tracing: begins a span for each request; ``None`` where tracing is off.
+        record: is shown every answer of a model.
     """
 
     def __init__(
@@ -56,7 +58,9 @@ class InferenceEndpoint:
         *,
         route: str = "",
         tracing: Tracing | None = None,
+        record: Callable[[Exchange], None] | None = None,
     ) -> None:
+        self._record = record
         self._answer = answer
         self._route, self._tracing = route, tracing
         self._protocol = protocol
@@ -86,12 +90,14 @@ class InferenceEndpoint:
             headers, body = await self._answer(call)
         except LadingError as error:
             log_failure(error, call.scope)
+            call.error = str(error)
             return error.status, [*JSON, *error_headers(error)], error_body(call.scope, error.status, str(error))
         except ClientDisconnect:
             raise
         except Exception:
             log.exception("unexpected error", path=call.scope["path"], **log_ids(call.scope))
             code = HTTPStatus.INTERNAL_SERVER_ERROR
+            call.error = UNEXPECTED
             return code, JSON, error_body(call.scope, code, UNEXPECTED)
         return HTTPStatus.OK, headers, body
 
@@ -114,6 +120,20 @@ class InferenceEndpoint:
             if model is not None:
                 known |= {"lading.model": model.name, "lading.variant": model.variant}
             call.span.end(end, failed=status >= HTTPStatus.INTERNAL_SERVER_ERROR, attributes=known)
+        if self._record is not None and model is not None:
+            self._record(
+                Exchange(
+                    call.id,
+                    model,
+                    self._protocol,
+                    code=int(status),
+                    error=call.error,
+                    seconds=seconds,
+                    time=time.time(),
+                    inputs=call.inputs,
+                    outputs=call.outputs,
+                )
+            )
         if self._settings.access_log:
             log.info(
                 "request",

@@ -1,0 +1,137 @@
+"""The newest requests, as histograms that can be merged: bounded memory, whatever the traffic."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lading.drift.distance import TESTS, Test
+from lading.drift.embedding import mmd
+from lading.reference import Reference
+from lading.spec import Array
+
+BLOCKS = 5
+"""A window is this many blocks; the oldest leaves when a new one is full, and scores are computed then."""
+JOINT = "joint"
+"""The feature that stands for all features together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One distance between the window and the reference."""
+
+    feature: str
+    test: Test
+    value: float
+    threshold: float
+    p_value: float
+
+    @property
+    def drifted(self) -> bool:
+        return self.value > self.threshold
+
+
+@dataclass(slots=True)
+class Block:
+    """Sums over some requests."""
+
+    histograms: dict[str, NDArray[np.int64]]
+    sketch: NDArray[np.float64]
+    requests: int = 0
+
+    def merge(self, other: Block) -> Block:
+        """The sums over both."""
+        merged = {name: counts + other.histograms[name] for name, counts in self.histograms.items()}
+        return Block(merged, self.sketch + other.sketch, self.requests + other.requests)
+
+
+@dataclass(slots=True)
+class Window:
+    """The newest requests of one model.
+
+    Args:
+        reference: what they are compared with.
+        size: requests in a full window.
+    """
+
+    reference: Reference
+    size: int
+    _full: deque[Block] = field(init=False)
+    _filling: Block = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._full = deque(maxlen=BLOCKS)
+        self._filling = empty_block(self.reference)
+
+    @property
+    def requests(self) -> int:
+        """Requests in it now, at most ``size`` and a block."""
+        return sum(block.requests for block in self._full) + self._filling.requests
+
+    def add(self, example: Mapping[str, Array]) -> bool:
+        """Count one request's features (:func:`lading.reference.example_features`); returns whether a block is full."""
+        block = self._filling
+        for name, feature in self.reference.features.items():
+            if name in example:
+                block.histograms[name] += feature.histogram(example[name])
+        if self.reference.joint is not None:
+            block.sketch += self.reference.joint.features(self.reference.vector(example)[None])[0]
+        block.requests += 1
+        if block.requests < -(-self.size // BLOCKS):
+            return False
+        self._full.append(block)
+        self._filling = empty_block(self.reference)
+        return True
+
+    def merged(self, newest: int | None = None) -> Block:
+        """The sums over the whole window, or over its newest blocks that hold as many requests as asked for."""
+        total = empty_block(self.reference)
+        for block in (self._filling, *reversed(self._full)):
+            if newest is not None and total.requests >= newest:
+                break
+            total = total.merge(block)
+        return total
+
+    @property
+    def complete(self) -> bool:
+        """Whether as many requests have come as a window has."""
+        return len(self._full) == BLOCKS
+
+
+def scores_of(reference: Reference, total: Block, alarms: float) -> Iterator[Score]:
+    """Every distance to the reference, with thresholds that all of them together pass by chance that often.
+
+    Args:
+        reference: what the requests are compared with.
+        total: the sums over the requests.
+        alarms: probability of one false alarm or more among all scores of one evaluation.
+    """
+    if not total.requests:
+        return
+    sizes = {"window": total.requests, "examples": reference.examples}
+    # Bonferroni: each of n tests may be wrong an n-th as often.
+    alarm = alarms / max(1, sum(len(feature.null) for feature in reference.features.values()) + 1)
+    for name, feature in reference.features.items():
+        counts = total.histograms[name]
+        if not counts.sum():
+            continue
+        shares = np.asarray(feature.shares), counts / counts.sum()
+        for test, distance in TESTS[feature.kind].items():
+            null = feature.null.get(test)
+            if null is not None:
+                value = distance(*shares)
+                yield Score(name, test, value, null.threshold(alarm, **sizes), null.p_value(value, **sizes))
+    if reference.joint is not None and reference.joint_null is not None:
+        value = mmd(np.asarray(reference.joint.sketch), total.sketch / total.requests)
+        null = reference.joint_null
+        yield Score(JOINT, "mmd", value, null.threshold(alarm, **sizes), null.p_value(value, **sizes))
+
+
+def empty_block(reference: Reference) -> Block:
+    """Sums over no request."""
+    histograms = {name: np.zeros(len(feature.shares), dtype=np.int64) for name, feature in reference.features.items()}
+    return Block(histograms, np.zeros(len(reference.joint.sketch) if reference.joint else 0))

@@ -1,0 +1,1 @@
+"""The payload log: what was asked and what was answered, as Parquet files."""

@@ -1,0 +1,79 @@
+"""The series of the payload log, of feedback and of drift."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary
+
+MODEL = ("model", "variant")
+DELAYS = (1.0, 10.0, 60.0, 600.0, 3_600.0, 21_600.0, 86_400.0, 604_800.0)
+"""Seconds until the truth is known: from a click to a week."""
+
+
+class RecordingMetrics:
+    """Counters, gauges and histograms in the server's registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.payload_written = Counter(
+            "lading_payload_written", "Answers in files that were written and synced.", registry=registry
+        )
+        self.payload_dropped = Counter(
+            "lading_payload_dropped",
+            "Answers that the payload log or drift detection lost: the buffer was full, or writing failed.",
+            registry=registry,
+        )
+        self.feedback = Counter(
+            "lading_feedback",
+            "Truths that were sent, by what they say of the answer: right, wrong, number (see the absolute error), "
+            "or unknown (the answer is not remembered here).",
+            (*MODEL, "output", "result"),
+            registry=registry,
+        )
+        self.feedback_delay = Histogram(
+            "lading_feedback_delay_seconds",
+            "From an answer to its truth.",
+            MODEL,
+            buckets=DELAYS,
+            registry=registry,
+        )
+        self.absolute_error = Summary(
+            "lading_feedback_absolute_error",
+            "Difference between a predicted number and its truth, in the output's unit.",
+            (*MODEL, "output"),
+            registry=registry,
+        )
+        self.live_accuracy = Gauge(
+            "lading_live_accuracy",
+            "Share of the newest 1000 answers with a known truth that were right.",
+            (*MODEL, "output"),
+            registry=registry,
+        )
+        self.drift_score = Gauge(
+            "lading_drift_score",
+            "Distance of the newest requests from the data that the model was trained on.",
+            ("model", "feature", "test"),
+            registry=registry,
+        )
+        self.drift_threshold = Gauge(
+            "lading_drift_threshold",
+            "The distance above which it is drift, calibrated for at most one false alarm a week.",
+            ("model", "feature", "test"),
+            registry=registry,
+        )
+        self.drift_p_value = Gauge(
+            "lading_drift_p_value",
+            "Probability of such a distance though nothing has changed; of this test alone.",
+            ("model", "feature", "test"),
+            registry=registry,
+        )
+        self.drift_requests = Gauge(
+            "lading_drift_window_requests",
+            "Requests in the window that scores are computed over.",
+            ("model",),
+            registry=registry,
+        )
+        self.drift_evaluated = Gauge(
+            "lading_drift_evaluated_timestamp_seconds",
+            "When scores were computed last, in seconds since the epoch.",
+            ("model",),
+            registry=registry,
+        )

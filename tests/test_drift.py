@@ -1,0 +1,173 @@
+"""Drift: distances, what chance makes of them, and windows of live requests."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lading.drift.distance import js, ks, psi
+from lading.drift.null import Null
+from lading.drift.separate import separate
+from lading.drift.window import BLOCKS, JOINT, Score, Window, scores_of
+from lading.reference import Reference, example_features
+from lading.spec import Array, TensorSpec
+from lading.tensors import collate
+
+X = TensorSpec(name="x", dtype="float32", shape=("batch", 3))
+Y = TensorSpec(name="y", dtype="float32", shape=("batch", 2), labels=("low", "high"))
+NODES = TensorSpec(name="nodes", dtype="float32", shape=("nodes", 2))
+EDGES = TensorSpec(name="edges", dtype="int64", shape=(2, "edges"), indexes="nodes")
+OWNER = TensorSpec(name="owner", dtype="int64", shape=("nodes",), owner_of="nodes")
+TOTAL = TensorSpec(name="total", dtype="float32", shape=("batch", 1))
+ALARMS = 1e-4
+
+shares = st.lists(st.floats(0.001, 1), min_size=2, max_size=12).map(lambda part: np.array(part) / sum(part))
+
+
+def requests(
+    count: int, seed: int, *, shift: float = 0.0, twist: bool = False
+) -> Iterator[tuple[Mapping[str, Array], Mapping[str, Array]]]:
+    """Three normal numbers and the sign of the first; shifted, or with the second a copy of the first."""
+    rng = np.random.default_rng(seed)
+    for _ in range(count):
+        x = rng.normal(size=3).astype(np.float32)
+        x[0] += shift
+        x[1] = x[0] if twist else x[1]
+        high = 1 / (1 + math.exp(-3 * float(x[0])))
+        yield {"x": x}, {"y": np.array([1 - high, high], dtype=np.float32)}
+
+
+@pytest.fixture(scope="module")
+def reference() -> Reference:
+    return Reference.fit((X,), (Y,), requests(1000, seed=1))
+
+
+def scored(reference: Reference, count: int, seed: int, **changes: float) -> list[Score]:
+    window = Window(reference, count)
+    for given_inputs, answered in requests(count, seed, **changes):  # type: ignore[arg-type]
+        window.add(example_features((X,), (Y,), given_inputs, answered))
+    return list(scores_of(reference, window.merged(), ALARMS))
+
+
+@pytest.mark.parametrize("distance", [psi, js, ks])
+@given(one=shares)
+def test_a_distribution_has_no_distance_from_itself(distance, one) -> None:  # type: ignore[no-untyped-def]
+    assert distance(one, one) == pytest.approx(0, abs=1e-12)
+
+
+@given(one=shares)
+def test_distances_are_bounded_and_not_negative(one: np.ndarray) -> None:
+    other = one[::-1]
+    assert psi(one, other) >= 0
+    assert 0 <= js(one, other) <= math.log(2) + 1e-12
+    assert 0 <= ks(one, other) <= 1
+
+
+def test_an_empty_bin_is_no_infinite_distance() -> None:
+    assert math.isfinite(psi(np.array([1.0, 0.0]), np.array([0.0, 1.0])))
+
+
+@given(alarm=st.floats(1e-9, 0.4), window=st.integers(50, 5000))
+def test_the_p_value_at_a_threshold_is_the_rate_of_false_alarms(alarm: float, window: int) -> None:
+    null = Null(window=500, mean=0.02, variance=1e-4, power=2)
+    threshold = null.threshold(alarm, window=window, examples=1000)
+    assert null.p_value(threshold, window=window, examples=1000) == pytest.approx(alarm, rel=1e-6)
+
+
+def test_a_smaller_window_may_lie_further_away() -> None:
+    null = Null(window=500, mean=0.02, variance=1e-4)
+    assert null.threshold(0.01, window=100, examples=1000) > null.threshold(0.01, window=500, examples=1000)
+
+
+def test_requests_like_the_reference_do_not_drift(reference: Reference) -> None:
+    assert not [score for seed in range(20) for score in scored(reference, 500, seed=100 + seed) if score.drifted]
+
+
+def test_chance_alone_reaches_a_threshold_about_as_often_as_stated() -> None:
+    stated, reached, tested = 0.05, 0, 0
+    for seed in range(8):  # many references: one of them may have been drawn unluckily
+        reference = Reference.fit((X,), (Y,), requests(1000, seed=seed))
+        for window in range(5):
+            block = Window(reference, 500)
+            for example in requests(500, seed=1000 + 10 * seed + window):
+                block.add(example_features((X,), (Y,), *example))
+            for score in scores_of(reference, block.merged(), 1.0):
+                tested += 1
+                reached += score.p_value < stated
+    assert 0.02 < reached / tested < 0.1
+
+
+def test_a_shifted_input_is_found_within_one_window_and_named(reference: Reference) -> None:
+    drifted = {score.feature for score in scored(reference, 500, seed=7, shift=0.8) if score.drifted}
+    assert {"x.0", "y.label"} <= drifted
+    assert not drifted & {"x.1", "x.2"}
+
+
+def test_a_changed_dependence_is_found_though_no_single_feature_changes(reference: Reference) -> None:
+    drifted = {score.feature for score in scored(reference, 500, seed=7, twist=True) if score.drifted}
+    assert drifted == {JOINT}
+
+
+def test_a_feature_that_never_varied_may_vary_once_without_alarm() -> None:
+    def flags(ones: int) -> Iterator[tuple[Mapping[str, Array], Mapping[str, Array]]]:
+        for index in range(500):
+            yield {"x": np.array([index < ones, 0, 0], dtype=np.float32)}, {}
+
+    reference = Reference.fit((X,), (), flags(0))
+    for ones, alarmed in ((1, False), (250, True)):
+        window = Window(reference, 500)
+        for example in flags(ones):
+            window.add(example_features((X,), (), *example))
+        scores = scores_of(reference, window.merged(), ALARMS)
+        assert any(score.drifted for score in scores if score.feature == "x.0") is alarmed
+
+
+def test_a_window_forgets_its_oldest_block(reference: Reference) -> None:
+    window = Window(reference, 50)
+    full = [window.add(example_features((X,), (Y,), *example)) for example in requests(75, seed=3)]
+    assert full.count(True) == 7
+    assert window.requests == 10 * BLOCKS + 5
+    assert window.merged(newest=12).requests == 15
+
+
+def test_merged_blocks_count_what_both_counted(reference: Reference) -> None:
+    left, right, both = (Window(reference, 500) for _ in range(3))
+    for index, example in enumerate(requests(60, seed=4)):
+        found = example_features((X,), (Y,), *example)
+        (left if index % 2 else right).add(found)
+        both.add(found)
+    merged = left.merged().merge(right.merged())
+    assert merged.requests == both.merged().requests == 60
+    assert all((merged.histograms[name] == counts).all() for name, counts in both.merged().histograms.items())
+
+
+def test_too_few_examples_make_no_thresholds() -> None:
+    few = Reference.fit((X,), (Y,), requests(10, seed=1))
+    assert few.joint is None
+    assert not any(feature.null for feature in few.features.values())
+
+
+@given(sizes=st.lists(st.integers(1, 5), min_size=1, max_size=4))
+def test_a_ragged_request_is_separated_into_the_graphs_that_were_joined(sizes: list[int]) -> None:
+    rng = np.random.default_rng(0)
+    graphs = [
+        {
+            "nodes": rng.normal(size=(size, 2)).astype(np.float32),
+            "edges": rng.integers(0, size, size=(2, size + 1)),
+        }
+        for size in sizes
+    ]
+    joined = collate((NODES, EDGES, OWNER), graphs)
+    totals = np.arange(len(sizes), dtype=np.float32)[:, None]
+    parts = list(separate((NODES, EDGES, OWNER), (TOTAL,), joined, {"total": totals}))
+    assert len(parts) == len(sizes)
+    for graph, total, (given_inputs, answered) in zip(graphs, totals, parts, strict=True):
+        assert {name: array.tolist() for name, array in given_inputs.items()} == {
+            name: array.tolist() for name, array in graph.items()
+        }
+        assert answered["total"].tolist() == total.tolist()
