@@ -29,6 +29,17 @@ def test_the_commands_are_those_of_the_design() -> None:
     assert tuple(command.name or command.callback.__name__ for command in app.registered_commands) == COMMANDS  # type: ignore[union-attr]
 
 
+def test_groups_of_commands_are_those_of_the_design() -> None:
+    assert [group.typer_instance.info.name for group in app.registered_groups if group.typer_instance] == ["drift"]
+
+
+@pytest.mark.parametrize("command", ["drift check", "drift serve"])
+def test_the_help_of_a_command_in_a_group_shows_an_example(command: str) -> None:
+    result = CliRunner().invoke(app, [*command.split(), "--help"], env={"COLUMNS": "120"})
+    assert result.exit_code == 0
+    assert f"lading {command}" in result.output
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_help_of_every_command_shows_an_example(command: str) -> None:
     result = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "120"})

@@ -60,6 +60,9 @@ def test_the_command_line_accepts_the_command(command: str) -> None:
     _, name, *arguments = shlex.split(command, comments=True)
     group = typer.main.get_command(app)
     subcommand = group.commands[name]  # type: ignore[attr-defined]
+    if hasattr(subcommand, "commands"):
+        name, *arguments = arguments
+        subcommand = subcommand.commands[name]
     with subcommand.make_context(name, [argument.replace("...", "x") for argument in arguments]) as context:
         given = context.params
     if "overrides" in given:

@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from lading import __version__
+from lading.commands.drift import drift
 from lading.commands.serve import serve
 from lading.errors import LadingError, SpecError
 from lading.import_string import load_spec
@@ -116,10 +117,11 @@ def verify(
     checkpoint: Annotated[Path | None, typer.Option(help="weights for the torch baselines")] = None,
     out: Annotated[Path | None, typer.Option(help="folder to write to; default build/NAME/verify")] = None,
     effort: Effort = "quick",
+    shift: Annotated[bool, typer.Option("--shift", help="also score the winner on corrupted inputs")] = False,
 ) -> None:
     """Measure accuracy and speed of every variant, and judge them by the budget.
 
-    Example: `lading verify models/cards.py:Cards --effort full`
+    Example: `lading verify models/cards.py:Cards --effort full --shift`
     """
     from lading.report import write_report
     from lading.verification_table import verification_table
@@ -140,6 +142,12 @@ def verify(
     write_report(verification, out / "report.html")
     console.print(f"report: {out / 'report.html'}")
     require_passed(verification)
+    if shift and verification.chosen:
+        from lading.shift import score_shift
+
+        graph = (variants or _work(spec) / "variants") / f"{verification.chosen}.onnx"
+        console.print(score_shift(spec, graph, verification.chosen, out).table())
+        console.print(f"plot: {out / 'shift.svg'}")
 
 
 @app.command()
@@ -242,6 +250,7 @@ def report(
 
 for command in (serve,):
     app.command()(command)
+app.add_typer(drift)
 
 
 @app.callback(invoke_without_command=True)

@@ -43,6 +43,15 @@ class Block:
     sketch: NDArray[np.float64]
     requests: int = 0
 
+    def add(self, reference: Reference, example: Mapping[str, Array]) -> None:
+        """Count one request's features (:func:`lading.reference.example_features`)."""
+        for name, feature in reference.features.items():
+            if name in example:
+                self.histograms[name] += feature.histogram(example[name])
+        if reference.joint is not None:
+            self.sketch += reference.joint.features(reference.vector(example)[None])[0]
+        self.requests += 1
+
     def merge(self, other: Block) -> Block:
         """The sums over both."""
         merged = {name: counts + other.histograms[name] for name, counts in self.histograms.items()}
@@ -73,14 +82,9 @@ class Window:
         return sum(block.requests for block in self._full) + self._filling.requests
 
     def add(self, example: Mapping[str, Array]) -> bool:
-        """Count one request's features (:func:`lading.reference.example_features`); returns whether a block is full."""
+        """Count one request's features; returns whether a block is full now."""
         block = self._filling
-        for name, feature in self.reference.features.items():
-            if name in example:
-                block.histograms[name] += feature.histogram(example[name])
-        if self.reference.joint is not None:
-            block.sketch += self.reference.joint.features(self.reference.vector(example)[None])[0]
-        block.requests += 1
+        block.add(self.reference, example)
         if block.requests < -(-self.size // BLOCKS):
             return False
         self._full.append(block)

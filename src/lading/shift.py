@@ -1,0 +1,129 @@
+"""``lading verify --shift``: how a variant's score falls when its inputs get worse."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from pydantic import Field
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from lading.corruptions import SEVERITIES, Corrupt, corruptions_of, within_limits
+from lading.errors import DataError
+from lading.examples import spread
+from lading.predictor import open_session
+from lading.scoring import answer_split
+from lading.spec import Example, Frozen, ModelSpec
+
+EXAMPLES = 200
+"""Of the first test split, for each corruption and severity: a share is known to within 0.035 (one standard error)."""
+
+
+class ShiftScores(Frozen):
+    """One variant's score under each corruption."""
+
+    model: str
+    variant: str
+    score_name: str
+    examples: int
+    clean: float
+    scores: dict[str, tuple[float, ...]] = Field(default_factory=dict)
+    """By corruption, one score a severity, 1 to 5."""
+
+    def table(self) -> Table:
+        """Corruptions from the one that harms most."""
+        title = f"{self.model} {self.variant}: {self.score_name} {self.clean:.3f} on {self.examples} clean examples"
+        shown = Table("corruption", title=title)
+        for severity in SEVERITIES:
+            shown.add_column(f"severity {severity}", justify="right")
+        shown.add_column("mean", justify="right")
+        for name, scores in sorted(self.scores.items(), key=lambda entry: float(np.mean(entry[1]))):
+            shown.add_row(name, *(f"{score:.3f}" for score in scores), f"{np.mean(scores):.3f}")
+        return shown
+
+
+def score_shift(spec: ModelSpec, graph: Path, variant: str, out: Path) -> ShiftScores:
+    """Score a variant under every corruption that suits its inputs, and write ``shift.json`` and ``shift.svg``.
+
+    Args:
+        spec: the model; examples come from its first test split.
+        graph: the variant's ONNX file.
+        variant: its name.
+        out: folder to write to.
+
+    Raises:
+        DataError: nothing can be corrupted: the inputs are indexes or flags alone.
+    """
+    examples = spread(spec.dataset(spec.test_splits[0]), EXAMPLES)
+    kinds = corruptions_of(spec.inputs, [given for given, _ in examples])
+    if not kinds:
+        raise DataError(f"{spec.name} takes neither pictures nor numbers, so nothing can be corrupted")
+    session = open_session(graph)
+    console = Console(file=sys.stdout)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("shifted inputs", total=len(examples) * (1 + len(kinds) * len(SEVERITIES)))
+
+        def advance(count: int) -> None:
+            progress.advance(task, count)
+
+        clean = _score(spec, session, examples, advance)
+        scores = {
+            name: tuple(
+                _score(spec, session, list(_corrupted(spec, examples, changes, severity)), advance)
+                for severity in SEVERITIES
+            )
+            for name, changes in kinds.items()
+        }
+    found = ShiftScores(
+        model=spec.name,
+        variant=variant,
+        score_name=spec.score_name,
+        examples=len(examples),
+        clean=clean,
+        scores=scores,
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "shift.json").write_text(json.dumps(found.model_dump(mode="json"), indent=2) + "\n")
+    _plot(found, out / "shift.svg")
+    return found
+
+
+def _corrupted(
+    spec: ModelSpec, examples: list[Example], changes: Mapping[str, Corrupt], severity: int
+) -> Iterator[Example]:
+    tensors = {tensor.name: tensor for tensor in spec.inputs}
+    for index, (given, target) in enumerate(examples):
+        rng = np.random.default_rng((index, severity))
+        changed = {
+            name: within_limits(tensors[name], change(given[name], severity, rng)) for name, change in changes.items()
+        }
+        yield {**given, **changed}, target
+
+
+def _score(
+    spec: ModelSpec, session: ort.InferenceSession, examples: list[Example], advance: Callable[[int], None]
+) -> float:
+    answers = answer_split(spec, {"": session}, examples, None, advance)
+    return float(spec.score(answers.outputs[""], answers.targets))
+
+
+def _plot(found: ShiftScores, file: Path) -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    for name, scores in sorted(found.scores.items()):
+        axes.plot((0, *SEVERITIES), (found.clean, *scores), marker="o", markersize=3, label=name)
+    axes.set(xlabel="severity (0: clean)", ylabel=found.score_name, title=f"{found.model} {found.variant}")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
+    figure.savefig(file)
+    plt.close(figure)
