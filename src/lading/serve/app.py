@@ -114,7 +114,14 @@ class App:
 
     def _endpoint(self, answer: Answer, protocol: str, route: str) -> InferenceEndpoint:
         return InferenceEndpoint(
-            answer, protocol, self.metrics, self.settings, self.keys, route=route, tracing=self.tracing, record=self.recording.record
+            answer,
+            protocol,
+            self.metrics,
+            self.settings,
+            self.keys,
+            route=route,
+            tracing=self.tracing,
+            record=self.recording.record,
         )
 
     def _starlette(self) -> Starlette:
