@@ -155,7 +155,7 @@ def test_too_few_examples_make_no_thresholds() -> None:
 @given(sizes=st.lists(st.integers(1, 5), min_size=1, max_size=4))
 def test_a_ragged_request_is_separated_into_the_graphs_that_were_joined(sizes: list[int]) -> None:
     rng = np.random.default_rng(0)
-    graphs = [
+    graphs: list[dict[str, Array]] = [
         {
             "nodes": rng.normal(size=(size, 2)).astype(np.float32),
             "edges": rng.integers(0, size, size=(2, size + 1)),

@@ -54,7 +54,7 @@ def mmd(reference: NDArray[np.float64], current: NDArray[np.float64]) -> float:
 def _fourier(scaled: NDArray[np.float64], bandwidth: float) -> NDArray[np.float64]:
     directions = _directions(scaled.shape[1]) / bandwidth
     angles = scaled @ directions
-    return np.concatenate([np.cos(angles), np.sin(angles)], axis=1) / np.sqrt(DIMS / 2)
+    return np.asarray(np.concatenate([np.cos(angles), np.sin(angles)], axis=1) / np.sqrt(DIMS / 2))
 
 
 @lru_cache(maxsize=64)

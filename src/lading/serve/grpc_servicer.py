@@ -168,6 +168,7 @@ class Servicer:
 
         def read() -> dict[str, Array]:
             nonlocal inputs
+            assert model is not None
             inputs = read_request(model, request, self._max_pixels)
             return inputs
 
