@@ -46,34 +46,40 @@ class RecordingMetrics:
             "Share of the newest 1000 answers with a known truth that were right.",
             (*MODEL, "output"),
             registry=registry,
+            multiprocess_mode="livemin",
         )
         self.drift_score = Gauge(
             "lading_drift_score",
             "Distance of the newest requests from the data that the model was trained on.",
             ("model", "feature", "test"),
             registry=registry,
+            multiprocess_mode="livemax",
         )
         self.drift_threshold = Gauge(
             "lading_drift_threshold",
             "The distance above which it is drift, calibrated for at most one false alarm a week.",
             ("model", "feature", "test"),
             registry=registry,
+            multiprocess_mode="livemax",
         )
         self.drift_p_value = Gauge(
             "lading_drift_p_value",
             "Probability of such a distance though nothing has changed; of this test alone.",
             ("model", "feature", "test"),
             registry=registry,
+            multiprocess_mode="livemin",
         )
         self.drift_requests = Gauge(
             "lading_drift_window_requests",
             "Requests in the window that scores are computed over.",
             ("model",),
             registry=registry,
+            multiprocess_mode="livemax",
         )
         self.drift_evaluated = Gauge(
             "lading_drift_evaluated_timestamp_seconds",
             "When scores were computed last, in seconds since the epoch.",
             ("model",),
             registry=registry,
+            multiprocess_mode="livemax",
         )
