@@ -21,6 +21,7 @@ LEVELS: dict[str, int] = {
     "machine": 1,
     "measurement": 1,
     "metrics": 1,
+    "recording_metrics": 1,
     "recording_settings": 1,
     "settings": 1,
     "tensors": 1,
