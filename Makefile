@@ -81,6 +81,14 @@ bench: artifacts/cards/lading.json $(VENV)/.dev ## Lading beside its peers and b
 bench-variants: artifacts/cards/lading.json $(VENV)/.dev ## measure the cards variants in full and write the report
 	$(BIN)/lading verify models/cards.py:Cards --effort full
 
+.PHONY: bench-loader
+bench-loader: $(VENV)/.dev ## training pictures a second by number of loader processes, with a plot
+	$(BIN)/python -m benchmarks.loader --out docs/images
+
+.PHONY: trainer-image
+trainer-image: ## the image that trains, as lading-trainer:1 (CONTAINER=docker, podman or buildah; DEVICE=cuda or cpu)
+	$(or $(CONTAINER),docker) build --build-arg DEVICE=$(or $(DEVICE),cuda) -f docker/trainer.Containerfile -t lading-trainer:1 $(BUILD_OPTIONS) .
+
 .PHONY: lock
 lock: $(UV) ## resolve requirements/*.txt anew from pyproject.toml
 	for set in serve build dev; do \
