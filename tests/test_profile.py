@@ -49,6 +49,13 @@ def test_calls_of_one_name_under_one_caller_are_added_up() -> None:
     assert root.below["step"].below["conv"].below["add"].time == 1
 
 
+def test_a_phase_that_outlives_the_call_it_began_in_stands_under_what_holds_it() -> None:
+    events = [event("loop", 0, 100), event("hook", 10, 5), event("forward", 12, 50), event("conv", 20, 30)]
+    loop = merged(events).below["loop"]
+    assert loop.below.keys() == {"hook", "forward"}
+    assert loop.below["forward"].below.keys() == {"conv"}
+
+
 def test_names_are_escaped_and_an_empty_trace_is_a_picture() -> None:
     assert "&lt;lambda&gt;" in flame_graph([event("<lambda>", 0, 5)], title="x")
     ElementTree.fromstring(flame_graph([], title="nothing"))

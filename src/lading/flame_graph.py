@@ -41,7 +41,8 @@ def merged(events: Iterable[Mapping[str, Any]]) -> Frame:
         open_frames: list[tuple[float, Frame]] = []
         for event in thread:
             start, end = float(event["ts"]), float(event["ts"]) + float(event["dur"])
-            while open_frames and open_frames[-1][0] <= start:
+            # A phase begins inside one call and ends inside another: it belongs under what holds the whole of it.
+            while open_frames and open_frames[-1][0] < end:
                 open_frames.pop()
             above = open_frames[-1][1] if open_frames else root
             name = str(event["name"])
