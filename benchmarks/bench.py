@@ -27,7 +27,7 @@ class Bench:
     """One model on some cores."""
 
     model: str
-    """``cards``, ``tiny`` or ``molecules``."""
+    """``cards`` or ``tiny``."""
     artifact: Path
     expected: Expected
     servers: set[int]
@@ -52,8 +52,8 @@ def cores(text: str) -> set[int]:
 
 def artifact_of(model: str) -> Path:
     """The artifact that is served; the tiny one is made here."""
-    if model != "tiny":
-        return ROOT / "artifacts" / model
+    if model == "cards":
+        return ROOT / "artifacts" / "cards"
     from benchmarks.tiny_model import write as write_model
     from lading.wrap_onnx import pack_onnx
 

@@ -105,7 +105,8 @@ class HttpInference:
             call.inputs = read(body)
             return call.inputs
 
-        answering = self._engine.infer(model, in_lane, deadline=deadline, size=len(body), stages=stages)
+        short = b"content-encoding" not in call.headers
+        answering = self._engine.infer(model, in_lane, deadline=deadline, size=len(body), stages=stages, short=short)
         waits = self._engine.wait_seconds >= WORTH_WATCHING_S
         call.outputs = await (self._watched(call, answering) if waits else answering)
         return call.outputs

@@ -1,0 +1,169 @@
+"""The demo: ``streamlit run frontend/app.py``. Asks the server at ``LADING_URL``, whatever model that serves."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+# Streamlit puts this file's folder on the path, and not the one that the package lies in.
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import streamlit as st
+
+from frontend.client import Answered, Client, DemoError
+from frontend.molecule import draw_smiles
+from frontend.probabilities import label_rows, number_rows
+
+HISTORY = 20
+
+
+def main() -> None:
+    """The page, top to bottom; Streamlit runs it anew at each click."""
+    st.set_page_config(page_title="Lading", page_icon=":ship:", layout="centered")
+    url = st.sidebar.text_input("Server", os.environ.get("LADING_URL", "http://127.0.0.1:8080"))
+    client = Client(url, os.environ.get("LADING_KEY", ""))
+    try:
+        model = client.model()
+    except DemoError as error:
+        st.error(str(error))
+        st.stop()
+    st.title(model["name"])
+    st.caption(f"{model['description']} · version {model['version']} · variant {model['variant']}")
+    if model["classify"]:
+        ask_picture(client)
+    for form in model.get("texts", []):
+        ask_text(client, form)
+    if not model["classify"]:
+        ask_numbers(client, model)
+    show_answer(client, model)
+    show_history()
+
+
+def ask_picture(client: Client) -> None:
+    """A file, or the camera."""
+    upload, camera = st.tabs(["Upload a photo", "Take one"])
+    file = upload.file_uploader("Photo", type=["jpg", "jpeg", "png", "webp"])
+    # The camera is asked for only by who wants it: a browser would ask for the right to use it at once.
+    taken = camera.camera_input("Photo") if camera.toggle("Use the camera") else None
+    picture = file or taken
+    if picture is not None and picture.file_id != st.session_state.get("asked"):
+        st.session_state.asked = picture.file_id
+        content = picture.getvalue()
+        remember(lambda: client.classify(content), {"picture": content, "name": picture.name})
+
+
+def ask_text(client: Client, form: dict[str, Any]) -> None:
+    """A text that the server reads, such as SMILES."""
+    with st.form(f"text-{form['name']}"):
+        text = st.text_input(form["label"], form["example"])
+        if st.form_submit_button("Ask") and text:
+            remember(lambda: client.read_text(form["name"], text), {"text": text, "name": text})
+
+
+def ask_numbers(client: Client, model: dict[str, Any]) -> None:
+    """The request as JSON, for any model."""
+    with st.expander("As JSON", expanded=not model.get("texts")), st.form("json"):
+        body = st.text_area("Inputs by name", json.dumps(model["example"] or {}), height=160)
+        if st.form_submit_button("Ask with JSON"):
+            try:
+                inputs = json.loads(body)
+            except json.JSONDecodeError as error:
+                st.error(f"this is not JSON: {error}")
+                return
+            remember(lambda: client.predict(inputs), {"name": "JSON"})
+
+
+def remember(ask: Any, shown: dict[str, Any]) -> None:
+    """Ask, and put the answer on top of the history."""
+    try:
+        answered: Answered = ask()
+    except DemoError as error:
+        st.session_state.problem = str(error)
+        return
+    st.session_state.problem = ""
+    history = st.session_state.setdefault("history", [])
+    history.insert(0, {**shown, "answered": answered})
+    del history[HISTORY:]
+
+
+def show_answer(client: Client, model: dict[str, Any]) -> None:
+    """The newest answer: what was sent, probabilities or numbers, and feedback."""
+    if st.session_state.get("problem"):
+        st.error(st.session_state.problem)
+        return
+    history = st.session_state.get("history", [])
+    if not history:
+        return
+    newest = history[0]
+    answered: Answered = newest["answered"]
+    left, right = st.columns(2)
+    with left:
+        if "picture" in newest:
+            st.image(newest["picture"])
+        elif drawing := draw_smiles(newest.get("text", "")):
+            st.image(drawing)
+    with right:
+        show_values(answered, model)
+        st.caption(f"{answered.ms:.1f} ms · {answered.request_id}")
+    tell_truth(client, model, answered)
+
+
+def show_values(answered: Answered, model: dict[str, Any]) -> None:
+    """Bars for labels, a table for numbers."""
+    charts = label_rows(answered.content)
+    for output, rows in charts.items():
+        st.metric(output, str(answered.content.get(output, "")))
+        st.bar_chart(rows, x="label", y="probability", horizontal=True, height=180)
+    if not charts:
+        st.dataframe(number_rows(answered.content, model["outputs"]), hide_index=True)
+
+
+def tell_truth(client: Client, model: dict[str, Any], answered: Answered) -> None:
+    """Right or wrong, and what it is: sent to the server's ``/feedback``."""
+    labelled = [output for output in model["outputs"] if output.get("labels")]
+    if not model["classify"] or not labelled:
+        return
+    with st.form("feedback"):
+        st.write("What is it really?")
+        truth = {
+            output["name"]: st.selectbox(
+                output["name"], output["labels"], index=output["labels"].index(answered.content[output["name"]])
+            )
+            for output in labelled
+        }
+        if st.form_submit_button("Send feedback"):
+            try:
+                client.tell(answered.request_id, truth)
+            except DemoError as error:
+                st.warning(str(error))
+            else:
+                st.success("Thank you: it counts towards the live accuracy.")
+
+
+def show_history() -> None:
+    """What was asked before."""
+    history = st.session_state.get("history", [])
+    if len(history) > 1:
+        st.subheader("Before")
+        st.dataframe(
+            [
+                {
+                    "asked": entry["name"],
+                    "answer": ", ".join(
+                        str(value)
+                        for key, value in entry["answered"].content.items()
+                        if isinstance(value, str) and key not in ("model", "variant")
+                    )
+                    or entry["answered"].content.get("variant", ""),
+                    "ms": round(entry["answered"].ms, 1),
+                }
+                for entry in history[1:]
+            ],
+            hide_index=True,
+        )
+
+
+main()

@@ -1,0 +1,43 @@
+"""An answer as rows of a chart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+SHOWN = 8
+
+
+def label_rows(content: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """By output, the likeliest labels with their probability, the likeliest first.
+
+    Reads the answers of ``/classify`` (labels by name); an output without labels is left out.
+    """
+    values = content.get("probabilities") or content.get("scores") or {}
+    return {
+        output: [
+            {"label": label, "probability": value}
+            for label, value in sorted(labels.items(), key=lambda entry: -entry[1])[:SHOWN]
+        ]
+        for output, labels in values.items()
+    }
+
+
+def number_rows(content: dict[str, Any], outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row a predicted number of the first example: property, value, unit. Reads the answers of ``/predict``."""
+    rows: list[dict[str, Any]] = []
+    for output in outputs:
+        values = _flat((content.get("outputs") or {}).get(output["name"]))
+        names = output.get("labels") or [str(index) for index in range(len(values))]
+        for name, value in zip(names, values, strict=False):
+            title = output["name"] if len(values) == 1 else f"{output['name']}: {name}"
+            rows.append({"property": title, "value": value, "unit": output.get("unit") or ""})
+    return rows
+
+
+def _flat(value: Any) -> list[float]:
+    """The numbers of the first example."""
+    while isinstance(value, list) and value and isinstance(value[0], list):
+        value = value[0]
+    if isinstance(value, list):
+        return [float(number) for number in value]
+    return [] if value is None else [float(value)]
