@@ -81,6 +81,13 @@ bench: artifacts/cards/lading.json $(VENV)/.dev ## Lading beside its peers and b
 bench-variants: artifacts/cards/lading.json $(VENV)/.dev ## measure the cards variants in full and write the report
 	$(BIN)/lading verify models/cards.py:Cards --effort full
 
+.PHONY: bench-loader
+bench-loader: $(VENV)/.dev ## training pictures a second by number of loader processes, with a plot
+	$(BIN)/python -m benchmarks.loader --out docs/images
+
+.PHONY: trainer-image
+trainer-image: ## the image that trains, as lading-trainer:1 (CONTAINER=docker, podman or buildah; DEVICE=cuda or cpu)
+	$(or $(CONTAINER),docker) build --build-arg DEVICE=$(or $(DEVICE),cuda) -f docker/trainer.Containerfile -t lading-trainer:1 $(BUILD_OPTIONS) .
 .PHONY: demo
 demo: $(VENV)/.dev ## the demo app in front of a running server (LADING_URL), on port 8501
 	$(BIN)/streamlit run frontend/app.py --browser.gatherUsageStats=false

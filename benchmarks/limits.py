@@ -13,6 +13,8 @@ from benchmarks.request_bodies import PHOTO
 from lading.artifact import Artifact
 from lading.predictor import Predictor
 from lading.serve.classify import Classifier, classifier
+from lading.serve.describe import first_example
+from lading.serve.v2_tensor import with_owners
 
 Call = Callable[[], object]
 
@@ -21,7 +23,7 @@ class Limit:
     """A process of its own on one core, which measures when it is asked to and sleeps meanwhile.
 
     Args:
-        model: ``cards``: L_pipe, from a photo's bytes in memory to probabilities. ``tiny``: L_model, the run alone.
+        model: ``cards``: L_pipe, from a photo's bytes in memory to probabilities. Others: L_model, the run alone.
         artifact: of the model.
         core: the first of the servers'.
     """
@@ -44,11 +46,12 @@ def pipe_call(artifact: Path) -> Call:
 
 
 def model_call(artifact: Path) -> Call:
-    """A run of the first golden row."""
+    """A run of the first golden example, alone."""
     loaded = Artifact.load(artifact)
     predictor = Predictor(loaded)
-    row = {name: array[:1] for name, array in loaded.golden_inputs().items()}
-    return lambda: predictor.run(row)
+    cut = first_example(loaded.manifest.inputs, loaded.golden_inputs())
+    alone = with_owners(loaded.manifest.inputs, {name: array for name, (_, array) in cut.items()}, 1)
+    return lambda: predictor.run(alone)
 
 
 _calls: list[Call] = []

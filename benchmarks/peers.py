@@ -44,10 +44,16 @@ class Peer:
     command: tuple[str, ...] = ()
     """After the interpreter; the peer's ``server.py`` when empty."""
     environment: tuple[tuple[str, str], ...] = ()
+    molecules: tuple[str, MakeBody] | None = None
+    """The same of one molecule."""
+
+    def asked(self, model: str) -> tuple[str, MakeBody] | None:
+        """Path and body for ``cards``, ``tiny`` or ``molecules``."""
+        return {"cards": self.cards, "tiny": self.tiny, "molecules": self.molecules}[model]
 
     def serves(self, model: str) -> bool:
-        """Whether it serves ``cards`` or ``tiny``."""
-        return (self.cards if model == "cards" else self.tiny) is not None
+        """Whether it serves the model."""
+        return self.asked(model) is not None
 
 
 def _versions(*packages: str) -> tuple[str, ...]:
@@ -58,9 +64,15 @@ def _versions(*packages: str) -> tuple[str, ...]:
 COMMON = ("numpy", *_versions("onnxruntime", "pillow", "simplejpeg"), "pydantic", "orjson", "uvloop", "httptools")
 RAW, V2 = bodies.photo_raw, bodies.photo_v2_json
 ROW, ROW_V2 = bodies.row_json, bodies.row_v2_json
-LADING = Peer("lading", ("/classify", RAW), ("/predict", ROW))
-LADING_V2 = Peer("lading v2", ("/v2/models/cards/infer", bodies.photo_v2_binary), ("/v2/models/tiny/infer", ROW_V2))
-LADING_BENTO = Peer("lading on BentoML", ("/classify", RAW), ("/predict", ROW))
+MOLECULE, MOLECULE_V2 = ("/predict", bodies.molecule_json), bodies.molecule_v2_json
+LADING = Peer("lading", ("/classify", RAW), ("/predict", ROW), molecules=MOLECULE)
+LADING_V2 = Peer(
+    "lading v2",
+    ("/v2/models/cards/infer", bodies.photo_v2_binary),
+    ("/v2/models/tiny/infer", ROW_V2),
+    molecules=("/v2/models/molecules/infer", MOLECULE_V2),
+)
+LADING_BENTO = Peer("lading on BentoML", ("/classify", RAW), ("/predict", ROW), molecules=MOLECULE)
 FASTAPI_TORCH = Peer(
     "fastapi_torch",
     ("/classify", partial(bodies.photo_form, "file")),
@@ -70,7 +82,13 @@ FASTAPI_TORCH = Peer(
         *("fastapi==0.165.0", "uvicorn==0.54.0", "python-multipart", "rich"),
     ),
 )
-FASTAPI_ORT = Peer("fastapi_onnxruntime", ("/predict", RAW), ("/predict", ROW), ("fastapi==0.165.0", "uvicorn==0.54.0"))
+FASTAPI_ORT = Peer(
+    "fastapi_onnxruntime",
+    ("/predict", RAW),
+    ("/predict", ROW),
+    ("fastapi==0.165.0", "uvicorn==0.54.0"),
+    molecules=MOLECULE,
+)
 ALL = (
     LADING,
     LADING_V2,
@@ -85,8 +103,14 @@ ALL = (
         ("-m", "bentoml", "serve", "server:Peer", "--port", "{port}"),
         (("BENTOML_DO_NOT_TRACK", "true"),),
     ),
-    Peer("litserve", ("/predict", RAW), ("/predict", ROW), ("litserve==0.2.17",)),
-    Peer("mlserver", ("/v2/models/peer/infer", V2), ("/v2/models/peer/infer", ROW_V2), ("mlserver==1.7.1",)),
+    Peer("litserve", ("/predict", RAW), ("/predict", ROW), ("litserve==0.2.17",), molecules=MOLECULE),
+    Peer(
+        "mlserver",
+        ("/v2/models/peer/infer", V2),
+        ("/v2/models/peer/infer", ROW_V2),
+        ("mlserver==1.7.1",),
+        molecules=("/v2/models/peer/infer", MOLECULE_V2),
+    ),
     Peer("ray_serve", ("/", RAW), ("/", ROW), ("ray[serve]==2.54.0",)),
     Peer("kserve_python", ("/v2/models/peer/infer", V2), ("/v2/models/peer/infer", ROW_V2), ("kserve==0.21.0",)),
 )
@@ -170,7 +194,7 @@ def serving(bench: Bench, peer: Peer, port: int, **settings: str) -> Iterator[Ru
 
 def target_of(peer: Peer, model: str, port: int) -> Target:
     """The one request that is repeated."""
-    asked = peer.cards if model == "cards" else peer.tiny
+    asked = peer.asked(model)
     if asked is None:
         raise ValueError(f"{peer.name} does not serve {model}")
     path, make = asked

@@ -85,7 +85,7 @@ def goal_rows(results: Results) -> list[Row]:
     for name, goal in (("REST", 0.92), ("REST, OIP with binary tensors", 0.92), ("gRPC", 0.88)):
         if results.shares:
             rows.append(Row(f"cards, JPEG in, {name}: share of L_pipe", goal, share_of_limit(results.shares, name)))
-    for model, frameworks, tuned in (("cards", 1.7, 1.5), ("tiny", 8.0, 4.0)):
+    for model, frameworks, tuned in (("cards", 1.7, 1.5), ("tiny", 8.0, 4.0), ("molecules", 8.0, 4.0)):
         rounds = results.peers.get(model, [])
         there = names_in(rounds)
         rivals = [name for name in FRAMEWORKS if name in there]

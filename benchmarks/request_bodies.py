@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import dataclass
+from itertools import chain
 
 from benchmarks import ROOT
 
 PHOTO = ROOT / "examples" / "ace-of-hearts.jpg"
 ROW = [0.1 * number for number in range(16)]
+MOLECULE: dict[str, list[list[float]]] = json.loads((ROOT / "examples" / "phenol.json").read_text())
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,21 @@ def row_json() -> RequestBody:
 def row_v2_json() -> RequestBody:
     """The Open Inference Protocol with its numbers as JSON."""
     return _json({"inputs": [{"name": "x", "shape": [1, len(ROW)], "datatype": "FP32", "data": ROW}]})
+
+
+def molecule_json() -> RequestBody:
+    """Phenol's atoms and bonds: ``{"node_features": [[...]], "edge_index": [[...], [...]]}``."""
+    return _json(MOLECULE)
+
+
+def molecule_v2_json() -> RequestBody:
+    """The same in the Open Inference Protocol, with its numbers as JSON."""
+    kinds = {"node_features": "FP32", "edge_index": "INT64"}
+    tensors = [
+        {"name": name, "shape": [len(rows), len(rows[0])], "datatype": kinds[name], "data": list(chain(*rows))}
+        for name, rows in MOLECULE.items()
+    ]
+    return _json({"inputs": tensors})
 
 
 def _json(content: object) -> RequestBody:

@@ -173,26 +173,29 @@ def capacity(asks: list[Ask], seconds: float) -> float:
 
 def run(artifact: Path, minutes: float, share: float) -> Soak:
     """Load a server for so many minutes with a share of what it answers one after the other."""
-    with serving(artifact) as (pid, http, grpc):
-        asks = requests_for(Artifact.load(artifact), http, grpc)
+    loaded = Artifact.load(artifact)
+    with serving(artifact) as (pid, http, grpc), requests_for(loaded, http, grpc) as asks:
         rate = share * capacity(asks, max(3.0, minutes))
         soak = Soak(minutes, round(rate, 2))
-        begin = time.perf_counter()
-        with _Load(asks, rate, soak) as load, Console(stderr=True).status("") as status:
-            count = int(np.clip(minutes * 2, *WINDOWS))
-            for index in range(count):
-                due = begin + (index + 1) * minutes * 60 / count
-                time.sleep(max(0.0, due - time.perf_counter()))
-                latencies = load.take() or [math.nan]
-                p50, p99 = np.percentile(latencies, [50, 99])
-                minute = (time.perf_counter() - begin) / 60
-                soak.windows.append(
-                    Window(minute, *measure(pid), float(p50), float(p99), int(np.isfinite(latencies).sum()))
-                )
-                rss = soak.windows[-1].rss_mb
-                status.update(f"{minute:.1f} of {minutes:g} minutes, {rss:.0f} MB, p99 {p99:.1f} ms")
-        assert httpx.get(f"{http}/readyz").status_code == 200
+        with _Load(asks, rate, soak) as load:
+            watch(pid, load, soak)
+        httpx.get(f"{http}/readyz").raise_for_status()
     return soak
+
+
+def watch(pid: int, load: _Load, soak: Soak) -> None:
+    """Measure a process at even times until the run is over."""
+    begin = time.perf_counter()
+    count = int(np.clip(soak.minutes * 2, *WINDOWS))
+    with Console(stderr=True).status("") as status:
+        for index in range(count):
+            due = begin + (index + 1) * soak.minutes * 60 / count
+            time.sleep(max(0.0, due - time.perf_counter()))
+            latencies = load.take()
+            p50, p99 = np.percentile(latencies or [math.nan], [50, 99])
+            minute, found = (time.perf_counter() - begin) / 60, measure(pid)
+            soak.windows.append(Window(minute, *found, float(p50), float(p99), len(latencies)))
+            status.update(f"{minute:.1f} of {soak.minutes:g} minutes, {found[0]:.0f} MB, p99 {p99:.1f} ms")
 
 
 def table(soak: Soak) -> Table:

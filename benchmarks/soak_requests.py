@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import grpc
@@ -33,10 +34,15 @@ class Ask:
     send: Callable[[], object]
 
 
-def requests_for(artifact: Artifact, http: str, target: str) -> list[Ask]:
-    """Every kind of request that fits the artifact's model."""
-    client = httpx.Client(base_url=http, timeout=30, limits=httpx.Limits(max_connections=8))
-    channel = grpc.insecure_channel(target)
+@contextmanager
+def requests_for(artifact: Artifact, http: str, target: str) -> Iterator[list[Ask]]:
+    """Every kind of request that fits the artifact's model, over connections that are kept until the block ends."""
+    limits = httpx.Limits(max_connections=8)
+    with httpx.Client(base_url=http, timeout=30, limits=limits) as client, grpc.insecure_channel(target) as channel:
+        yield _requests(artifact, client, channel)
+
+
+def _requests(artifact: Artifact, client: httpx.Client, channel: grpc.Channel) -> list[Ask]:
     golden = artifact.golden_inputs()
     one_picture = [spec.content for spec in artifact.manifest.inputs] == ["image"]
     asks = []

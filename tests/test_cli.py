@@ -15,7 +15,10 @@ from lading.artifact import Artifact
 from lading.cli import app, main
 from lading.errors import GateRefusedError, LadingError, SpecError
 
-COMMANDS = ("train", "prune", "export", "quantize", "verify", "pack", "build", "inspect", "report", "serve")
+COMMANDS = (
+    *("train", "prune", "export", "quantize", "verify", "pack", "build", "inspect", "report", "serve"),
+    *("prepare", "sweep", "vertex"),
+)
 
 
 def exit_code(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 import typer
+import yaml
 
 from lading.cli import app
 from lading.config import compose
+from lading.sweep import read_sweep
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -44,8 +46,11 @@ def starting(*words: str) -> list[str]:
     return sorted({command for _, command in ALL if command.split()[0] in words})
 
 
+TRAINING = starting("torchrun", "kubectl", "dvc", "wandb")
+
+
 def test_every_command_of_the_documentation_is_of_a_kind_that_is_tested() -> None:
-    tested = {*starting("make"), *starting("lading"), *starting("curl", "echo"), *starting("python")}
+    tested = {*starting("make"), *starting("lading"), *starting("curl", "echo"), *starting("python"), *TRAINING}
     assert {command for _, command in ALL} == tested
 
 
@@ -65,8 +70,24 @@ def test_the_command_line_accepts_the_command(command: str) -> None:
         subcommand = subcommand.commands[name]
     with subcommand.make_context(name, [argument.replace("...", "x") for argument in arguments]) as context:
         given = context.params
-    if "overrides" in given:
+    if {"overrides", "model"} <= given.keys():
         assert compose(given["model"], given["overrides"] or []).target == given["model"]
+
+
+@pytest.mark.parametrize("command", TRAINING)
+def test_a_command_of_another_tool_names_what_there_is(command: str) -> None:
+    words = shlex.split(command, comments=True)
+    if words[0] == "torchrun":
+        test_the_command_line_accepts_the_command(shlex.join(words[words.index("-m") + 1 :]))
+    elif words[:2] == ["kubectl", "apply"]:
+        assert (ROOT / words[words.index("-k") + 1] / "kustomization.yaml").is_file()
+    elif words[:2] == ["wandb", "sweep"]:
+        assert read_sweep(ROOT / words[2])["command"]
+    elif words[:3] == ["dvc", "exp", "run"]:
+        params = yaml.safe_load((ROOT / "params.yaml").read_text())
+        for word in words[4::2]:
+            group, key = word.split("=")[0].split(".")
+            assert key in params[group]
 
 
 @pytest.mark.slow

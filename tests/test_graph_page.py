@@ -40,7 +40,7 @@ def page(browser: Any, molecules: LiveServer) -> Iterator[Any]:
 
 
 def test_the_example_is_drawn_with_an_element_on_each_atom(page: Any) -> None:
-    assert sorted(page.locator("#graph text").all_inner_texts()) == sorted("CCOHHHHHH")
+    assert sorted(page.locator("#graph text").all_text_contents()) == sorted("CCOHHHHHH")
     assert page.locator("#graph line").count() == 8
     assert page.inner_text("#graph figcaption") == "9 nodes, 8 pairs of edges"
 
@@ -49,7 +49,7 @@ def test_smiles_are_drawn_and_answered_by_name_with_units(page: Any, tmp_path: P
     page.fill("#text", "c1ccccc1O")
     page.keyboard.press("Enter")
     page.wait_for_selector(".values")
-    assert sorted(page.locator("#graph text").all_inner_texts()) == sorted("CCCCCCOHHHHHH")
+    assert sorted(page.locator("#graph text").all_text_contents()) == sorted("CCCCCCOHHHHHH")
     assert page.locator(".values dt").all_inner_texts()[:2] == ["logp", "molar_refractivity"]
     assert page.locator(".values dd").nth(1).inner_text().endswith("cm3/mol")
     places = page.eval_on_selector_all("#graph circle", "all => all.map(c => [c.cx.baseVal.value, c.cy.baseVal.value])")

@@ -11,13 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from lading.checkpoint import load_checkpoint
+from lading.checkpoint import load_checkpoint, read_card
 from lading.config import compose
 from lading.export import export_module
+from lading.import_string import load_spec
+from lading.lightning_module import evaluate
 from lading.predictor import open_session
 from lading.spec import Array
 from lading.tensors import collate
 from lading.train import train
+from models.molecule_graphs import error_ratio
 from models.molecules import Form, Molecules
 from tests.few_molecules import FewMolecules, network
 
@@ -126,3 +129,27 @@ def test_a_short_training_learns_and_keeps_the_statistics(tmp_path: Path, monkey
     np.testing.assert_allclose(module.get_buffer("mean").numpy(), spec.source.statistics[0], rtol=1e-5)
     assert card.metrics["valid/score"] > 0.1
     assert card.data_fingerprint == spec.dataset("train").fingerprint
+
+
+def test_the_reference_checkpoint_lies_beside_the_model_with_its_run() -> None:
+    spec = load_spec("models/molecules.py:Molecules")
+    path = spec.checkpoint()
+    card = read_card(path)
+    assert card is not None
+    assert path.stat().st_size <= 2 * 2**20
+    assert (card.spec, card.pruning, card.git_dirty) == ("molecules", 0.0, False)
+    assert card.command.startswith("lading train models/molecules.py:Molecules")
+    assert card.metrics[f"test/{spec.score_name}"] > 0.85
+    assert "/tmp" not in path.with_suffix(".run.json").read_text()
+
+
+@pytest.mark.slow
+def test_the_error_of_logp_on_unseen_scaffolds_is_a_tenth_of_the_mean_predictors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LADING_DATA", str(tmp_path))
+    spec = load_spec("models/molecules.py:Molecules")
+    module, _ = load_checkpoint(spec, spec.checkpoint())
+    # The first 2,000 of the 40,000: what is held out of them was held out of the training.
+    outputs, targets = evaluate(spec, module, Molecules(molecules=2000).dataset("test"))
+    assert error_ratio(outputs["logp"], targets["logp"]) <= 0.1

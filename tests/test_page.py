@@ -173,9 +173,9 @@ def test_a_model_without_pictures_has_a_form_with_an_example_that_works(browser:
         opened.wait_for_selector("#form:not([hidden])")
         assert opened.locator("#picture").is_hidden()
         opened.click("#send")
-        opened.wait_for_selector("#result pre")
+        opened.wait_for_selector("#result .values")
         expected = live.artifact.golden_outputs()["total"][0, 0]
-        assert f"{expected:.4f}" in opened.inner_text("#result pre")
+        assert opened.inner_text("#result .values dd") == f"{float(f'{expected:.4g}'):g} m"
         opened.fill("#body", '{"features": [[1, 2]]}')
         opened.click("#send")
         opened.wait_for_selector("#error:not([hidden])")

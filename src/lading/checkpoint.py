@@ -18,10 +18,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
+from lading import __version__
 from lading.errors import CheckpointError, SpecError
 from lading.spec import Frozen, ModelSpec
 
-PACKAGES = ("lading", "torch", "torchvision", "lightning", "torch-pruning", "numpy")
+PACKAGES = ("torch", "torchvision", "lightning", "torch-pruning", "numpy")
 
 
 class RunCard(Frozen):
@@ -43,6 +44,8 @@ class RunCard(Frozen):
     macs: int | None = None
     """Multiply-accumulates of one example."""
     parameters: int
+    processes: int = 1
+    """How many trained together."""
     created: str
     parent: RunCard | None = None
     """The run of the weights that this one started from."""
@@ -145,7 +148,7 @@ def new_card(spec: ModelSpec, module: nn.Module, **fields: Any) -> RunCard:
     return RunCard(
         spec=spec.name,
         parameters=sum(parameter.numel() for parameter in module.parameters()),
-        packages={name: metadata.version(name) for name in PACKAGES},
+        packages={"lading": __version__} | {name: metadata.version(name) for name in PACKAGES},
         created=_now(),
         **_git(),
         **fields,

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a gate refused.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,7 +16,10 @@ from rich.console import Console
 
 from lading import __version__
 from lading.commands.drift import drift
+from lading.commands.prepare import prepare
 from lading.commands.serve import serve
+from lading.commands.sweep import sweep
+from lading.commands.vertex import vertex
 from lading.errors import LadingError, SpecError
 from lading.import_string import load_spec
 from lading.spec import ModelSpec
@@ -44,15 +48,22 @@ def train(
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(help="run folder; default runs/NAME/TIME")] = None,
     resume: Annotated[Path | None, typer.Option(help="run folder to go on with")] = None,
+    restartable: Annotated[
+        bool, typer.Option("--restartable", help="go on with the run in --out if there is one")
+    ] = False,
+    profile: Annotated[bool, typer.Option("--profile", help="also write where the time of some steps goes")] = False,
 ) -> None:
-    """Train a model and write its checkpoint with the run that made it.
+    """Train a model and write its checkpoint with the run that made it; under torchrun, in several processes.
 
     Example: `lading train models/cards.py:Cards trainer.max_epochs=5 model.backbone=resnet18`
+
+    Example: `lading train models/cards.py:Cards trainer.devices=2 --out runs/cards/two --restartable`
     """
     from lading.train import train_command
 
-    path = train_command(model, overrides or [], out=out, resume=resume)
-    console.print(f"checkpoint: {path}")
+    path = train_command(model, overrides or [], out=out, resume=resume, restartable=restartable, profile=profile)
+    if os.environ.get("RANK", "0") == "0":
+        console.print(f"checkpoint: {path}")
 
 
 @app.command()
@@ -193,6 +204,7 @@ def build(
     overrides: Overrides = None,
     checkpoint: Annotated[Path | None, typer.Option(help="weights; default: the reference beside the model")] = None,
     out: Annotated[Path | None, typer.Option(help="artifact folder; default artifacts/NAME")] = None,
+    work: Annotated[Path | None, typer.Option(help="folder of what the stages leave; default build/NAME")] = None,
     effort: Effort = "quick",
     bento: Annotated[bool, typer.Option("--bento", help="also build a Bento named after the model")] = False,
 ) -> None:
@@ -208,7 +220,7 @@ def build(
         spec,
         model,
         out=out,
-        work=_work(spec),
+        work=work or _work(spec),
         checkpoint=checkpoint,
         overrides=overrides or [],
         effort=effort,
@@ -248,7 +260,7 @@ def report(
     console.print(f"report: {out}")
 
 
-for command in (serve,):
+for command in (serve, prepare, sweep, vertex):
     app.command()(command)
 app.add_typer(drift)
 

@@ -32,6 +32,20 @@ def compose(target: str, overrides: Sequence[str] = (), config_dir: Path | None 
     Raises:
         SpecError: an unknown key, or a value of the wrong form.
     """
+    given = [*first_overrides(target, config_dir), *overrides]
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_module("lading.conf", version_base="1.3"):
+            config = hydra_compose("train", overrides=given)
+    except (HydraException, OmegaConfBaseException) as error:
+        reason = f"{error}" if error.__cause__ is None else f"{error}: {error.__cause__}"
+        raise SpecError(f"the training configuration is wrong: {reason.splitlines()[0]}") from None
+    OmegaConf.resolve(config)
+    return config
+
+
+def first_overrides(target: str, config_dir: Path | None = None) -> list[str]:
+    """Make the model's options known to Hydra; returns the overrides that come before any others."""
     spec = load_spec(target)
     options = {
         name: parameter.default
@@ -43,15 +57,7 @@ def compose(target: str, overrides: Sequence[str] = (), config_dir: Path | None 
     given = [f"target='{target}'"]
     if (folder / "experiment" / f"{spec.name}.yaml").is_file():
         given = [f"hydra.searchpath=['file://{folder}']", f"+experiment={spec.name}", *given]
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_module("lading.conf", version_base="1.3"):
-            config = hydra_compose("train", overrides=[*given, *overrides])
-    except (HydraException, OmegaConfBaseException) as error:
-        reason = f"{error}" if error.__cause__ is None else f"{error}: {error.__cause__}"
-        raise SpecError(f"the training configuration is wrong: {reason.splitlines()[0]}") from None
-    OmegaConf.resolve(config)
-    return config
+    return given
 
 
 def plain(config: DictConfig) -> dict[str, Any]:

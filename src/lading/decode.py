@@ -8,16 +8,13 @@ resized with an antialiased bilinear filter. EXIF rotation is honoured, and tran
 from __future__ import annotations
 
 import io
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from lading.errors import BodyTooLargeError, RequestError, TakesLongError
+from lading.errors import BodyTooLargeError, RequestError
 
 MAX_PIXELS = 50_000_000
 FORMATS = ("JPEG", "PNG", "WEBP")
@@ -27,20 +24,6 @@ _ORIENTED = (b"Exif\0\0", b"http://ns.adobe.com/xap")
 _EXIF_ORIENTATION = 0x0112
 # Pillow's own limit would answer before ours does, with another error; ours is checked before any pixel is decoded.
 Image.MAX_IMAGE_PIXELS = None
-_budget = threading.local()
-
-
-@contextmanager
-def pixel_budget(pixels: int) -> Iterator[None]:
-    """Inside the block, this thread decodes pictures of at most so many pixels together.
-
-    Beyond them :func:`decode_image` raises TakesLongError before it decodes any.
-    """
-    _budget.left = pixels
-    try:
-        yield
-    finally:
-        del _budget.left
 
 
 def decode_image(data: bytes, *, height: int, width: int, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
@@ -58,7 +41,6 @@ def decode_image(data: bytes, *, height: int, width: int, max_pixels: int = MAX_
     Raises:
         RequestError: not a picture, an unread format, or a torn file.
         BodyTooLargeError: more than ``max_pixels`` pixels.
-        TakesLongError: more than :func:`pixel_budget` leaves.
     """
     if not data:
         raise RequestError("the picture is empty: send the bytes of a JPEG, PNG or WebP file")
@@ -66,16 +48,16 @@ def decode_image(data: bytes, *, height: int, width: int, max_pixels: int = MAX_
         if data.startswith(_JPEG) and not any(mark in data for mark in _ORIENTED):
             rows, columns, colorspace, _ = simplejpeg.decode_jpeg_header(data, strict=True)
             if colorspace in ("YCbCr", "RGB"):
-                _count_pixels(columns, rows, max_pixels)
+                _refuse_large(columns, rows, max_pixels)
                 return _resize(Image.fromarray(_decode_jpeg(data, height, width)), height, width)
         # Pillow reads only the header here, so that size and orientation are known before pixels are touched.
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            _count_pixels(*image.size, max_pixels)
+            _refuse_large(*image.size, max_pixels)
             orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
             if image.format == "JPEG" and image.mode == "RGB" and orientation == 1:
                 return _resize(Image.fromarray(_decode_jpeg(data, height, width)), height, width)
             return _resize(_to_rgb(image, height, width), height, width)
-    except (RequestError, TakesLongError):
+    except RequestError:
         raise
     except UnidentifiedImageError:
         raise RequestError("this is not a picture that can be read: send a JPEG, PNG or WebP file") from None
@@ -83,17 +65,12 @@ def decode_image(data: bytes, *, height: int, width: int, max_pixels: int = MAX_
         raise RequestError(f"the picture cannot be decoded: {error}") from None
 
 
-def _count_pixels(columns: int, rows: int, max_pixels: int) -> None:
+def _refuse_large(columns: int, rows: int, max_pixels: int) -> None:
     pixels = columns * rows
     if pixels > max_pixels:
         raise BodyTooLargeError(
             f"the picture has {columns} x {rows} = {pixels} pixels; at most {max_pixels} are accepted"
         )
-    left = getattr(_budget, "left", None)
-    if left is not None:
-        if pixels > left:
-            raise TakesLongError(f"a picture of {pixels} pixels takes long to decode")
-        _budget.left = left - pixels
 
 
 def _decode_jpeg(data: bytes, height: int, width: int) -> NDArray[np.uint8]:

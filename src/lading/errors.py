@@ -85,10 +85,6 @@ class BodyTooLargeError(RequestError):
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
 
-class TakesLongError(LadingError):
-    """Never answered: the request is too long for the event loop, and goes to a lane."""
-
-
 class ContentTypeError(RequestError):
     """The content type is not one that this endpoint reads."""
 

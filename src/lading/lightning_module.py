@@ -9,14 +9,11 @@ import lightning
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
-from torch.utils.data import Dataset as TorchDataset
 
 from lading.freeze import frozen_parts, keep_frozen
-from lading.spec import Array, Dataset, Example, ModelSpec
-from lading.tensors import collate
-
-Batch = tuple[list[torch.Tensor], dict[str, torch.Tensor]]
+from lading.loading import Batch, batches_in_order
+from lading.processes import current
+from lading.spec import Array, Dataset, ModelSpec
 
 
 class SpecModule(lightning.LightningModule):
@@ -45,6 +42,7 @@ class SpecModule(lightning.LightningModule):
         self.spec, self.module = spec, module
         self.lr, self.weight_decay, self.warmup = lr, weight_decay, warmup
         self._frozen = frozen_parts(module, freeze)
+        self.group = current()
         self._answers: list[dict[str, Array]] = []
         self._targets: list[dict[str, Array]] = []
 
@@ -59,19 +57,22 @@ class SpecModule(lightning.LightningModule):
     def training_step(self, batch: Batch, _index: int) -> torch.Tensor:
         inputs, targets = batch
         loss = self.spec.loss(self(*inputs), targets)
-        self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=False, batch_size=1)
+        together = self.group.size > 1
+        self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=False, batch_size=1, sync_dist=together)
         return loss
 
     def validation_step(self, batch: Batch, _index: int) -> None:
         inputs, targets = batch
         outputs = self(*inputs)
         loss = self.spec.loss(outputs, targets)
-        self.log("valid/loss", loss, on_epoch=True, on_step=False, batch_size=len(next(iter(targets.values()))))
+        size, together = len(next(iter(targets.values()))), self.group.size > 1
+        self.log("valid/loss", loss, on_epoch=True, on_step=False, batch_size=size, sync_dist=together)
         self._answers.append({name: tensor.float().cpu().numpy() for name, tensor in outputs.items()})
         self._targets.append({name: tensor.cpu().numpy() for name, tensor in targets.items()})
 
     def on_validation_epoch_end(self) -> None:
-        score = self.spec.score(join(self._answers), join(self._targets))
+        # Every process has the whole split's answers: the score, and whether to stop, is the same in all.
+        score = self.spec.score(join(self.group.gather(self._answers)), join(self.group.gather(self._targets)))
         self._answers.clear()
         self._targets.clear()
         self.log("valid/score", score, prog_bar=True)
@@ -97,53 +98,13 @@ class _OneCycle(torch.optim.lr_scheduler.OneCycleLR):
         super().load_state_dict({key: value for key, value in state_dict.items() if key not in own})
 
 
-class _Split(TorchDataset[Example]):
-    """A split of the spec, changed at random when it is trained on."""
-
-    def __init__(self, spec: ModelSpec, split: Dataset, *, augment: bool) -> None:
-        self.spec, self.split, self.augment = spec, split, augment
-
-    def __len__(self) -> int:
-        return len(self.split)
-
-    def __getitem__(self, index: int) -> Example:
-        inputs, targets = self.split[index]
-        if self.augment:
-            # torch seeds each worker from the run's seed and goes on from there: another change in every epoch.
-            inputs = self.spec.augment(inputs, np.random.default_rng(int(torch.randint(2**62, ()))))
-        return inputs, targets
-
-
-def loader(
-    spec: ModelSpec, split: Dataset, *, batch_size: int, workers: int, train: bool, seed: int = 0
-) -> DataLoader[Example]:
-    """Batches of a split: inputs in the spec's order, targets by name."""
-
-    def join_examples(examples: Sequence[Example]) -> Batch:
-        inputs = collate(spec.inputs, [inputs for inputs, _ in examples])
-        tensors = [torch.from_numpy(np.ascontiguousarray(inputs[tensor.name])) for tensor in spec.inputs]
-        return tensors, {name: torch.as_tensor(np.stack([t[name] for _, t in examples])) for name in examples[0][1]}
-
-    return DataLoader(
-        _Split(spec, split, augment=train),
-        batch_size=batch_size,
-        shuffle=train,
-        # A last batch of one example would break batch norm.
-        drop_last=train and len(split) > batch_size,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        collate_fn=join_examples,
-        generator=torch.Generator().manual_seed(seed),
-    )
-
-
 def evaluate(
     spec: ModelSpec, module: nn.Module, split: Dataset, *, batch_size: int = 64
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """Answer a whole split; returns outputs and targets by name, each with all examples."""
     answers, wanted = [], []
     with torch.inference_mode():
-        for inputs, targets in loader(spec, split, batch_size=batch_size, workers=0, train=False):
+        for inputs, targets in batches_in_order(spec, split, batch_size=batch_size):
             outputs = answer_by_name(spec, module, inputs)
             answers.append({name: tensor.float().numpy() for name, tensor in outputs.items()})
             wanted.append({name: tensor.numpy() for name, tensor in targets.items()})

@@ -81,13 +81,6 @@ class Settings(RecordingSettings):
         description="processes that share the ports, the CPUs and the queue's limits, each with all models in memory; "
         "more than one pays where Python is the limit, as for models of a tenth of a millisecond",
     )
-    on_loop_ms: float = Field(
-        default=5.0,
-        ge=0,
-        allow_inf_nan=False,
-        description="with one lane, requests that take less than this run on the event loop itself, without a thread; "
-        "0: never",
-    )
     max_queue: int = Field(
         default=256, ge=0, description="requests that may wait for a lane; one more is answered 429 with `Retry-After`"
     )

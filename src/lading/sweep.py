@@ -1,104 +1,183 @@
-"""Run the trials of a W&B sweep file on this machine, without a W&B server.
+"""Run a W&B sweep file on this machine, without W&B's server: Hydra's multirun, with Optuna choosing the trials.
 
-``wandb sweep`` and ``wandb agent`` run the same file; this samples its parameters here, for machines without a network.
+``wandb sweep`` and ``wandb agent`` run the same file.
 """
 
 from __future__ import annotations
 
-import math
-import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import numpy as np
-import typer
-from omegaconf import OmegaConf
-from rich.console import Console
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+from rich.table import Table
 
-from lading.errors import SpecError
+from lading.checkpoint import read_card
+from lading.config import first_overrides
+from lading.errors import LadingError, SpecError
+from lading.import_string import load_spec
+from lading.spec import Frozen
+from lading.train import train
 
 ARGUMENTS = "${args_no_hyphens}"
+SAMPLERS = {"bayes": "tpe", "random": "random", "grid": "grid"}
+"""W&B's methods, and Optuna's samplers that do the same: by the results so far, at random, everything."""
+
+
+class Trial(Frozen):
+    """One training of a sweep."""
+
+    parameters: dict[str, Any]
+    value: float
+    """Of the sweep's metric."""
+    folder: Path
 
 
 def read_sweep(file: Path) -> dict[str, Any]:
-    """Read a sweep file; its ``${...}`` macros stay as they are."""
+    """Read a sweep file; its ``${...}`` macros stay as they are.
+
+    Raises:
+        SpecError: the file is missing, or is no sweep of ``lading train``.
+    """
+    if not file.is_file():
+        raise SpecError(f"there is no sweep file {file}")
     content = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
-    assert isinstance(content, dict)
+    if not isinstance(content, dict) or not {"command", "method", "metric", "parameters"} <= content.keys():
+        raise SpecError(f"{file} is no sweep: it needs command, method, metric and parameters")
+    if content["command"][:2] != ["lading", "train"] or ARGUMENTS not in content["command"]:
+        raise SpecError(f"{file}: the command is [lading, train, MODEL, KEY=VALUE..., {ARGUMENTS}]")
     return {str(key): value for key, value in content.items()}
 
 
-def trials(sweep: Mapping[str, Any], count: int, seed: int = 0) -> Iterator[list[str]]:
-    """Sample command lines from a sweep's ``command`` and ``parameters``.
+def multirun_arguments(sweep: Mapping[str, Any], out: Path, *, count: int, seed: int) -> list[str]:
+    """Say a sweep in Hydra's words.
 
     Args:
-        sweep: the parsed file; method ``random``, or ``grid`` over parameters with ``values``.
+        sweep: what :func:`read_sweep` returned.
+        out: folder of the trials.
         count: trials, at most.
         seed: of the sampling.
 
     Raises:
-        SpecError: a method or distribution that is sampled by W&B's server only.
+        SpecError: a method or distribution that only W&B's server samples.
     """
-    parameters = sweep["parameters"]
-    rng = np.random.default_rng(seed)
-    if sweep["method"] == "grid":
-        points: Iterator[dict[str, Any]] = _grid(parameters)
-    elif sweep["method"] == "random":
-        points = ({name: _sample(name, entry, rng) for name, entry in parameters.items()} for _ in range(count))
-    else:
-        raise SpecError(f"method {sweep['method']!r} needs W&B's server: use `wandb agent`, or method random or grid")
-    for point, _ in zip(points, range(count), strict=False):
-        arguments = [f"{name}={value}" for name, value in point.items()]
-        yield [part for word in sweep["command"] for part in (arguments if word == ARGUMENTS else [word])]
+    method = sweep["method"]
+    if method not in SAMPLERS:
+        raise SpecError(f"method {method!r} is not one of: {', '.join(SAMPLERS)}")
+    spaces = [f"{name}={_space(sweep, name)}" for name in sweep["parameters"]]
+    seeded = [] if method == "grid" else [f"hydra.sweeper.sampler.seed={seed}"]
+    return [
+        "hydra/sweeper=optuna",
+        f"hydra/sweeper/sampler={SAMPLERS[method]}",
+        *seeded,
+        f"hydra.sweeper.direction={_goal(sweep)}",
+        f"hydra.sweeper.n_trials={count}",
+        "hydra.sweeper.n_jobs=1",
+        f"hydra.sweep.dir='{out}'",
+        "hydra.output_subdir=null",
+        "hydra/job_logging=none",
+        "hydra/hydra_logging=none",
+        *spaces,
+    ]
 
 
-def _grid(parameters: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    sizes = []
-    for name, entry in parameters.items():
-        if "values" not in entry and "value" not in entry:
-            raise SpecError(f"parameter {name!r} has no values, which a grid needs")
-        sizes.append(entry.get("values") or [entry["value"]])
-    for index in np.ndindex(*(len(values) for values in sizes)):
-        yield {name: values[at] for name, values, at in zip(parameters, sizes, index, strict=True)}
+def run_sweep(file: Path, overrides: Sequence[str], out: Path, *, count: int, seed: int = 0) -> list[Trial]:
+    """Train one trial after another, each in a folder of its number below ``out``.
+
+    Args:
+        overrides: ``key=value``, for every trial.
+
+    Returns:
+        The trials, best first.
+    """
+    sweep = read_sweep(file)
+    target, *fixed = [word for word in sweep["command"][2:] if word != ARGUMENTS]
+    chosen = multirun_arguments(sweep, out.resolve(), count=count, seed=seed)
+    words = [*first_overrides(target), *fixed, *overrides, *chosen]
+    trials: list[Trial] = []
+    failures: list[LadingError] = []
+
+    def trial(config: DictConfig) -> float:
+        try:
+            one = _train(sweep, target, config, out / str(HydraConfig.get().job.num))
+        except LadingError as error:
+            failures.append(error)
+            raise
+        trials.append(one)
+        return one.value
+
+    try:
+        _multirun(trial, words)
+    except SystemExit:  # Hydra has printed what it knows
+        if failures:
+            raise failures[0] from None
+        raise
+    return sorted(trials, key=lambda one: one.value, reverse=_goal(sweep) == "maximize")
 
 
-def _sample(name: str, entry: Mapping[str, Any], rng: np.random.Generator) -> Any:
+def sweep_table(sweep: Mapping[str, Any], trials: Sequence[Trial]) -> Table:
+    """The trials, best first."""
+    names = list(sweep["parameters"])
+    table = Table("trial", *names, sweep["metric"]["name"])
+    for trial in trials:
+        shown = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in trial.parameters.values()]
+        table.add_row(trial.folder.name, *shown, f"{trial.value:.4f}", style="bold" if trial is trials[0] else None)
+    return table
+
+
+def _train(sweep: Mapping[str, Any], target: str, config: DictConfig, folder: Path) -> Trial:
+    OmegaConf.resolve(config)
+    parameters = {name: OmegaConf.select(config, name) for name in sweep["parameters"]}
+    card, metric = read_card(train(load_spec(target), config, folder)), sweep["metric"]["name"]
+    assert card is not None
+    if metric not in card.metrics:
+        raise SpecError(f"the sweep's metric {metric!r} is not one of a run's: {', '.join(card.metrics)}")
+    return Trial(parameters=parameters, value=card.metrics[metric], folder=folder)
+
+
+def _multirun(trial: Callable[[DictConfig], float], words: Sequence[str]) -> None:
+    # Hydra's entry point reads the command line; this is the one that it is given.
+    before, sys.argv = sys.argv, ["lading sweep", "--multirun", *words]
+    GlobalHydra.instance().clear()
+    try:
+        with warnings.catch_warnings():
+            # Optuna 2.10 is the newest that the sweeper takes, and warns of its own older names.
+            warnings.simplefilter("ignore")
+            hydra.main(version_base="1.3", config_path="pkg://lading.conf", config_name="train")(trial)()
+    finally:
+        sys.argv = before
+
+
+def _goal(sweep: Mapping[str, Any]) -> str:
+    goal = sweep["metric"].get("goal", "minimize")
+    if goal not in {"maximize", "minimize"}:
+        raise SpecError(f"the sweep's goal {goal!r} is neither maximize nor minimize")
+    return str(goal)
+
+
+def _space(sweep: Mapping[str, Any], name: str) -> str:
+    """One parameter as Hydra's override grammar has it."""
+    entry = sweep["parameters"][name]
     if "value" in entry:
-        return entry["value"]
+        return _word(entry["value"])
     if "values" in entry:
-        return entry["values"][int(rng.integers(len(entry["values"])))]
-    kind = entry.get("distribution", "int_uniform" if isinstance(entry["min"], int) else "uniform")
+        return f"choice({','.join(map(_word, entry['values']))})"
+    if sweep["method"] == "grid":
+        raise SpecError(f"parameter {name!r} has no values, which a grid needs")
     low, high = entry["min"], entry["max"]
+    kind = entry.get("distribution", "int_uniform" if isinstance(low, int) and isinstance(high, int) else "uniform")
     if kind == "int_uniform":
-        return int(rng.integers(low, high + 1))
-    if kind == "uniform":
-        return float(rng.uniform(low, high))
-    if kind == "log_uniform_values":
-        return math.exp(rng.uniform(math.log(low), math.log(high)))
-    raise SpecError(f"parameter {name!r} has the distribution {kind!r}, which is sampled by W&B's server only")
+        return f"interval({int(low)},{int(high)})"
+    if kind in {"uniform", "log_uniform_values"}:
+        interval = f"interval({float(low)},{float(high)})"
+        return interval if kind == "uniform" else f"tag(log, {interval})"
+    raise SpecError(f"parameter {name!r} has the distribution {kind!r}, which only W&B's server samples")
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-
-
-@app.command()
-def run(
-    file: Annotated[Path, typer.Argument(help="a W&B sweep file")],
-    extra: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="added to every trial")] = None,
-    count: Annotated[int, typer.Option(min=1, help="trials")] = 4,
-    seed: int = 0,
-) -> None:
-    """Run trials one after another; stops at the first that fails."""
-    console = Console()
-    commands: Sequence[list[str]] = list(trials(read_sweep(file), count, seed))
-    for number, command in enumerate(commands, 1):
-        words = [*command, *(extra or [])]
-        console.rule(f"trial {number} of {len(commands)}")
-        console.print(" ".join(words), markup=False, highlight=False)
-        finished = subprocess.run(words, check=False)
-        if finished.returncode:
-            raise typer.Exit(finished.returncode)
-
-
-if __name__ == "__main__":
-    app()
+def _word(value: Any) -> str:
+    return f"'{value}'" if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)

@@ -8,7 +8,7 @@ import shlex
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ import lightning
 import numpy as np
 import torch
 from lightning.pytorch import callbacks as lightning_callbacks
-from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import nn
@@ -26,37 +25,73 @@ from lading.config import compose, plain
 from lading.confusion_plot import confusion_counts, plot_confusion
 from lading.errors import DataError, SpecError
 from lading.import_string import load_spec
-from lading.lightning_module import SpecModule, evaluate, loader
+from lading.lightning_module import SpecModule, evaluate
+from lading.loading import batches_in_order, training_batches
+from lading.processes import Processes, current, joined, start_torchrun, wanted
+from lading.profile import Profile
 from lading.run_loggers import log_results, run_id, run_loggers
 from lading.spec import Dataset, ModelSpec
+from lading.synced_batch_norm import synced
+from lading.trainer import check_processes, new_trainer
 
 CONFIG = "config.yaml"
 LAST = "last.ckpt"
 
 
-def train_command(target: str, overrides: Sequence[str], *, out: Path | None, resume: Path | None) -> Path:
-    """Train from the command line: compose, choose the run folder, train or go on.
+def train_command(
+    target: str,
+    overrides: Sequence[str],
+    *,
+    out: Path | None,
+    resume: Path | None = None,
+    restartable: bool = False,
+    profile: bool = False,
+) -> Path:
+    """Train from the command line: compose, choose the run folder, start the processes, train or go on.
+
+    Args:
+        restartable: go on with the run in ``out`` where it was interrupted, so that a scheduler may start the same
+            command again.
 
     Raises:
         SpecError: the configuration is wrong, or the folder to resume holds no run.
     """
-    if resume is not None:
-        if not (resume / CONFIG).is_file() or not (resume / LAST).is_file():
-            raise SpecError(f"{resume} holds no interrupted run: {CONFIG} and {LAST} are both needed")
-        config = OmegaConf.load(resume / CONFIG)
-        OmegaConf.set_struct(config, True)
-        try:
-            config = OmegaConf.merge(config, OmegaConf.from_dotlist(list(overrides)))
-        except OmegaConfBaseException as error:
-            raise SpecError(f"the training configuration is wrong: {str(error).splitlines()[0]}") from None
-        assert isinstance(config, DictConfig)
-        return train(load_spec(config.target), config, resume, resume=True)
-    spec = load_spec(target)
-    folder = out or Path("runs") / spec.name / datetime.now().strftime("%Y%m%d-%H%M%S")
-    return train(spec, compose(target, overrides), folder)
+    with joined() as group:
+        if restartable and resume is None:
+            if out is None:
+                raise SpecError("--restartable needs --out, the folder that a second start finds again")
+            resume = group.agree(out if (out / LAST).is_file() else None)
+        if resume is not None:
+            return _resume(resume, overrides, profile=profile)
+        spec = load_spec(target)
+        config = compose(target, overrides)
+        started = datetime.now().strftime("%Y%m%d-%H%M%S")
+        folder = group.agree(out or Path("runs") / spec.name / started)
+        return _start(spec, config, folder, profile=profile)
 
 
-def train(spec: ModelSpec, config: DictConfig, out: Path, *, resume: bool = False) -> Path:
+def _resume(folder: Path, overrides: Sequence[str], *, profile: bool) -> Path:
+    if not (folder / CONFIG).is_file() or not (folder / LAST).is_file():
+        raise SpecError(f"{folder} holds no interrupted run: {CONFIG} and {LAST} are both needed")
+    config = OmegaConf.load(folder / CONFIG)
+    OmegaConf.set_struct(config, True)
+    try:
+        config = OmegaConf.merge(config, OmegaConf.from_dotlist(list(overrides)))
+    except OmegaConfBaseException as error:
+        raise SpecError(f"the training configuration is wrong: {str(error).splitlines()[0]}") from None
+    assert isinstance(config, DictConfig)
+    return _start(load_spec(config.target), config, folder, resume=True, profile=profile)
+
+
+def _start(spec: ModelSpec, config: DictConfig, folder: Path, **going: bool) -> Path:
+    """Train here, or in the processes of this machine that the configuration asks for."""
+    if current().size == 1 and config.trainer.num_nodes == 1 and (processes := wanted(config)) > 1:
+        Processes(size=processes).check_batch(config.data.batch_size)
+        start_torchrun(sys.argv[1:], processes)
+    return train(spec, config, folder, **going)
+
+
+def train(spec: ModelSpec, config: DictConfig, out: Path, *, resume: bool = False, profile: bool = False) -> Path:
     """Train a fresh module or ``config.init``'s, or go on where ``out`` was interrupted.
 
     Args:
@@ -67,16 +102,18 @@ def train(spec: ModelSpec, config: DictConfig, out: Path, *, resume: bool = Fals
     Returns:
         The checkpoint, ``<name>.safetensors`` in ``out``.
     """
+    check_processes(config, current())
     spec = spec_of(spec, _options(config))
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     if config.init is None:
         fresh = spec.build()
-        spec.adapt(fresh)
-        return fit(spec, fresh, config, out, resume=resume)
+        with current().one_first(shared=config.data.shared):
+            spec.adapt(fresh)
+        return fit(spec, fresh, config, out, resume=resume, profile=profile)
     start = Path(config.init)
     module, card = load_weights(spec, start), read_card(start)
     pruning = card.pruning if card else 0.0
-    return fit(spec, module.train(), config, out, resume=resume, pruning=pruning, parent=card)
+    return fit(spec, module.train(), config, out, resume=resume, profile=profile, pruning=pruning, parent=card)
 
 
 def fit(
@@ -86,6 +123,7 @@ def fit(
     out: Path,
     *,
     resume: bool = False,
+    profile: bool = False,
     checkpoint: str | None = None,
     facts: Mapping[str, float] | None = None,
     **card: Any,
@@ -93,16 +131,23 @@ def fit(
     """Train a module as configured, keep the epoch with the best validation score, and score it on the test splits.
 
     Args:
+        profile: also write where the time of some steps goes, to ``profile`` in ``out``.
         checkpoint: file name to write; default ``<name>.safetensors``.
         facts: more metrics to record.
         card: more fields of the run's card, such as ``pruning``.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(config, out / CONFIG)
+    group = current()
+    if group.first:
+        out.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(config, out / CONFIG)
     use_threads(config)
     if any(parameter.ndim == 4 for parameter in module.parameters()):
         # Convolutions in channels-last order train 1.7 times faster on CPUs than in the default order.
         module = module.to(memory_format=torch.channels_last)
+    if group.size > 1:
+        module = synced(module, on_gpu=config.trainer.accelerator != "cpu" and torch.cuda.is_available())
+        # Weights are the same in all processes by now; what dropout drops should not be.
+        torch.manual_seed(config.seed + group.rank)
     settings = config.optimizer
     lit = SpecModule(
         spec,
@@ -112,34 +157,35 @@ def fit(
         warmup=settings.warmup,
         freeze=tuple(settings.freeze),
     )
-    data = {"batch_size": config.data.batch_size, "workers": config.data.workers, "seed": config.seed}
-    training = prepared(spec, "train")
+    with group.one_first(shared=config.data.shared):
+        training, validation = prepared(spec, "train"), prepared(spec, "valid")
+    data = {
+        "batch_size": config.data.batch_size,
+        "workers": config.data.workers,
+        "prefetch": config.data.prefetch,
+        "group": group,
+    }
     with _quiet():
-        loggers = run_loggers(spec, config, out, resume=resume)
-        trainer = _trainer(config, out, loggers)
+        loggers = run_loggers(spec, config, out, resume=resume) if group.first else []
+        extra = [Profile(out / "profile")] if profile and group.first else []
+        trainer = new_trainer(config, out, loggers, group, extra)
         trainer.fit(
             lit,
-            loader(spec, training, train=True, **data),
-            loader(spec, prepared(spec, "valid"), train=False, **data),
+            training_batches(spec, training, seed=config.seed, **data),
+            batches_in_order(spec, validation, **data),
             ckpt_path=out / LAST if resume else None,
             weights_only=True if resume else None,
         )
-        score = _load_best(trainer, lit)
-        best = lit.module.eval()
-        metrics = {} if score is None else {"valid/score": score}
-        metrics |= score_splits(spec, best, out) | dict(facts or {})
-        run = new_card(
-            spec,
-            best,
-            command=command_line(),
-            config=plain(config),
-            metrics=metrics,
-            run_id=run_id(loggers),
-            data_fingerprint=getattr(training, "fingerprint", None),
-            **card,
-        )
-        path = save_checkpoint(out / (checkpoint or f"{spec.name}.safetensors"), best, run)
-        log_results(loggers, metrics, path, out)
+        path = out / (checkpoint or f"{spec.name}.safetensors")
+        if group.first:
+            score = _load_best(trainer, lit)
+            metrics = {} if score is None else {"valid/score": score}
+            metrics |= score_splits(spec, lit.module.eval(), out) | dict(facts or {})
+            card |= {"processes": group.size, "data_fingerprint": getattr(training, "fingerprint", None)}
+            card |= {"command": command_line(), "config": plain(config), "run_id": run_id(loggers)}
+            save_checkpoint(path, lit.module, new_card(spec, lit.module, metrics=metrics, **card))
+            log_results(loggers, metrics, path, out)
+        group.wait()
     return path
 
 
@@ -168,35 +214,6 @@ def command_line() -> str:
     """The command as it was typed, but for the folders of this machine: the program's, and the one it ran in."""
     here = f"{Path.cwd()}/"
     return shlex.join([Path(sys.argv[0]).name, *(word.replace(here, "") for word in sys.argv[1:])])
-
-
-def _trainer(config: DictConfig, out: Path, loggers: list[Logger]) -> lightning.Trainer:
-    given = config.trainer
-    callbacks: list[lightning.Callback] = [
-        # Not strict: a run that max_steps ends inside its first epoch has no score yet.
-        lightning_callbacks.EarlyStopping("valid/score", mode="max", patience=given.patience, strict=False),
-        lightning_callbacks.ModelCheckpoint(
-            out, filename="best", monitor="valid/score", mode="max", save_last=True, enable_version_counter=False
-        ),
-        lightning_callbacks.LearningRateMonitor("step"),
-    ]
-    if given.progress:
-        callbacks.append(lightning_callbacks.RichProgressBar(leave=True))
-    return lightning.Trainer(
-        accelerator=given.accelerator,
-        devices=1,
-        max_epochs=given.max_epochs,
-        max_steps=given.max_steps,
-        max_time=timedelta(minutes=given.max_minutes) if given.max_minutes else None,
-        precision=given.precision,
-        gradient_clip_val=given.gradient_clip,
-        logger=loggers,
-        callbacks=callbacks,
-        enable_progress_bar=given.progress,
-        enable_model_summary=False,
-        log_every_n_steps=10,
-        num_sanity_val_steps=0,
-    )
 
 
 def _load_best(trainer: lightning.Trainer, lit: SpecModule) -> float | None:

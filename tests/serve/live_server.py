@@ -64,7 +64,7 @@ def live_server(
         loading: the models are loaded once this is set.
         settings: what differs from the defaults.
     """
-    given = {"lanes": 2, "on_loop_ms": 0, "http_port": 0, "grpc_port": 0, "deadline_ms": 60_000, **settings}
+    given = {"lanes": 2, "http_port": 0, "grpc_port": 0, "deadline_ms": 60_000, **settings}
     app = App(Settings(**given), artifacts=artifacts)  # type: ignore[arg-type]
     opened: Future[tuple[int, int, asyncio.AbstractEventLoop]] = Future()
     stop = threading.Event()

@@ -26,8 +26,7 @@ ONES = np.ones((2, 4), dtype=np.float32)
 
 
 def app_of(artifact: Artifact, **settings: object) -> App:
-    """An app whose requests run in lanes, so that a test can hold them there; test_turns.py has those on the loop."""
-    return App(Settings(**{"on_loop_ms": 0, **settings}), artifacts=[artifact])  # type: ignore[arg-type]
+    return App(Settings(**settings), artifacts=[artifact])  # type: ignore[arg-type]
 
 
 @asynccontextmanager

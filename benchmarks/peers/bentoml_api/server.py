@@ -1,4 +1,4 @@
-"""BentoML's own API and batching, as its documentation tunes a CPU model; access log, metrics and timeout off."""
+"""BentoML's own API and batching, as its documentation tunes a CPU model; access log and metrics off."""
 
 import sys
 from pathlib import Path
@@ -14,7 +14,6 @@ from common import LANES, MODEL, decode, labels, open_session
 
 @bentoml.service(
     threads=LANES,
-    traffic={"timeout": None},
     metrics={"enabled": False},
     logging={"access": {"enabled": False}},
 )

@@ -11,7 +11,7 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from common import LANES, MODEL, PORT, decode, labels, open_session
+from common import LABELS, LANES, MODEL, PORT, decode, labels, molecule, open_session
 
 session = open_session()
 pool = ThreadPoolExecutor(LANES)
@@ -27,10 +27,18 @@ def tiny(body):
     return orjson.dumps({"y": session.run(None, {"x": x})[0]}, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
+def molecules(body):
+    named = zip(LABELS, session.run(None, molecule(orjson.loads(body))), strict=True)
+    return orjson.dumps(dict(named), option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+ANSWER = {"cards": cards, "tiny": tiny, "molecules": molecules}[MODEL]
+
+
 @app.post("/predict")
 async def predict(request: Request):
     body = await request.body()
-    answer = await asyncio.get_running_loop().run_in_executor(pool, cards if MODEL == "cards" else tiny, body)
+    answer = await asyncio.get_running_loop().run_in_executor(pool, ANSWER, body)
     return Response(answer, media_type="application/json")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from fastapi import Request
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from common import MODEL, PORT, decode, labels, open_session
+from common import LABELS, MODEL, PORT, decode, labels, molecule, open_session
 
 
 class Peer(litserve.LitAPI):
@@ -18,11 +18,14 @@ class Peer(litserve.LitAPI):
     async def decode_request(self, request: Request):
         if MODEL == "cards":
             return decode(await request.body())
-        return np.asarray((await request.json())["x"], np.float32)
+        content = await request.json()
+        return molecule(content) if MODEL == "molecules" else np.asarray(content["x"], np.float32)
 
     async def predict(self, x):
         if MODEL == "cards":
             return labels(self.session.run(None, {"image": x}))
+        if MODEL == "molecules":
+            return {name: y.tolist() for name, y in zip(LABELS, self.session.run(None, x), strict=True)}
         return {"y": self.session.run(None, {"x": x})[0].tolist()}
 
     async def encode_response(self, output):

@@ -24,6 +24,10 @@ class Peer(MLModel):
             data = payload.inputs[0].data.root[0]
             found = common.labels(self.session.run(None, {"image": common.decode(base64.b64decode(data))}))
             outputs = [StringCodec.encode_output(name, [label]) for name, label in found.items()]
+        elif common.MODEL == "molecules":
+            given = common.molecule({one.name: NumpyCodec.decode_input(one) for one in payload.inputs})
+            named = zip(common.LABELS, self.session.run(None, given), strict=True)
+            outputs = [NumpyCodec.encode_output(name, y) for name, y in named]
         else:
             x = NumpyCodec.decode_input(payload.inputs[0]).astype(np.float32)
             outputs = [NumpyCodec.encode_output("y", self.session.run(None, {"x": x})[0])]

@@ -19,7 +19,6 @@ from lading.serve.job import Job, Read
 from lading.serve.lanes import Lanes, Outcome
 from lading.serve.served_model import ServedModel
 from lading.serve.stages import Stages
-from lading.serve.turns import Turns
 from lading.settings import Settings
 from lading.spec import Array
 
@@ -51,8 +50,6 @@ class Engine:
         self._idle.set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._threads: Lanes | None = None
-        self._on_loop_s = settings.on_loop_ms / 1e3 if self.lanes == 1 else 0.0
-        self._turns: Turns | None = None
         metrics.usable_cpus.set(usable_cpus())
         metrics.queue_length.set_function(lambda: max(0, self._pending - self.lanes))
 
@@ -69,9 +66,7 @@ class Engine:
     def start(self) -> None:
         """Start the lanes."""
         self._loop = asyncio.get_running_loop()
-        self._threads = threads = Lanes(self.lanes, self._deliver)
-        if self._on_loop_s:
-            self._turns = Turns(self._loop, self._on_loop_s, self._answer, threads.put)
+        self._threads = Lanes(self.lanes, self._deliver)
 
     async def stop(self) -> None:
         """Refuse new requests, and return when every accepted one has been answered."""
@@ -124,9 +119,8 @@ class Engine:
         deadline: float = math.inf,
         size: int = 0,
         stages: Stages | None = None,
-        short: bool = True,
     ) -> dict[str, Array]:
-        """Read one request and answer it, both in a lane, or with one lane and a short request on the event loop.
+        """Read one request and answer it, both in a lane.
 
         Args:
             model: what answers.
@@ -134,7 +128,6 @@ class Engine:
             deadline: on ``time.perf_counter``, in seconds.
             size: bytes of the body.
             stages: where to note when the request was where.
-            short: False when reading it may take long whatever its size, as of a compressed body.
 
         Returns:
             Arrays by output name, batch dim included.
@@ -154,10 +147,7 @@ class Engine:
         self._backlog += expected
         model.pending += 1
         self._idle.clear()
-        if self._turns is not None and short and self._turns.takes(model, size):
-            self._turns.put(job)
-        else:
-            self._threads.put(job)
+        self._threads.put(job)
         return await answer
 
     def _shed(self, reason: str, sentence: str) -> None:

@@ -105,8 +105,7 @@ class HttpInference:
             call.inputs = read(body)
             return call.inputs
 
-        short = b"content-encoding" not in call.headers
-        answering = self._engine.infer(model, in_lane, deadline=deadline, size=len(body), stages=stages, short=short)
+        answering = self._engine.infer(model, in_lane, deadline=deadline, size=len(body), stages=stages)
         waits = self._engine.wait_seconds >= WORTH_WATCHING_S
         call.outputs = await (self._watched(call, answering) if waits else answering)
         return call.outputs

@@ -25,7 +25,6 @@ log = structlog.get_logger("lading.lanes")
 Outcome = dict[str, Array] | BaseException | None
 """A job's outputs, why there are none, or ``None`` when nobody waits for them."""
 Deliver = Callable[[list[tuple[Job, Outcome]]], None]
-ReadJob = Callable[[Job], CheckedInputs]
 
 
 class Lanes:
@@ -84,20 +83,15 @@ class Lanes:
         return min(model.batch, max(1, -(-model.queue.qsize() // idle)))
 
 
-def read_job(job: Job) -> CheckedInputs:
-    """Read a job, however long it takes."""
-    return job.model.check(job.read())
-
-
-def attempt_jobs(model: ServedModel, jobs: list[Job], read: ReadJob = read_job) -> list[tuple[Job, Outcome]]:
+def attempt_jobs(model: ServedModel, jobs: list[Job]) -> list[tuple[Job, Outcome]]:
     """Run jobs; what no one foresaw is their outcome too, and does not end the thread."""
     try:
-        return run_jobs(model, jobs, read)
+        return run_jobs(model, jobs)
     except BaseException as error:
         return [(job, error) for job in jobs]
 
 
-def run_jobs(model: ServedModel, jobs: list[Job], read: ReadJob = read_job) -> list[tuple[Job, Outcome]]:
+def run_jobs(model: ServedModel, jobs: list[Job]) -> list[tuple[Job, Outcome]]:
     """Decode jobs and run them in as few batches as their sizes allow."""
     begin = time.perf_counter()
     outcomes: list[tuple[Job, Outcome]] = []
@@ -113,7 +107,7 @@ def run_jobs(model: ServedModel, jobs: list[Job], read: ReadJob = read_job) -> l
             outcomes.append((job, ExpiredError("the deadline passed while the request was waiting for a lane")))
         else:
             try:
-                inputs = read(job)
+                inputs = model.check(job.read())
             except Exception as error:
                 outcomes.append((job, error))
                 at = time.perf_counter()
