@@ -17,8 +17,8 @@ from lading.checkpoint import load_checkpoint
 from lading.lightning_module import evaluate
 from lading.spec import Array
 from models.card_decks import RANKS, SUITS
-from models.card_decks.rendered import PHOTOS_A_DECK, RenderedDecks
-from models.card_decks.style import DeckStyle, sample_style
+from models.card_decks.rendered import PHOTOS_A_DECK, RenderedDecks, style_of
+from models.card_decks.style import DeckStyle
 from models.cards import Cards
 
 ACROSS = 16
@@ -29,7 +29,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def misses(
     checkpoint: Annotated[Path, typer.Option(help="weights")] = Path("models/cards.safetensors"),
-    split: Annotated[str, typer.Option(help="test or test_in_style")] = "test",
+    split: Annotated[str, typer.Option(help="valid, test or test_in_style")] = "test",
     sheet: Annotated[Path | None, typer.Option(help="picture of the missed ones to write")] = None,
 ) -> None:
     """Show the misses of each deck, worst first, and the confusions over all decks."""
@@ -41,7 +41,7 @@ def misses(
     wrong = missed(outputs, targets)
     console = Console()
     console.print(f"{split}: {len(wrong)} of {len(decks)} missed, {spec.score_name} {spec.score(outputs, targets):.4f}")
-    styles = [sample_style(deck, held_out=split == "test") for deck in range(len(decks) // PHOTOS_A_DECK)]
+    styles = [style_of(split, deck) for deck in range(len(decks) // PHOTOS_A_DECK)]
     console.print(by_deck(wrong, styles), by_confusion(wrong))
     if sheet is not None and wrong:
         write_sheet(decks, sorted(wrong), sheet)

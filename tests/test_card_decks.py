@@ -19,10 +19,10 @@ from models.card_decks.faces import draw_back, draw_card
 from models.card_decks.fonts import Lettering, font_files, glyphs
 from models.card_decks.pen import ALPHABET, CAPITAL, written
 from models.card_decks.photo_file import PhotoFile, write_photos
-from models.card_decks.rendered import PHOTOS_A_DECK
+from models.card_decks.rendered import PHOTOS_A_DECK, style_of
 from models.card_decks.shapes import bezier, crown, diamond, heart
 from models.card_decks.signs import SIGNS, Draw
-from models.card_decks.style import TRAIN_COURTS, sample_style
+from models.card_decks.style import INDEX_ONLY, WIDE_COURTS, sample_style
 
 
 def test_there_are_53_cards_and_each_has_its_own_name() -> None:
@@ -32,7 +32,7 @@ def test_there_are_53_cards_and_each_has_its_own_name() -> None:
 
 
 def test_no_font_of_a_held_out_deck_is_in_training() -> None:
-    train, held_out = font_files(held_out=False), font_files(held_out=True)
+    train, held_out = font_files(held_out=False, wide=True), font_files(held_out=True)
     assert len(train) >= 30
     assert len(held_out) >= 10
     families = [{file.stem.split("-")[0] for file in files} for files in (train, held_out)]
@@ -40,7 +40,7 @@ def test_no_font_of_a_held_out_deck_is_in_training() -> None:
 
 
 def test_held_out_styles_choose_from_other_court_art_aces_and_jokers() -> None:
-    train = [sample_style(seed, held_out=False) for seed in range(200)]
+    train = [sample_style(seed, held_out=False, wide=wide) for seed in range(200) for wide in (False, True)]
     test = [sample_style(seed, held_out=True) for seed in range(200)]
     assert not {style.court for style in train} & {style.court for style in test}
     assert not {style.joker for style in train} & {style.joker for style in test}
@@ -58,8 +58,8 @@ def test_training_decks_show_no_crown_over_a_pip_and_held_out_decks_no_sign_or_w
         return crown(points, height, round_tips)
 
     monkeypatch.setattr(courts, "crown", watched)
-    for art in TRAIN_COURTS:
-        draw_card(replace(sample_style(3, held_out=False), court=art), Card("hearts", "king"))
+    for art in WIDE_COURTS:
+        draw_card(replace(sample_style(3, held_out=False, wide=True), court=art), Card("hearts", "king"))
     assert "figure" in crowned
     assert not set(crowned) & set(courts.FLAT)
     assert not hasattr(signs, "crown")
@@ -69,6 +69,21 @@ def test_training_decks_show_no_crown_over_a_pip_and_held_out_decks_no_sign_or_w
         (0, 0, None)
     }
     assert "sign" not in {style.layout for style in held_out} | {style.court for style in held_out}
+
+
+def test_the_first_decks_stay_what_the_reference_checkpoint_was_trained_on_and_those_after_them_are_wide() -> None:
+    edges = [("train", 699), ("train", 700), ("valid", 9), ("valid", 10)]
+    assert [style_of(split, deck).wide for split, deck in edges] == [False, True, False, True]
+    fonts, more = font_files(held_out=False), font_files(held_out=False, wide=True)
+    assert more[: len(fonts)] == fonts
+    assert len(more) > len(fonts)
+    styles = [sample_style(seed, held_out=False) for seed in range(100)]
+    assert {style.lettering.font for style in styles} <= set(fonts)
+    assert all(style.lettering == Lettering(style.lettering.font, style.lettering.stretch) for style in styles)
+    assert "sign" not in {style.layout for style in styles} | {style.court for style in styles}
+    wide = [sample_style(seed, held_out=False, wide=True) for seed in range(200)]
+    assert sum(style.layout in INDEX_ONLY for style in wide) > 50
+    assert 30 < sum(style.lettering.hand is not None for style in wide) < 90
 
 
 def test_the_middle_of_a_deck_that_says_its_number_in_the_index_alone_is_the_same_on_every_card() -> None:
@@ -101,7 +116,7 @@ def test_a_hand_writes_every_index_differently_and_always_alike() -> None:
 
 
 @given(
-    st.sampled_from(font_files(held_out=False)),
+    st.sampled_from(font_files(held_out=False, wide=True)),
     st.sampled_from(["A", "10", "Q"]),
     st.floats(-0.05, 0.08),
     st.floats(-0.4, 0.4),

@@ -26,6 +26,8 @@ from models.card_decks.style import DeckStyle, sample_style
 
 SIZE = 224
 PHOTOS_A_DECK = 2 * len(CARDS)
+PLAIN_DECKS = {"train": 700, "valid": 10}
+"""Training and valid decks from this number on are wide ones."""
 _VALID_STYLES = 1_000_000
 """Valid decks are new ones of the training families: their seeds start here."""
 _DRAWN_BY = (
@@ -40,7 +42,8 @@ class RenderedDecks:
     """Photographs of made-up decks, by number.
 
     ``train`` and ``test_in_style`` show the same decks in different photographs; ``valid`` shows new decks of the same
-    fonts and families; ``test`` shows decks whose fonts, shapes, court art and layouts are in none of the others.
+    fonts and families; ``test`` shows decks whose fonts, shapes, court art and layouts are in none of the others. Decks
+    numbered from ``PLAIN_DECKS`` on are of more families, and most leave it to the index to say which card it is.
 
     A picture is rendered when it is asked for, or read from the cache after :meth:`prepare`: it is the same either way.
 
@@ -123,7 +126,7 @@ class _Deck:
     def photo(self, number: int) -> tuple[bytes, Card]:
         rng = np.random.default_rng([self.seed, SPLITS.index(self.split), self.number, number])
         card = CARDS[number % len(CARDS)]
-        faces = _Faces(_style(self.split, self.number))
+        faces = _Faces(style_of(self.split, self.number))
         return photograph(faces[1 + CARDS.index(card)], faces, rng), card
 
 
@@ -143,17 +146,23 @@ class _Faces(Sequence[Picture]):
     def __getitem__(self, index: int | slice) -> Picture | Sequence[Picture]:
         if isinstance(index, slice):
             return [self[position] for position in range(*index.indices(len(self)))]
-        return _face(self._style.seed, self._style.held_out, index)
+        return _face(self._style.seed, self._style.held_out, self._style.wide, index)
 
 
 @lru_cache(maxsize=2 * (1 + len(CARDS)))
-def _face(seed: int, held_out: bool, index: int) -> Picture:
-    style = sample_style(seed, held_out=held_out)
+def _face(seed: int, held_out: bool, wide: bool, index: int) -> Picture:
+    style = sample_style(seed, held_out=held_out, wide=wide)
     return draw_back(style) if index == 0 else draw_card(style, CARDS[index - 1])
 
 
-def _style(split: str, deck: int) -> DeckStyle:
-    return sample_style(deck + _VALID_STYLES * (split == "valid"), held_out=split == "test")
+def style_of(split: str, deck: int) -> DeckStyle:
+    """The style of a split's deck, by its number."""
+    if split == "test":
+        return sample_style(deck, held_out=True)
+    valid = split == "valid"
+    return sample_style(
+        deck + _VALID_STYLES * valid, held_out=False, wide=deck >= PLAIN_DECKS["valid" if valid else "train"]
+    )
 
 
 def _render(split: str, seed: int, number: int, path: Path) -> None:

@@ -15,16 +15,19 @@ from models.card_decks.canvas import Colour
 from models.card_decks.fonts import Lettering, font_files
 from models.card_decks.shapes import Points, club, diamond, heart, spade
 
-TRAIN_COURTS = ("figure", "figure", "figure", "mosaic", "picture", "letter", "panel", "pip", *["sign"] * 4)
+TRAIN_COURTS = ("figure", "figure", "mosaic", "picture", "letter", "panel", "pip", "pip")
+WIDE_COURTS = (*TRAIN_COURTS, *["sign"] * 4)
 HELD_OUT_COURTS = ("emblem", "outline", "stripes")
-TRAIN_ACES = ("plain", "huge", "wreath", "inlay", "framed", "disc", "bars", "sign")
+TRAIN_ACES = ("plain", "huge", "wreath", "inlay", "framed")
+WIDE_ACES = (*TRAIN_ACES, "disc", "bars", "sign")
 HELD_OUT_ACES = ("plain", "rays")
 TRAIN_JOKERS = ("jester", "figure", "picture", "mosaic", "star", "suits", "shapes", "shapes")
 HELD_OUT_JOKERS = ("mask", "stripes")
 LAYOUTS = (*["standard"] * 8, "tight", "upright", "none", "large")
 INDEX_ONLY = ("none", "large", "sign")
 """Layouts whose number cards say their number in the index alone."""
-TRAIN_LAYOUTS = (*LAYOUTS, "columns", "columns", "none", "large", "large", *["sign"] * 3)
+TRAIN_LAYOUTS = (*LAYOUTS, "columns", "columns")
+WIDE_LAYOUTS = (*TRAIN_LAYOUTS, "none", "large", "large", *["sign"] * 3)
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class DeckStyle:
 
     seed: int
     held_out: bool
+    wide: bool
     aspect: float
     paper: Colour
     frame: Colour | None
@@ -66,12 +70,18 @@ class DeckStyle:
     palette: tuple[Colour, ...]
 
 
-def sample_style(seed: int, *, held_out: bool) -> DeckStyle:
-    """Draw a style. The same seed gives the same style on every machine."""
+def sample_style(seed: int, *, held_out: bool, wide: bool = False) -> DeckStyle:
+    """Draw a style. The same arguments give the same style on every machine.
+
+    Args:
+        seed: the deck.
+        held_out: a deck of the test, which no training deck is like.
+        wide: a training deck of more families: most leave it to the index to say which card it is.
+    """
     rng = np.random.default_rng([seed, int(held_out)])
     dark = rng.random() < 0.08
     paper = _paper(rng, dark)
-    layout = str(rng.choice(LAYOUTS if held_out else TRAIN_LAYOUTS))
+    layout = str(rng.choice(LAYOUTS if held_out else WIDE_LAYOUTS if wide else TRAIN_LAYOUTS))
     index_height = float(rng.choice([rng.uniform(0.08, 0.105), rng.uniform(0.1, 0.135), rng.uniform(0.13, 0.19)]))
     if layout in INDEX_ONLY:
         # A deck that does not show its number in pips prints a large one in the corner.
@@ -79,6 +89,7 @@ def sample_style(seed: int, *, held_out: bool) -> DeckStyle:
     return DeckStyle(
         seed=seed,
         held_out=held_out,
+        wide=wide,
         aspect=float(rng.choice([0.714, 0.714, 0.643, rng.uniform(0.6, 0.76)])),
         paper=paper,
         frame=_any(rng, 0.2, 0.9, 0.2, 0.9) if rng.random() < 0.2 else None,
@@ -89,7 +100,7 @@ def sample_style(seed: int, *, held_out: bool) -> DeckStyle:
         pip_width=float(rng.uniform(0.78, 1.0)),
         pip_size=float(rng.uniform(0.12, 0.215)),
         layout=layout,
-        lettering=_lettering(rng, seed, held_out),
+        lettering=_lettering(rng, seed, held_out=held_out, wide=wide),
         index_height=index_height,
         index_x=float(rng.uniform(0.05, 0.075) + index_height * 0.22),
         index_y=float(rng.uniform(0.02, 0.055)),
@@ -98,9 +109,9 @@ def sample_style(seed: int, *, held_out: bool) -> DeckStyle:
         index_beside=bool(rng.random() < 0.14),
         corners=4 if rng.random() < 0.18 else 2,
         ink=None if rng.random() < 0.97 or dark else (20, 20, 24),
-        court=str(rng.choice(HELD_OUT_COURTS if held_out else TRAIN_COURTS)),
+        court=str(rng.choice(HELD_OUT_COURTS if held_out else WIDE_COURTS if wide else TRAIN_COURTS)),
         court_frame=bool(rng.random() < 0.65),
-        ace=str(rng.choice(HELD_OUT_ACES if held_out else TRAIN_ACES)),
+        ace=str(rng.choice(HELD_OUT_ACES if held_out else WIDE_ACES if wide else TRAIN_ACES)),
         joker=str(rng.choice(HELD_OUT_JOKERS if held_out else TRAIN_JOKERS)),
         joker_word=str(rng.choice(["JOKER", "JOKER", "Joker", "joker", ""])),
         texture=float(rng.uniform(0.05, 0.35)) if rng.random() < 0.15 else 0.0,
@@ -108,11 +119,11 @@ def sample_style(seed: int, *, held_out: bool) -> DeckStyle:
     )
 
 
-def _lettering(rng: np.random.Generator, seed: int, held_out: bool) -> Lettering:
-    """A font of this side of the split, and in most training decks a change of its strokes, or a hand instead of it."""
-    fonts = font_files(held_out)
+def _lettering(rng: np.random.Generator, seed: int, *, held_out: bool, wide: bool) -> Lettering:
+    """A font of this side of the split, and in most wide decks a change of its strokes, or a hand instead of it."""
+    fonts = font_files(held_out, wide=wide)
     font, stretch = fonts[int(rng.integers(len(fonts)))], float(rng.uniform(0.5, 1.08))
-    if held_out:
+    if not wide:
         return Lettering(font, stretch)
     own = np.random.default_rng([seed, 37])
     return Lettering(
