@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper
 
 from lading.built_variant import BuiltVariant, read_variants, write_variants
 from lading.calibration import float_activations, observe
@@ -259,3 +260,28 @@ def test_quantizing_one_layer_leaves_the_others(tiny_onnx: Path) -> None:
     assert sum(node.op_type == "QuantizeLinear" for node in alone.graph.node) == 2
     expected = answer(open_graph(model), spec, examples)
     assert 0 < relative_error(expected, answer(open_graph(alone), spec, examples)) < 0.1
+
+
+def test_what_follows_the_last_layer_stays_in_float32(tmp_path: Path) -> None:
+    """One scale for an output of hundreds and one of hundredths would leave nothing of the second."""
+    nodes = [
+        helper.make_node("Gemm", ["x", "w", "b"], ["h"], "first"),
+        helper.make_node("Relu", ["h"], ["r"], "relu"),
+        helper.make_node("Gemm", ["r", "w", "b"], ["z"], "last"),
+        helper.make_node("Add", ["z", "offset"], ["y"], "units"),
+    ]
+    constants = [
+        helper.make_tensor("w", TensorProto.FLOAT, [2, 2], [1, 2, 3, 4]),
+        helper.make_tensor("b", TensorProto.FLOAT, [2], [0, 1]),
+        helper.make_tensor("offset", TensorProto.FLOAT, [2], [300, 0.01]),
+    ]
+    inputs, outputs = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 2]) for name in "xy")
+    graph = helper.make_graph(nodes, "units", [inputs], [outputs], constants)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), tmp_path / "m.onnx")
+    prepared = prepare(tmp_path / "m.onnx")
+    ranges = dict.fromkeys(("x", "h", "r", "z", "y"), (-1.0, 1.0))
+    recipe = Quantization(method="static")
+    quantized = quantize_static(prepared, ranges, recipe, layers=quantizable_layers(prepared))
+    steps = {node.input[0] for node in quantized.graph.node if node.op_type == "QuantizeLinear"}
+    assert {"x", "r"} <= steps
+    assert "y" not in steps

@@ -138,10 +138,11 @@ def quantize_static(
             "what is excluded"
         )
     patterns = excluded_nodes(model, recipe.exclude)
+    behind = _behind(model, layers)
     skipped = [
         node.name
         for node in model.graph.node
-        if node.name in patterns or (node.op_type in WEIGHTED and node.name not in layers)
+        if node.name in patterns or node.name in behind or (node.op_type in WEIGHTED and node.name not in layers)
     ]
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
@@ -164,3 +165,19 @@ def quantize_static(
     except Exception as error:  # The quantizer raises ValueError, KeyError, RuntimeError and AssertionError alike.
         raise QuantizationError(f"the graph cannot be quantized: {error}") from error
     return strip_notes(quantizer.model.model)
+
+
+def _behind(model: onnx.ModelProto, layers: Collection[str]) -> set[str]:
+    """Names of the nodes that no layer reads from, directly or through others.
+
+    They make the outputs, in the outputs' own units: one scale for a column from 0 to 300 and one from 0 to 1 would
+    leave nothing of the second.
+    """
+    read: set[str] = set()
+    behind: set[str] = set()
+    for node in reversed(model.graph.node):
+        if node.name in layers or read.intersection(node.output):
+            read.update(node.input)
+        else:
+            behind.add(node.name)
+    return behind
