@@ -15,8 +15,12 @@ import typer
 from rich.console import Console
 
 from lading import __version__
+from lading.commands.compare import compare
+from lading.commands.doctor import doctor
 from lading.commands.drift import drift
+from lading.commands.init import init
 from lading.commands.prepare import prepare
+from lading.commands.score import score
 from lading.commands.serve import serve
 from lading.commands.sweep import sweep
 from lading.commands.vertex import vertex
@@ -260,7 +264,7 @@ def report(
     console.print(f"report: {out}")
 
 
-for command in (serve, prepare, sweep, vertex):
+for command in (serve, prepare, sweep, vertex, score, doctor, compare, init):
     app.command()(command)
 app.add_typer(drift)
 

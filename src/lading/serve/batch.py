@@ -50,6 +50,21 @@ def same_shapes(specs: Sequence[TensorSpec], one: CheckedInputs, other: CheckedI
     return True
 
 
+def group_requests(specs: Sequence[TensorSpec], requests: Sequence[CheckedInputs], most_rows: int) -> list[slice]:
+    """Part requests, in order, so that each group has shapes that can be joined, and no more rows than a batch may."""
+    groups: list[slice] = []
+    rows = 0
+    for index, inputs in enumerate(requests):
+        first = requests[groups[-1].start] if groups else None
+        if first is not None and rows + inputs.rows <= most_rows and same_shapes(specs, first, inputs):
+            groups[-1] = slice(groups[-1].start, index + 1)
+            rows += inputs.rows
+        else:
+            groups.append(slice(index, index + 1))
+            rows = inputs.rows
+    return groups
+
+
 def join_requests(specs: Sequence[TensorSpec], requests: Sequence[CheckedInputs]) -> Mapping[str, Array]:
     """Concatenate requests along their batch or ragged dims, shift indexes, and count owners on.
 

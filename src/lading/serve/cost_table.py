@@ -20,6 +20,8 @@ class CostTable:
     def __init__(self, cost: Mapping[int, float]) -> None:
         self._points = sorted((size, ms / 1e3) for size, ms in cost.items())
         self.best_batch = self._best()
+        self.cheapest_batch = min(self._points, key=lambda point: point[1] / point[0])[0] if self._points else 1
+        """The measured batch whose cost an example is lowest, for work that nobody waits for."""
 
     @property
     def sizes(self) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from queue import SimpleQueue
 import structlog
 
 from lading.errors import ExpiredError, LadingError
-from lading.serve.batch import CheckedInputs, join_requests, part_outputs, same_shapes
+from lading.serve.batch import CheckedInputs, group_requests, join_requests, part_outputs
 from lading.serve.job import Job
 from lading.serve.served_model import ServedModel
 from lading.spec import Array
@@ -118,27 +118,11 @@ def run_jobs(model: ServedModel, jobs: list[Job]) -> list[tuple[Job, Outcome]]:
                 job.stages.decode = (at, decoded)
             at = decoded
             ready.append((job, inputs))
-    for group in _groups(model, ready):
-        outcomes += _run(model, group)
+    for group in group_requests(model.inputs, [inputs for _, inputs in ready], model.batch):
+        outcomes += _run(model, ready[group])
     if ready:
         model.took((time.perf_counter() - begin) / len(jobs))
     return outcomes
-
-
-def _groups(model: ServedModel, ready: list[tuple[Job, CheckedInputs]]) -> list[list[tuple[Job, CheckedInputs]]]:
-    """Part jobs so that each group has shapes that can be joined, and no more rows than the best batch."""
-    groups: list[list[tuple[Job, CheckedInputs]]] = []
-    rows = 0
-    for entry in ready:
-        inputs = entry[1]
-        fits = groups and rows + inputs.rows <= model.batch and same_shapes(model.inputs, groups[-1][0][1], inputs)
-        if fits:
-            groups[-1].append(entry)
-            rows += inputs.rows
-        else:
-            groups.append([entry])
-            rows = inputs.rows
-    return groups
 
 
 def _run(model: ServedModel, group: list[tuple[Job, CheckedInputs]]) -> list[tuple[Job, Outcome]]:

@@ -1,0 +1,158 @@
+"""``python -m benchmarks.batch_scoring``: `lading score`, the in-process limit, and a loop that calls the server.
+
+All of them answer the same rows on the same CPUs, in interleaved rounds whose order turns round.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Annotated
+
+import httpx
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import ROOT, WORK
+from benchmarks.bench import artifact_of
+from lading.artifact import Artifact
+from lading.decode import decode_image
+from lading.machine import describe_machine, usable_cpus
+from lading.predictor import Predictor
+from lading.score.score import Options, score
+from lading.score.scorer import batch_of
+from lading.spec import Array
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+console = Console()
+PORT = 18_460
+LIMIT, SCORE = "in-process limit", "lading score"
+ONE, MANY = "HTTP loop, one connection", "HTTP loop, a connection a CPU"
+
+
+@app.command()
+def main(
+    model: Annotated[str, typer.Option(help="cards (photos) or tiny (a table)")] = "cards",
+    rows: Annotated[int, typer.Option(help="that are scored in a round")] = 3000,
+    http_rows: Annotated[int, typer.Option(help="that the HTTP loops ask for in a round")] = 1000,
+    rounds: Annotated[int, typer.Option(help="interleaved rounds")] = 5,
+) -> None:
+    """Rows a second, medians over rounds."""
+    artifact = Artifact.load(artifact_of(model))
+    data = [(ROOT / "examples" / "ace-of-hearts.jpg").read_bytes()] * rows if model == "cards" else _table(rows)
+    folder = WORK / "batch-scoring"
+    folder.mkdir(parents=True, exist_ok=True)
+    source = folder / f"{model}.parquet"
+    name = artifact.manifest.inputs[0].name
+    column = (
+        data if isinstance(data, list) else pa.FixedSizeListArray.from_arrays(pa.array(data.ravel()), data.shape[1])
+    )
+    pq.write_table(pa.table({name: column}), source, row_group_size=rows)
+    cpus = max(1, int(usable_cpus()))
+    with _serving(artifact) as url:
+        runs: dict[str, Callable[[], float]] = {
+            LIMIT: lambda: _limit(artifact, data, cpus),
+            SCORE: lambda: _score(artifact, source, folder / f"{model}-scored.parquet", rows),
+            ONE: lambda: _http(url, name, data[:http_rows], 1),
+            MANY: lambda: _http(url, name, data[:http_rows], cpus),
+        }
+        seen: dict[str, list[float]] = {key: [] for key in runs}
+        for number in range(rounds):
+            for key in list(runs) if number % 2 == 0 else reversed(list(runs)):
+                seen[key].append(runs[key]())
+    ratios = {key: [one / top for one, top in zip(found, seen[LIMIT], strict=True)] for key, found in seen.items()}
+    shown = Table("", "rows/s", f"share of the limit, {cpus} CPUs")
+    for key, found in seen.items():
+        shown.add_row(key, f"{statistics.median(found):,.0f}", f"{statistics.median(ratios[key]):.3f}")
+    console.print(shown)
+    results = WORK / "results" / f"batch-scoring-{model}.json"
+    results.parent.mkdir(parents=True, exist_ok=True)
+    machine = describe_machine().model_dump(mode="json")
+    results.write_text(json.dumps({"rows": rows, "cpus": cpus, "rates": seen, "machine": machine}, indent=1))
+    console.print(f"results: {results}", highlight=False)
+
+
+def _table(rows: int) -> Array:
+    return np.random.default_rng(0).normal(size=(rows, 16)).astype(np.float32)
+
+
+def _limit(artifact: Artifact, data: list[bytes] | Array, cpus: int) -> float:
+    """Bytes in memory to outputs in memory, in batches of the cheapest size, a thread a CPU."""
+    predictor, batch = Predictor(artifact), batch_of(artifact, None)
+    spec = artifact.manifest.inputs[0]
+
+    def lane(first: int) -> None:
+        for start in starts[first::cpus]:
+            run(start)
+
+    def run(start: int) -> None:
+        rows = data[start : start + batch]
+        if isinstance(rows, list):
+            height, width = int(spec.shape[1]), int(spec.shape[2])
+            rows = np.stack([decode_image(one, height=height, width=width) for one in rows])
+        predictor({spec.name: rows})
+
+    starts = range(0, len(data), batch)
+    run(0)
+    begin = time.perf_counter()
+    with ThreadPoolExecutor(cpus) as pool:
+        list(pool.map(lane, range(cpus)))
+    return len(data) / (time.perf_counter() - begin)
+
+
+def _score(artifact: Artifact, source: Path, output: Path, rows: int) -> float:
+    """The whole command but for the interpreter's start: loading, checking, reading, writing, joining."""
+    begin = time.perf_counter()
+    score(artifact, source, output, Options(overwrite=True), Console(quiet=True))
+    return rows / (time.perf_counter() - begin)
+
+
+def _http(url: str, name: str, data: list[bytes] | Array, connections: int) -> float:
+    """A loop as one would write it: a request a row."""
+
+    def ask(lane: int) -> None:
+        with httpx.Client(base_url=url, timeout=60) as client:
+            for row in data[lane::connections]:
+                if isinstance(row, bytes):
+                    answer = client.post("/classify", content=row, headers={"content-type": "image/jpeg"})
+                else:
+                    answer = client.post("/predict", content=json.dumps({name: [row.tolist()]}))
+                answer.raise_for_status()
+                answer.json()
+
+    begin = time.perf_counter()
+    with ThreadPoolExecutor(connections) as pool:
+        list(pool.map(ask, range(connections)))
+    return len(data) / (time.perf_counter() - begin)
+
+
+@contextlib.contextmanager
+def _serving(artifact: Artifact) -> Iterator[str]:
+    words = ["serve", str(artifact.path), "--port", str(PORT), "--grpc-port", "off"]
+    url = f"http://127.0.0.1:{PORT}"
+    server = subprocess.Popen([sys.executable, "-m", "lading", *words], stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(600):
+            with contextlib.suppress(httpx.TransportError):
+                if httpx.get(f"{url}/readyz").is_success:
+                    break
+            time.sleep(0.1)
+        yield url
+    finally:
+        server.terminate()
+        server.wait()
+
+
+if __name__ == "__main__":
+    app()

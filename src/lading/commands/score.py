@@ -1,0 +1,72 @@
+"""``lading score``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+
+def score(
+    artifact: Annotated[Path, typer.Argument(help="artifact folder, for example artifacts/cards")],
+    source: Annotated[
+        Path, typer.Argument(metavar="INPUT", help="Parquet, JSON lines, or a folder of them or pictures")
+    ],
+    output: Annotated[Path, typer.Argument(help="file to write: .parquet or .jsonl")],
+    variant: Annotated[
+        str | None, typer.Option(help="variant to score with; default: the one that verify chose")
+    ] = None,
+    keep: Annotated[list[str] | None, typer.Option(help="column to carry over to the result; may be repeated")] = None,
+    errors: Annotated[
+        Literal["fail", "keep"], typer.Option(help="a bad row: fail at the first, or keep them in a column `error`")
+    ] = "fail",
+    lanes: Annotated[int, typer.Option(min=0, help="threads; 0: one for each usable CPU")] = 0,
+    batch: Annotated[int, typer.Option(min=0, help="rows of one run; 0: what verify measured as cheapest")] = 0,
+    part_rows: Annotated[int, typer.Option(min=0, help="rows of a part; 0: about two seconds' work")] = 0,
+    ray: Annotated[
+        str | None, typer.Option(help="run on Ray: its address, `auto` inside a cluster, or `local`")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=0, help="on Ray: processes; 0: one for each CPU of the cluster")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="start over, dropping an earlier result")] = False,
+) -> None:
+    """Score a table or a folder of pictures; a run that was cut off goes on where it was.
+
+    Example: `lading score artifacts/cards photos/ cards.parquet`
+
+    Example: `lading score artifacts/cards photos.parquet cards.jsonl --keep id --errors keep`
+    """
+    from lading.artifact import Artifact
+    from lading.errors import SettingsError
+
+    try:
+        from lading.score.score import Options
+        from lading.score.score import score as run
+    except ModuleNotFoundError as missing:
+        raise SettingsError(f"scoring needs {missing.name}: pip install 'lading[score]'") from None
+    console = Console(stderr=True)
+    options = Options(
+        variant=variant,
+        keep=tuple(keep or ()),
+        keep_errors=errors == "keep",
+        batch=batch,
+        part_rows=part_rows,
+        lanes=lanes,
+        ray=ray,
+        workers=workers,
+        overwrite=overwrite,
+    )
+    begin = time.perf_counter()
+    done = run(Artifact.load(artifact), source, output, options, console)
+    seconds = time.perf_counter() - begin
+    rows, bad = done.finished.rows, done.finished.errors
+    if done.scored:
+        earlier = f", {rows - done.scored} of them earlier" if rows > done.scored else ""
+        speed = f", {done.scored / seconds:,.0f} rows/s"
+    else:
+        earlier, speed = (" before" if rows else ""), ""
+    typer.echo(f"{output}: {rows} rows scored{earlier}{speed}, with {done.finished.plan.variant}")
+    if bad:
+        typer.echo(f"{bad} of {rows} rows have no answer; the column `error` says why", err=True)

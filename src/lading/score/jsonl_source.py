@@ -1,0 +1,153 @@
+"""JSON lines: an object a row, an input a key, read by the rules of ``POST /predict``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from lading.decode import MAX_PIXELS, decode_image
+from lading.errors import DataError, RequestError
+from lading.score.block import Block, Piece
+from lading.score.picture import picture_size
+from lading.score.source import Source
+from lading.serve.tensor_json import base64_bytes, parse_object, parse_tensor
+from lading.spec import Array, TensorSpec
+
+MAX_LINE = 64_000_000
+"""Bytes of one line; a longer one is most likely a file of another kind."""
+_CHUNK = 1 << 22
+_NEWLINE = 10
+
+
+class JsonLinesBlock(Block):
+    """Consecutive lines of one file."""
+
+    unit = "line"
+    base = 1
+
+    def __init__(
+        self, specs: Sequence[TensorSpec], file: str, first: int, lines: Sequence[bytes], keep: Sequence[str]
+    ) -> None:
+        super().__init__(specs, [file], first)
+        self._lines = lines
+        self._examples = [spec for spec in specs if not spec.owner_of]
+        self._keep = keep
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def row(self, index: int) -> dict[str, Array]:
+        content = parse_object(self._lines[index])
+        arrays: dict[str, Array] = {}
+        for spec in self._examples:
+            if spec.name not in content:
+                raise RequestError(f"the column {spec.name!r} is missing")
+            arrays[spec.name] = _tensor(spec, content[spec.name])
+        return arrays
+
+    def stack(self) -> dict[str, Array] | None:
+        if any(spec.content == "image" for spec in self.specs):
+            return None
+        contents = [parse_object(line) for line in self._lines]
+        try:
+            return {spec.name: parse_tensor(spec, [row[spec.name] for row in contents]) for spec in self._examples}
+        except KeyError as missing:
+            raise RequestError(f"the column {missing} is missing") from None
+
+    def kept(self) -> dict[str, list[Any]]:
+        rows = [_object_or_empty(line) for line in self._lines]
+        return {name: [row.get(name) for row in rows] for name in self._keep}
+
+
+class JsonLinesSource(Source):
+    """An object a line, with the model's inputs among its keys; other keys are not looked at."""
+
+    suffixes = (".jsonl", ".ndjson", ".jsonlines")
+    kind = "JSON lines"
+
+    def check(self) -> None:
+        for name in self.files:
+            with (self.root / name).open("rb") as stream:
+                line = stream.readline(MAX_LINE)
+            if not line:
+                continue
+            where = f"{self.root / name}, line 1"
+            try:
+                self.refuse_missing(where, list(parse_object(line)))
+                JsonLinesBlock(self.specs, name, 0, [line], ()).row(0)
+            except RequestError as error:
+                raise DataError(f"{where}: {error}") from None
+
+    def kept_fields(self) -> list[pa.Field]:
+        return [pa.field(name, pa.string()) for name in self.keep]
+
+    def pieces(self, part_rows: int) -> list[Piece]:
+        found: list[Piece] = []
+        for name in self.files:
+            lines, starts = _line_starts(self.root / name, part_rows)
+            for index, start in enumerate(starts):
+                first = index * part_rows
+                rows = min(part_rows, lines - first)
+                found.append(Piece(len(found), (name,), first, rows, start=start))
+        return found
+
+    def blocks(self, pieces: Sequence[Piece], block_rows: int) -> Iterator[tuple[Piece, Block]]:
+        for piece in pieces:
+            with (self.root / piece.files[0]).open("rb") as stream:
+                stream.seek(piece.start)
+                for start in range(0, piece.rows, block_rows):
+                    lines = list(islice(stream, min(block_rows, piece.rows - start)))
+                    yield piece, JsonLinesBlock(self.specs, piece.files[0], piece.first + start, lines, self.keep)
+
+
+def _tensor(spec: TensorSpec, value: Any) -> Array:
+    if spec.content == "image" and isinstance(value, str):
+        height, width = picture_size(spec)
+        picture = base64_bytes(spec, 0, value)
+        return decode_image(picture, height=height, width=width, max_pixels=MAX_PIXELS)[None]
+    if not spec.batched:
+        return parse_tensor(spec, value)
+    # Without the batch dim, so that a message counts the brackets that were written.
+    return parse_tensor(spec.model_copy(update={"shape": spec.example_shape}), value)[None]
+
+
+def _object_or_empty(line: bytes) -> Mapping[str, Any]:
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _line_starts(path: Path, every: int) -> tuple[int, list[int]]:
+    """How many lines a file has, and at which byte every so many of them begins; the file is read once, in chunks.
+
+    Raises:
+        DataError: a line of more than :data:`MAX_LINE` bytes.
+    """
+    starts: list[int] = []
+    lines, at, line_start = 0, 0, 0
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            ends = np.flatnonzero(np.frombuffer(chunk, dtype=np.uint8) == _NEWLINE) + at + 1
+            begins = np.concatenate([[line_start], ends])
+            lengths = np.diff(np.append(begins, at + len(chunk)))
+            if lengths.max() > MAX_LINE:
+                number = lines + int(lengths.argmax()) + 1
+                raise DataError(f"{path}, line {number}: longer than {MAX_LINE} bytes; is this a JSON lines file?")
+            # Those of the lines that end here; the start of an open one is kept until it does.
+            starts += begins[: len(ends)][-lines % every :: every].tolist()
+            lines += len(ends)
+            line_start = int(begins[-1])
+            at += len(chunk)
+    if at > line_start:  # the last line has no newline
+        if lines % every == 0:
+            starts.append(line_start)
+        lines += 1
+    return lines, starts

@@ -1,0 +1,169 @@
+"""Columns of Arrow to arrays of a TensorSpec, without a loop over rows, and without changing a value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lading.errors import RequestError
+from lading.spec import Array, TensorSpec
+
+_LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+
+
+def is_list(kind: pa.DataType) -> bool:
+    return any(test(kind) for test in _LISTS)
+
+
+def is_picture(spec: TensorSpec, kind: pa.DataType) -> bool:
+    """Whether a column holds encoded pictures: bytes, or a struct with a field ``bytes``, as data set hubs write it."""
+    if spec.content != "image":
+        return False
+    if pa.types.is_struct(kind):
+        place = kind.get_field_index("bytes")
+        return place >= 0 and _is_bytes(kind.field(place).type)
+    return _is_bytes(kind)
+
+
+def type_problem(spec: TensorSpec, kind: pa.DataType) -> str | None:
+    """Why a column's type cannot become this tensor; ``None`` when it can."""
+    if is_picture(spec, kind):
+        return None
+    wanted = f"{_leaf_name(spec)} of shape [{', '.join(str(dim) for dim in spec.example_shape)}]"
+    if spec.content == "image":
+        wanted += ", or the bytes of a JPEG, PNG or WebP file"
+    leaf, depth = kind, 0
+    if isinstance(kind, pa.FixedShapeTensorType):
+        if kind.permutation not in (None, list(range(len(kind.shape)))):
+            return f"is a tensor whose dims are permuted; the model takes {wanted}: store it in its own order"
+        leaf, sizes = kind.value_type, list(kind.shape)
+        depth = len(sizes)
+    else:
+        sizes = []
+        while is_list(leaf):
+            sizes.append(leaf.list_size if pa.types.is_fixed_size_list(leaf) else None)
+            leaf, depth = leaf.value_type, depth + 1
+    dims = spec.example_shape
+    fits = depth == len(dims) and all(
+        size is None or isinstance(dim, str) or size == dim for size, dim in zip(sizes, dims, strict=True)
+    )
+    if fits and _leaf_fits(spec, leaf):
+        return None
+    advice = ""
+    if pa.types.is_dictionary(leaf):
+        advice = ": store the plain values, not a dictionary (pyarrow: column.cast(type.value_type))"
+    elif pa.types.is_decimal(leaf):
+        advice = f": a decimal has no exact {spec.dtype}; cast it where the file is written"
+    elif fits and _is_number(leaf):
+        advice = f": cast it to {spec.dtype} where the file is written"
+    return f"has the type {kind}; the model takes {wanted}{advice}"
+
+
+def stacked(spec: TensorSpec, column: pa.Array) -> Array:
+    """All rows of a column as one array, its first dim the rows.
+
+    Raises:
+        RequestError: a null, lists of different lengths, or a value that the dtype cannot hold.
+    """
+    flat, sizes = _flatten(spec, column)
+    if len(sizes) == 0 or (sizes == sizes[0]).all():
+        dims = sizes[0] if len(sizes) else [dim if isinstance(dim, int) else 0 for dim in spec.example_shape]
+        return flat.reshape(len(column), *(int(size) for size in dims))
+    odd = int(np.flatnonzero((sizes != sizes[0]).any(axis=1))[0])
+    raise RequestError(
+        f"input {spec.name!r} has shape {sizes[odd].tolist()} in one row, {sizes[0].tolist()} in another"
+    )
+
+
+def rows_of(spec: TensorSpec, column: pa.Array) -> list[Array]:
+    """One array a row, each of its own shape.
+
+    Raises:
+        RequestError: a null, a ragged row, or a value that the dtype cannot hold.
+    """
+    flat, sizes = _flatten(spec, column)
+    ends = np.cumsum(sizes.prod(axis=1)).tolist()
+    starts = [0, *ends[:-1]] if ends else []
+    return [flat[start:end].reshape(size) for start, end, size in zip(starts, ends, sizes.tolist(), strict=True)]
+
+
+def picture_bytes(spec: TensorSpec, column: pa.Array) -> list[bytes]:
+    """The encoded pictures of a column.
+
+    Raises:
+        RequestError: a null.
+    """
+    _refuse_null(spec, column)
+    if pa.types.is_struct(column.type):
+        column = pc.struct_field(column, "bytes")
+        _refuse_null(spec, column)
+    return list(column.to_pylist())
+
+
+def _flatten(spec: TensorSpec, column: pa.Array) -> tuple[Array, np.ndarray[Any, np.dtype[np.int64]]]:
+    """Undo the lists level by level: the values in order, and each row's shape (rows, dims)."""
+    dims = spec.example_shape
+    _refuse_null(spec, column)
+    if isinstance(column, pa.ExtensionArray):
+        sizes = np.tile(np.array(column.type.shape, dtype=np.int64), (len(column), 1))
+        column = column.storage.flatten()
+    else:
+        sizes = np.empty((len(column), len(dims)), dtype=np.int64)
+        lists = np.ones(len(column), dtype=np.int64)  # at this level, of each row
+        for axis, dim in enumerate(dims):
+            lengths = pc.list_value_length(column).to_numpy(zero_copy_only=False)
+            size = np.full(len(sizes), dim if isinstance(dim, int) else 0, dtype=np.int64)
+            some = lists > 0
+            size[some] = lengths[(np.cumsum(lists) - lists)[some]]
+            uneven = np.flatnonzero(lengths != np.repeat(size, lists))
+            if uneven.size:
+                raise RequestError(f"input {spec.name!r} is ragged: lists of {size.max()} and {lengths[uneven[0]]}")
+            sizes[:, axis] = size
+            lists = lists * size
+            column = column.flatten()
+            _refuse_null(spec, column)
+    return _exact(spec, column.to_numpy(zero_copy_only=False)), sizes
+
+
+def _exact(spec: TensorSpec, values: Array) -> Array:
+    """The same values in the spec's dtype; a float may lose digits, as JSON's numbers do, but not its size."""
+    dtype = spec.numpy_dtype
+    if values.dtype == dtype or values.size == 0:
+        return values.astype(dtype, copy=False)
+    limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+    finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+    worst = [value for value in (finite.min(), finite.max()) if finite.size] if finite.size else []
+    kind = float if dtype.kind == "f" else int
+    for value in worst:
+        if not kind(limits.min) <= kind(value) <= kind(limits.max):
+            raise RequestError(f"input {spec.name!r} has the value {value}, which {spec.dtype} cannot hold")
+    return values.astype(dtype)
+
+
+def _refuse_null(spec: TensorSpec, column: pa.Array) -> None:
+    if column.null_count:
+        raise RequestError(f"input {spec.name!r} is null, or holds a null: a model has no answer to a missing value")
+
+
+def _leaf_fits(spec: TensorSpec, leaf: pa.DataType) -> bool:
+    kind = spec.numpy_dtype.kind
+    if kind == "b":
+        return bool(pa.types.is_boolean(leaf))
+    return bool(pa.types.is_integer(leaf) or (kind == "f" and pa.types.is_floating(leaf)))
+
+
+def _leaf_name(spec: TensorSpec) -> str:
+    return {"b": "bool", "f": f"{spec.dtype} (or any other number)"}.get(
+        spec.numpy_dtype.kind, f"{spec.dtype} (or any other integer)"
+    )
+
+
+def _is_number(leaf: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(leaf) or pa.types.is_floating(leaf) or pa.types.is_boolean(leaf))
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))

@@ -1,0 +1,160 @@
+"""The parts of a result that are written already: each whole or not there, so that a run which was cut off goes on."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from lading.errors import DataError
+from lading.score.block import Piece
+from lading.spec import Frozen
+
+_PLAN = "plan.json"
+Join = Callable[[Sequence[Path], Path], tuple[int, int]]
+"""Writes parts as one file; returns its rows, and how many of them have no answer."""
+
+
+class Plan(Frozen):
+    """Everything that decides which bytes a result has. Another plan is another result."""
+
+    model: str
+    version: str
+    variant: str
+    artifact: str = Field(title="artifact's digest")
+    onnxruntime: str
+    input: str = Field(title="input's fingerprint")
+    input_kind: str
+    keep: tuple[str, ...]
+    keep_errors: bool
+    batch: int
+    block_rows: int
+    part_rows: int
+    rows: int
+    parts: int
+
+    def differences(self, other: Plan) -> list[str]:
+        """The names of the fields in which two plans differ."""
+        fields = type(self).model_fields
+        return [field.title or name for name, field in fields.items() if getattr(self, name) != getattr(other, name)]
+
+
+class Finished(Frozen):
+    """``OUTPUT.run.json``: what was scored with what. Its presence says that the result is whole."""
+
+    plan: Plan
+    rows: int
+    errors: int
+    """Rows without an answer."""
+
+
+class Parts:
+    """The folder ``OUTPUT.parts`` beside a result, and the result's record ``OUTPUT.run.json``."""
+
+    def __init__(self, output: Path) -> None:
+        self.output = output
+        self.folder = output.with_name(output.name + ".parts")
+        self.record = output.with_name(output.name + ".run.json")
+
+    def path(self, piece: Piece) -> Path:
+        return self.folder / f"part-{piece.number:06d}{self.output.suffix}"
+
+    def waiting(self, pieces: Sequence[Piece]) -> list[Piece]:
+        """Those pieces whose part is not there yet."""
+        there = {path.name for path in self.folder.iterdir()}
+        return [piece for piece in pieces if self.path(piece).name not in there]
+
+    def finished(self, plan: Plan) -> Finished | None:
+        """The record of a result that is whole, or ``None`` when there is something to do.
+
+        Raises:
+            DataError: a result is there, and it is another one or nobody knows which.
+        """
+        if not self.output.exists():
+            return None
+        if self.folder.exists() and not self.record.exists():
+            return None  # cut off between the joining and the record: joined again
+        advice = "name another file, or start over with --overwrite"
+        try:
+            found = Finished.model_validate_json(self.record.read_bytes())
+        except (OSError, ValidationError):
+            raise DataError(f"{self.output} is there already: {advice}") from None
+        if found.plan != plan:
+            raise DataError(f"{self.output} is there already, and {_differs(plan, found.plan)}: {advice}")
+        return found
+
+    @contextmanager
+    def open(self, plan: Plan) -> Iterator[None]:
+        """Make the folder, or go on with one of the same plan; one run at a time.
+
+        Raises:
+            DataError: another run is at it, or the folder is of another plan.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise DataError(f"another run is writing {self.output} at this moment") from None
+            self._same(plan)
+            for torn in self.folder.glob(".*"):
+                torn.unlink()
+            yield
+
+    def write(self, piece: Piece, write: Callable[[Path], None]) -> None:
+        """Write one part beside its place, then move it there."""
+        replace_whole(self.path(piece), write)
+
+    def finish(self, plan: Plan, pieces: Sequence[Piece], join: Join) -> Finished:
+        """Join the parts into the result, write its record, then drop the parts."""
+        counts: list[int] = []
+        paths = [self.path(piece) for piece in pieces]
+        replace_whole(self.output, lambda path: counts.extend(join(paths, path)))
+        finished = Finished(plan=plan, rows=counts[0], errors=counts[1])
+        replace_whole(self.record, lambda path: path.write_text(finished.model_dump_json(indent=2) + "\n"))
+        shutil.rmtree(self.folder)
+        return finished
+
+    def discard(self) -> None:
+        """Remove the result, its record and its parts."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.record.unlink(missing_ok=True)
+        self.output.unlink(missing_ok=True)
+
+    def _same(self, plan: Plan) -> None:
+        file = self.folder / _PLAN
+        if not file.exists():
+            replace_whole(file, lambda path: path.write_text(plan.model_dump_json(indent=2) + "\n"))
+            return
+        try:
+            found = Plan.model_validate_json(file.read_bytes())
+        except ValidationError:
+            raise DataError(f"{file} was written by another version of lading: start over with --overwrite") from None
+        if found != plan:
+            raise DataError(
+                f"{self.folder} holds parts of another run: {_differs(plan, found)}; run it as it was started, "
+                "or start over with --overwrite"
+            )
+
+
+def replace_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file under another name, make sure that it is on the disk, and move it to its own."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(beside)
+        with beside.open("rb") as stream:
+            os.fsync(stream.fileno())
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def _differs(plan: Plan, found: Plan) -> str:
+    names = plan.differences(found)
+    return f"its {', '.join(names)} {'are' if len(names) > 1 else 'is'} different"

@@ -1,0 +1,170 @@
+"""Blocks to answers: the server's checks, its joining of requests, and its rule that one bad row harms no other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lading.artifact import Artifact
+from lading.errors import DataError, LadingError, RequestError
+from lading.predictor import Predictor
+from lading.score.block import Block
+from lading.serve.batch import (
+    CheckedInputs,
+    count_rows,
+    group_requests,
+    join_requests,
+    joinable,
+    part_outputs,
+)
+from lading.serve.cost_table import CostTable
+from lading.serve.tensor_json import refuse_not_finite
+from lading.spec import BATCH, Array, TensorSpec
+from lading.tensors import check_inputs
+
+Outcome = Mapping[str, Array] | str
+"""A row's outputs, batch dim included; or the sentence that says why there are none."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a block was answered: the outputs of its good rows, and a sentence for each bad one."""
+
+    outputs: dict[str, Array | list[Array]]
+    """By output name: one array of all good rows, or a list of one array a row where their shapes differ."""
+    errors: list[str | None]
+    """Of every row of the block."""
+
+
+class Scorer:
+    """Answers blocks. Thread-safe.
+
+    Args:
+        artifact: what scores.
+        variant: its name; the chosen one by default.
+        batch: rows of one run; 0: the measured size whose cost a row is lowest.
+        keep_errors: give a bad row a sentence instead of failing.
+    """
+
+    def __init__(
+        self, artifact: Artifact, variant: str | None = None, *, batch: int = 0, keep_errors: bool = False
+    ) -> None:
+        self.predictor = Predictor(artifact, variant)
+        self.inputs, self.outputs = self.predictor.inputs, self.predictor.outputs
+        self.keep_errors = keep_errors
+        self.batch = batch_of(artifact, variant, batch)
+        self.uniform = all(spec.batched and _fixed(spec) for spec in (*self.inputs, *self.outputs))
+        """Rows all have one shape, so that a block can be read and run as one array."""
+
+    def answer(self, block: Block) -> Answers:
+        """Score one block.
+
+        Raises:
+            DataError: a bad row, unless errors are kept; names its place.
+        """
+        outputs = self._stacked(block) if self.uniform else None
+        if outputs is not None:
+            return Answers(dict(outputs), [None] * len(block))
+        outcomes = self._row_by_row(block)
+        errors = [outcome if isinstance(outcome, str) else None for outcome in outcomes]
+        bad = next((index for index, error in enumerate(errors) if error), None)
+        if bad is not None and not self.keep_errors:
+            raise DataError(f"{block.where(bad)}: {errors[bad]} (--errors keep goes on after such rows)")
+        good = [outcome for outcome in outcomes if not isinstance(outcome, str)]
+        return Answers({spec.name: _gather(spec, [row[spec.name] for row in good]) for spec in self.outputs}, errors)
+
+    def _stacked(self, block: Block) -> dict[str, Array] | None:
+        """All rows at once; ``None`` when that does not go, and each must be looked at."""
+        try:
+            arrays = block.stack()
+            if arrays is None:
+                return None
+            check_inputs(self.inputs, arrays)
+            runs = [
+                self.predictor.run({name: array[start : start + self.batch] for name, array in arrays.items()})
+                for start in range(0, len(block), self.batch)
+            ]
+            outputs = {spec.name: np.concatenate([run[spec.name] for run in runs]) for spec in self.outputs}
+            refuse_not_finite(outputs)
+        except Exception:  # ONNX Runtime's own exceptions share no public base
+            return None
+        return outputs
+
+    def _row_by_row(self, block: Block) -> list[Outcome]:
+        requests = self._read(block)
+        outcomes: list[Outcome] = [entry if isinstance(entry, str) else {} for entry in requests]
+        good = [(index, entry) for index, entry in enumerate(requests) if not isinstance(entry, str)]
+        checked = [entry for _, entry in good]
+        for group in group_requests(self.inputs, checked, self.batch):
+            for (index, _), outcome in zip(good[group], self._run(checked[group]), strict=True):
+                outcomes[index] = outcome
+        return outcomes
+
+    def _read(self, block: Block) -> list[CheckedInputs | str]:
+        try:
+            return [self._check(arrays) for arrays in block.rows()]
+        except RequestError:
+            return [self._one(lambda index=index: self._check(block.row(index))) for index in range(len(block))]  # type: ignore[misc]
+
+    @staticmethod
+    def _one(read: Callable[[], CheckedInputs]) -> CheckedInputs | str:
+        try:
+            return read()
+        except RequestError as error:
+            return str(error)
+
+    def _check(self, arrays: dict[str, Array]) -> CheckedInputs:
+        for spec in self.inputs:
+            if spec.owner_of:
+                arrays[spec.name] = np.zeros(_size(spec.owner_of, self.inputs, arrays), dtype=np.int64)
+        return CheckedInputs(arrays, check_inputs(self.inputs, arrays), count_rows(self.inputs, arrays))
+
+    def _run(self, requests: Sequence[CheckedInputs]) -> list[Outcome]:
+        try:
+            outputs = self.predictor.run(join_requests(self.inputs, requests))
+        except Exception as error:
+            if len(requests) > 1:
+                return [outcome for request in requests for outcome in self._run([request])]
+            reason = (
+                str(error) if isinstance(error, LadingError) else f"the model failed on it ({type(error).__name__})"
+            )
+            return [reason]
+        return [_finite(part) for part in part_outputs(self.outputs, outputs, requests)]
+
+
+def batch_of(artifact: Artifact, variant: str | None, asked: int = 0) -> int:
+    """Rows of one run: as many as asked for, or as are cheapest by the measured cost; 1 for what cannot be joined."""
+    if not joinable(artifact.manifest.inputs, artifact.manifest.outputs):
+        return 1
+    measurement = artifact.variant(variant).measurement
+    return asked or CostTable(measurement.cost if measurement else {}).cheapest_batch
+
+
+def _finite(outputs: Mapping[str, Array]) -> Outcome:
+    try:
+        refuse_not_finite(outputs)
+    except RequestError as error:
+        return str(error)
+    return outputs
+
+
+def _gather(spec: TensorSpec, rows: list[Array]) -> Array | list[Array]:
+    if spec.batched and _fixed(spec):
+        empty = np.zeros((0, *(int(dim) for dim in spec.shape[1:])), dtype=spec.numpy_dtype)
+        return np.concatenate(rows) if rows else empty
+    return [row[0] if spec.batched else row for row in rows]
+
+
+def _fixed(spec: TensorSpec) -> bool:
+    """Whether the batch or ragged dim is the only one whose size is open."""
+    return spec.shape[0] == BATCH and all(isinstance(dim, int) for dim in spec.shape[1:])
+
+
+def _size(dim: str, specs: Sequence[TensorSpec], arrays: Mapping[str, Array]) -> int:
+    """The size of a ragged dim, read from the first input that has it."""
+    for spec in specs:
+        if not spec.owner_of and dim in spec.shape and arrays[spec.name].ndim == len(spec.shape):
+            return int(arrays[spec.name].shape[spec.shape.index(dim)])
+    return 0

@@ -1,0 +1,119 @@
+"""What is to be scored: a Parquet file or a folder of them, JSON lines, or a folder of pictures."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import pyarrow as pa
+
+from lading.errors import DataError
+from lading.score.block import Block, Piece
+from lading.spec import TensorSpec
+
+
+@dataclass(frozen=True)
+class Source(ABC):
+    """Files of one kind. Can be pickled: what was opened stays where it was opened."""
+
+    root: Path
+    """The folder that the files' paths are relative to."""
+    files: tuple[str, ...]
+    specs: tuple[TensorSpec, ...]
+    """The model's inputs."""
+    keep: tuple[str, ...] = ()
+    """Columns that are carried over to the result."""
+
+    suffixes: ClassVar[tuple[str, ...]]
+    kind: ClassVar[str]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What a row must hold: the model's inputs but for owner vectors, which scoring fills in."""
+        return tuple(spec.name for spec in self.specs if not spec.owner_of)
+
+    @abstractmethod
+    def check(self) -> None:
+        """Compare the files with what the model takes, before the first row is scored.
+
+        Raises:
+            DataError: names the file, the row where there is one, and the column.
+        """
+
+    @abstractmethod
+    def pieces(self, part_rows: int) -> list[Piece]:
+        """Part the rows, in order, into pieces of at most ``part_rows``."""
+
+    @abstractmethod
+    def blocks(self, pieces: Sequence[Piece], block_rows: int) -> Iterator[tuple[Piece, Block]]:
+        """Read pieces in order, each as blocks of at most ``block_rows`` rows."""
+
+    @abstractmethod
+    def kept_fields(self) -> list[pa.Field]:
+        """Names and types of the columns that are carried over."""
+
+    def tasks(self, pieces: Sequence[Piece]) -> list[list[Piece]]:
+        """Pieces that one worker should read together, because apart they would be read more than once."""
+        return [[piece] for piece in pieces]
+
+    def fingerprint(self) -> str:
+        """A hash of the files' names, sizes and times of change."""
+        digest = hashlib.sha256()
+        for name in self.files:
+            status = (self.root / name).stat()
+            digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
+
+    def refuse_missing(self, where: str, present: Sequence[str]) -> None:
+        """Refuse a file or row without one of the columns that are needed.
+
+        Raises:
+            DataError: names the column, and one with a similar name if there is one.
+        """
+        for name in (*self.columns, *self.keep):
+            if name in present:
+                continue
+            near = difflib.get_close_matches(name, [other for other in present if other not in self.columns], n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            needed = f"the model takes {', '.join(self.columns)}" if name in self.columns else "--keep names it"
+            raise DataError(f"{where} has no column {name!r} ({needed}); its columns are: {', '.join(present)}{hint}")
+
+
+def find_files(path: Path, kinds: Sequence[type[Source]]) -> tuple[type[Source], Path, tuple[str, ...]]:
+    """Find out what kind of input a path is.
+
+    Files whose name starts with a dot or an underscore, as Spark's markers do, are left out, and so are those of other
+    suffixes.
+
+    Returns:
+        The kind, the folder, and the files inside it in the order of their names.
+
+    Raises:
+        DataError: nothing is there, or files of several kinds.
+    """
+    by_suffix = {suffix: kind for kind in kinds for suffix in kind.suffixes}
+    known = ", ".join(by_suffix)
+    if path.is_file():
+        kind = by_suffix.get(path.suffix.lower())
+        if kind is None:
+            raise DataError(f"{path} is of no kind that can be scored ({known}); unpack it first if it is compressed")
+        return kind, path.parent, (path.name,)
+    if not path.is_dir():
+        raise DataError(f"there is no file or folder {path}")
+    found: dict[type[Source], list[str]] = {}
+    for file in sorted(path.rglob("*")):
+        name = file.relative_to(path)
+        if file.suffix.lower() in by_suffix and not any(part.startswith((".", "_")) for part in name.parts):
+            found.setdefault(by_suffix[file.suffix.lower()], []).append(name.as_posix())
+    if not found:
+        raise DataError(f"the folder {path} holds no file of a kind that can be scored ({known})")
+    if len(found) > 1:
+        examples = " and ".join(f"{names[0]!r}" for names in found.values())
+        raise DataError(f"the folder {path} holds files of several kinds, {examples}: score them one after another")
+    kind, names = next(iter(found.items()))
+    return kind, path, tuple(names)
