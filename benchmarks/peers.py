@@ -103,7 +103,7 @@ ALL = (
         ("-m", "bentoml", "serve", "server:Peer", "--port", "{port}"),
         (("BENTOML_DO_NOT_TRACK", "true"),),
     ),
-    Peer("litserve", ("/predict", RAW), ("/predict", ROW), ("litserve==0.2.17",), molecules=MOLECULE),
+    Peer("litserve", ("/predict", bodies.photo_json), ("/predict", ROW), ("litserve==0.2.17",), molecules=MOLECULE),
     Peer(
         "mlserver",
         ("/v2/models/peer/infer", V2),
@@ -111,7 +111,7 @@ ALL = (
         ("mlserver==1.7.1",),
         molecules=("/v2/models/peer/infer", MOLECULE_V2),
     ),
-    Peer("ray_serve", ("/", RAW), ("/", ROW), ("ray[serve]==2.54.0",)),
+    Peer("ray_serve", ("/", RAW), ("/", ROW), ("ray[serve]==2.54.0", "protobuf<6")),
     Peer("kserve_python", ("/v2/models/peer/infer", V2), ("/v2/models/peer/infer", ROW_V2), ("kserve==0.21.0",)),
 )
 FRAMEWORKS = ("bentoml_api", "litserve", "mlserver", "ray_serve", "kserve_python")

@@ -35,6 +35,11 @@ def photo_form(name: str) -> RequestBody:
     return RequestBody(content, "multipart/form-data; boundary=frontier")
 
 
+def photo_json() -> RequestBody:
+    """Base64 in JSON: for a server that takes nothing else."""
+    return _json({"image": base64.b64encode(PHOTO.read_bytes()).decode()})
+
+
 def photo_v2_json() -> RequestBody:
     """The Open Inference Protocol, base64 in JSON: for servers without the binary extension."""
     data = [base64.b64encode(PHOTO.read_bytes()).decode()]

@@ -44,6 +44,21 @@ def test_the_cameras_rotation_is_honoured(orientation: int, corner: int | None) 
     assert (top_left.max() < 40) if corner is None else (top_left.argmax() == corner)
 
 
+def test_a_rotation_that_only_xmp_tells_of_is_honoured_too() -> None:
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><r tiff:Orientation="3"/></x:xmpmeta>'
+    pixels = decode_image(encoded(QUADRANTS, "JPEG", xmp=xmp), height=32, width=32)
+    assert pixels[4, 4].max() < 40
+    assert pixels[28, 28].argmax() == 0
+
+
+def test_a_jpeg_of_too_many_pixels_is_refused_with_and_without_exif() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 1
+    for data in (encoded(QUADRANTS, "JPEG"), encoded(QUADRANTS, "JPEG", exif=exif)):
+        with pytest.raises(BodyTooLargeError, match="80 x 120 = 9600 pixels; at most 9000"):
+            decode_image(data, height=32, width=32, max_pixels=9000)
+
+
 def test_a_large_jpeg_is_decoded_at_a_reduced_scale_to_the_same_picture() -> None:
     large = np.kron(QUADRANTS, np.ones((20, 20, 1), np.uint8))
     reduced = decode_image(encoded(large, "JPEG"), height=32, width=32).astype(int)
