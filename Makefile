@@ -71,7 +71,11 @@ generate: $(VENV)/.dev ## write what is generated: the manifest's schema, tables
 
 .PHONY: check-generated
 check-generated: generate ## fail when generating changed a committed file
-	git diff --exit-code -- docs src/lading/serve/proto
+	git diff --exit-code -- docs src/lading/serve/proto helm/lading/monitoring k8s/gke/monitoring
+
+.PHONY: watch
+watch: artifacts/cards/lading.json $(VENV)/.dev ## a server under load, its status page, and Prometheus with the real rules
+	$(BIN)/python -m monitoring.watch $(ARGS)
 
 .PHONY: bench
 bench: artifacts/cards/lading.json $(VENV)/.dev ## Lading beside its peers and beside what this machine can do (half an hour; two cores)

@@ -10,6 +10,7 @@ import typer
 
 from lading.artifact import manifest_json_schema
 from lading.cli import app
+from lading.monitoring.generate import generate as generate_monitoring
 from lading.settings import settings_markdown
 
 DOCS = Path(__file__).parent
@@ -47,6 +48,7 @@ def main() -> None:
     (DOCS / "lading.schema.json").write_text(manifest_json_schema())
     (DOCS / "settings.md").write_text(NOTE + settings_markdown())
     (DOCS / "commands.md").write_text(commands_markdown())
+    generate_monitoring(DOCS.parent)
 
 
 if __name__ == "__main__":

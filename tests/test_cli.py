@@ -18,7 +18,7 @@ from lading.errors import GateRefusedError, LadingError, SpecError
 COMMANDS = (
     *("train", "prune", "export", "quantize", "verify", "pack", "build", "inspect", "report", "serve"),
     *("prepare", "sweep", "vertex"),
-    *("score", "doctor", "compare", "init"),
+    *("score", "doctor", "compare", "init", "monitor"),
 )
 
 

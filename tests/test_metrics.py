@@ -9,8 +9,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from lading.artifact import Artifact
-from lading.metrics import ROWS, SECONDS, Metrics
-from tests.serve.small_artifacts import table_artifact
+from lading.errors import InputShapeError, RequestError
+from lading.metrics import ROWS, SECONDS, VIOLATIONS, Metrics
+from tests.serve.small_artifacts import table_artifact, with_costs
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +34,11 @@ NAMES = {
     "lading_requests_in_flight": set(),
     "lading_ready": {"model", "variant"},
     "lading_usable_cpus": set(),
+    "lading_lanes": set(),
+    "lading_queue_limit": set(),
+    "lading_start_duration_seconds": set(),
+    "lading_schema_violations_total": {"model", "variant", "kind"},
+    "lading_model_created_timestamp_seconds": {"model", "variant", "version"},
     "lading_model_info": {"model", "version", "variant", "digest", "precision"},
 }
 
@@ -49,6 +55,39 @@ def test_every_agreed_name_is_there_with_its_labels(artifact: Artifact) -> None:
     metrics.shed("deadline")
     found = labels(metrics)
     assert {name: found.get(name) for name in NAMES} == NAMES
+
+
+def test_errors_are_counted_from_zero_so_that_the_first_is_an_increase(artifact: Artifact) -> None:
+    metrics = Metrics()
+    metrics.model(artifact, artifact.variant())
+    where = {"model": "small-table", "variant": "fp32", "protocol": "grpc", "code": "500"}
+    assert metrics.registry.get_sample_value("lading_requests_total", where) == 0
+
+
+def test_every_kind_of_refused_input_has_its_counter(artifact: Artifact) -> None:
+    def kinds(error: type[RequestError]) -> set[str]:
+        return {error.kind}.union(*(kinds(below) for below in error.__subclasses__()))
+
+    assert kinds(RequestError) == set(VIOLATIONS)
+    metrics = Metrics()
+    of_model = metrics.model(artifact, artifact.variant())
+    of_model.violation(InputShapeError("input 'x' has shape [1]"))
+    of_model.violation(ValueError("no fault of the caller"))
+    counted = {
+        kind: metrics.registry.get_sample_value(
+            "lading_schema_violations_total", {"model": "small-table", "variant": "fp32", "kind": kind}
+        )
+        for kind in VIOLATIONS
+    }
+    assert counted == dict.fromkeys(VIOLATIONS, 0) | {"shape": 1}
+
+
+def test_what_verify_measured_is_shown_beside_what_is_seen(artifact: Artifact, tmp_path: Path) -> None:
+    metrics = Metrics()
+    measured = with_costs(artifact, tmp_path / "measured", {1: 2.0, 8: 12.0})
+    metrics.model(measured, measured.variant())
+    labels = {"model": "small-table", "variant": "fp32", "batch": "8"}
+    assert metrics.registry.get_sample_value("lading_measured_inference_seconds", labels) == 0.012
 
 
 def test_the_process_is_watched_too() -> None:

@@ -19,6 +19,7 @@ from lading.commands.compare import compare
 from lading.commands.doctor import doctor
 from lading.commands.drift import drift
 from lading.commands.init import init
+from lading.commands.monitor import monitor
 from lading.commands.prepare import prepare
 from lading.commands.score import score
 from lading.commands.serve import serve
@@ -264,7 +265,7 @@ def report(
     console.print(f"report: {out}")
 
 
-for command in (serve, prepare, sweep, vertex, score, doctor, compare, init):
+for command in (serve, prepare, sweep, vertex, score, doctor, compare, init, monitor):
     app.command()(command)
 app.add_typer(drift)
 

@@ -14,7 +14,7 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from lading.errors import BodyTooLargeError, RequestError
+from lading.errors import BodyTooLargeError, PictureError, RequestError
 
 MAX_PIXELS = 50_000_000
 FORMATS = ("JPEG", "PNG", "WEBP")
@@ -43,7 +43,7 @@ def decode_image(data: bytes, *, height: int, width: int, max_pixels: int = MAX_
         BodyTooLargeError: more than ``max_pixels`` pixels.
     """
     if not data:
-        raise RequestError("the picture is empty: send the bytes of a JPEG, PNG or WebP file")
+        raise PictureError("the picture is empty: send the bytes of a JPEG, PNG or WebP file")
     try:
         if data.startswith(_JPEG) and not any(mark in data for mark in _ORIENTED):
             rows, columns, colorspace, _ = simplejpeg.decode_jpeg_header(data, strict=True)
@@ -60,9 +60,9 @@ def decode_image(data: bytes, *, height: int, width: int, max_pixels: int = MAX_
     except RequestError:
         raise
     except UnidentifiedImageError:
-        raise RequestError("this is not a picture that can be read: send a JPEG, PNG or WebP file") from None
+        raise PictureError("this is not a picture that can be read: send a JPEG, PNG or WebP file") from None
     except (OSError, ValueError, SyntaxError, EOFError) as error:
-        raise RequestError(f"the picture cannot be decoded: {error}") from None
+        raise PictureError(f"the picture cannot be decoded: {error}") from None
 
 
 def _refuse_large(columns: int, rows: int, max_pixels: int) -> None:

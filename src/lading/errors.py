@@ -68,9 +68,40 @@ class ArtifactError(LadingError):
 
 
 class RequestError(LadingError):
-    """The caller sent something that cannot be answered."""
+    """The caller sent something that cannot be answered; ``kind`` says in a word what of it, for counting."""
 
     status = HTTPStatus.BAD_REQUEST
+    kind: ClassVar[str] = "format"
+
+
+class InputNameError(RequestError):
+    """An input is missing, unknown, or sent twice."""
+
+    kind = "name"
+
+
+class InputTypeError(RequestError):
+    """An input has another dtype than the model takes."""
+
+    kind = "dtype"
+
+
+class InputShapeError(RequestError):
+    """An input has another shape than the model takes, or is ragged."""
+
+    kind = "shape"
+
+
+class InputValueError(RequestError):
+    """A value is out of range, not finite, or does not fit the input's dtype."""
+
+    kind = "value"
+
+
+class PictureError(RequestError):
+    """What was sent as a picture cannot be decoded."""
+
+    kind = "picture"
 
 
 class UnknownModelError(RequestError):
@@ -83,6 +114,7 @@ class BodyTooLargeError(RequestError):
     """The body, or what it would decode to, is above a limit."""
 
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    kind = "size"
 
 
 class ContentTypeError(RequestError):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from datetime import datetime
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
@@ -16,6 +19,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from lading.artifact import Artifact, PackedVariant
+from lading.errors import RequestError
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -33,6 +37,10 @@ ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 UNKNOWN = "unknown"
 """Label of every model that is not served: what clients ask for must not make new series."""
 SHED_REASONS = ("queue", "bytes", "deadline", "expired")
+PROTOCOLS = ("http", "v2", "grpc")
+COUNTED_CODES = (200, 400, 429, 500, 503, 504)
+"""Counters of these are there from the start: the first error would otherwise be a new series, and no increase."""
+VIOLATIONS = ("name", "dtype", "shape", "value", "format", "picture", "size")
 MODEL = ("model", "variant")
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """prometheus_client's variable: where several workers write their values. It decides when the library is imported."""
@@ -92,6 +100,24 @@ class Metrics:
             multiprocess_mode="livemin",
         )
         self.usable_cpus = self._gauge("lading_usable_cpus", "CPUs left by affinity and the cgroup's limit.", "livemax")
+        self.lanes = self._gauge("lading_lanes", "Requests that are decoded and run at once.")
+        self.queue_limit = self._gauge("lading_queue_limit", "Requests that may wait for a lane.")
+        self.start_duration = self._gauge(
+            "lading_start_duration_seconds",
+            "From the process's start until its models were ready; 0 before that.",
+            "livemax",
+        )
+        self.certificate_expiry = self._optional("lading_tls_certificate_expiry_timestamp_seconds", _CERTIFICATE)
+        self.key_expiry = self._optional("lading_api_key_expiry_timestamp_seconds", _KEY, ("key",))
+        self.violations = Counter(
+            "lading_schema_violations",
+            "Requests whose inputs the model does not take, by what is wrong with them.",
+            (*MODEL, "kind"),
+            registry=self.registry,
+        )
+        self.model_created = self._optional("lading_model_created_timestamp_seconds", _CREATED, (*MODEL, "version"))
+        self.model_score = self._optional("lading_model_score", _SCORE, (*MODEL, "split"))
+        self.measured_inference = self._optional("lading_measured_inference_seconds", _MEASURED, (*MODEL, "batch"))
         self.info = Gauge(
             "lading_model_info",
             "1; the labels say what is served.",
@@ -108,6 +134,12 @@ class Metrics:
     def model(self, artifact: Artifact, packed: PackedVariant) -> ModelMetrics:
         """The series of one variant, made now, so that they are there before its first request."""
         return ModelMetrics(self, artifact, packed)
+
+    def started(self) -> None:
+        """Note that the models are ready; where the process's start is not known, that is not said."""
+        for family in ProcessCollector(registry=None).collect():
+            if family.name == "process_start_time_seconds":
+                self.start_duration.set(time.time() - family.samples[0].value)
 
     def shed(self, reason: str) -> None:
         """Count a request that was refused or dropped; ``reason`` is one of :data:`SHED_REASONS`."""
@@ -135,11 +167,7 @@ class Metrics:
             received: bytes of the request's body.
             sent: bytes of the answer's body.
         """
-        counter = self._children.get((model, variant, protocol, code))
-        if counter is None:
-            counter = self._requests.labels(model, variant, protocol, str(code))
-            self._children[model, variant, protocol, code] = counter
-        counter.inc()
+        self.count_from_zero(model, variant, protocol, code).inc()
         key = (model, variant, protocol)
         known = self._protocols.get(key)
         if known is None:
@@ -152,6 +180,19 @@ class Metrics:
         duration.observe(seconds)
         request_bytes.inc(received)
         response_bytes.inc(sent)
+
+    def count_from_zero(self, model: str, variant: str, protocol: str, code: int) -> Counter:
+        """The counter of requests with these labels, made if it is not there."""
+        counter = self._children.get((model, variant, protocol, code))
+        if counter is None:
+            counter = self._requests.labels(model, variant, protocol, str(code))
+            self._children[model, variant, protocol, code] = counter
+        return counter
+
+    def of_the_status_page(self) -> Iterator[Metric]:
+        """This process's own values of what the status page draws."""
+        for metric in (self._requests, self._request_duration, self.batch_size, self._shed, self.queue_length):
+            yield from metric.collect()
 
     def exposition(self) -> bytes:
         """Everything in Prometheus' text format, of all workers together."""
@@ -172,6 +213,10 @@ class Metrics:
 
     def _gauge(self, name: str, text: str, together: Together = "livesum") -> Gauge:
         return Gauge(name, text, registry=self.registry, multiprocess_mode=together)
+
+    def _optional(self, name: str, text: str, labels: tuple[str, ...] = ("file",)) -> Gauge:
+        """A gauge that has no series until there is something to say: a 0 would be a date in 1970."""
+        return Gauge(name, text, labels, registry=self.registry, multiprocess_mode="livemax")
 
     def _histogram(
         self, name: str, text: str, labels: tuple[str, ...] = MODEL, *, buckets: Iterable[float] = SECONDS
@@ -195,6 +240,13 @@ class _Processes(Collector):
         yield from found.values()
 
 
+_CERTIFICATE = "When the certificate that the ports show expires, as seconds since 1970."
+_KEY = "When a key that has an end expires, as seconds since 1970; the label begins the key's SHA-256."
+_CREATED = "When the artifact was built, as seconds since 1970."
+_SCORE = "The variant's score as verify measured it, by split of the data."
+_MEASURED = "T(b): median seconds of a run of b examples on one thread, as verify measured it."
+
+
 class ModelMetrics:
     """The series of one variant of one model, with their labels bound."""
 
@@ -209,3 +261,26 @@ class ModelMetrics:
         metrics.info.labels(
             artifact.manifest.name, artifact.manifest.version, packed.variant.name, artifact.digest, packed.precision
         ).set(1)
+        for protocol in PROTOCOLS:
+            for code in COUNTED_CODES:
+                metrics.count_from_zero(*labels, protocol, code)
+        self._violations = {kind: metrics.violations.labels(*labels, kind) for kind in VIOLATIONS}
+        _describe(metrics, artifact, packed)
+
+    def violation(self, error: BaseException) -> None:
+        """Count inputs that were refused; any other error is none."""
+        if isinstance(error, RequestError):
+            self._violations[error.kind].inc()
+
+
+def _describe(metrics: Metrics, artifact: Artifact, packed: PackedVariant) -> None:
+    """What the manifest says of a variant, for dashboards to lay beside what is seen."""
+    labels = (artifact.manifest.name, packed.variant.name)
+    with suppress(ValueError):  # a manifest that was not written by pack may say anything
+        created = datetime.fromisoformat(artifact.manifest.provenance.created).timestamp()
+        metrics.model_created.labels(*labels, artifact.manifest.version).set(created)
+    if packed.measurement is not None:
+        for split, score in packed.measurement.scores.items():
+            metrics.model_score.labels(*labels, split).set(score)
+        for size, ms in packed.measurement.cost.items():
+            metrics.measured_inference.labels(*labels, str(size)).set(ms / 1e3)

@@ -65,8 +65,9 @@ class Settings(RecordingSettings):
     tls_key: Path | None = Field(default=None, description="PEM file with the certificate's private key")
     api_keys: Path | None = Field(
         default=None,
-        description="file with one key a line; requests then need `authorization: Bearer KEY`, all but probes and "
-        "`/metrics`; read again when it changes",
+        description="file with one key a line, perhaps with ` expires=2027-01-31` after it; requests then need "
+        "`authorization: Bearer KEY`, all but probes, "
+        "`/metrics` and `/status`; read again when it changes",
     )
     lanes: int = Field(
         default=0, ge=0, le=1024, description="requests decoded and run at once; 0: as many as there are usable CPUs"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from lading.errors import RequestError
+from lading.errors import InputNameError, InputShapeError, InputTypeError, InputValueError, RequestError
 from lading.spec import BATCH, Array, TensorSpec
 
 
@@ -27,11 +27,11 @@ def check_inputs(specs: Sequence[TensorSpec], inputs: Mapping[str, Array], *, ex
     names = [spec.name for spec in wanted]
     for name in inputs:
         if name not in names:
-            raise RequestError(f"unknown input {name!r}; the inputs are: {', '.join(names)}")
+            raise InputNameError(f"unknown input {name!r}; the inputs are: {', '.join(names)}")
     sizes: dict[str, int] = {}
     for spec in wanted:
         if spec.name not in inputs:
-            raise RequestError(f"input {spec.name!r} is missing; the inputs are: {', '.join(names)}")
+            raise InputNameError(f"input {spec.name!r} is missing; the inputs are: {', '.join(names)}")
         _check_tensor(spec, inputs[spec.name], sizes, example=example)
     for spec in wanted:
         _check_values(spec, inputs[spec.name], sizes)
@@ -104,36 +104,36 @@ def _dim_size(dim: str, specs: Sequence[TensorSpec], example: Mapping[str, Array
 
 def _check_tensor(spec: TensorSpec, array: Array, sizes: dict[str, int], *, example: bool) -> None:
     if array.dtype != spec.numpy_dtype:
-        raise RequestError(f"input {spec.name!r} has dtype {array.dtype}; the model takes {spec.dtype}")
+        raise InputTypeError(f"input {spec.name!r} has dtype {array.dtype}; the model takes {spec.dtype}")
     shape = spec.example_shape if example else spec.shape
     if array.ndim != len(shape):
-        raise RequestError(f"input {spec.name!r} has shape {list(array.shape)}; the model takes {_shown(shape)}")
+        raise InputShapeError(f"input {spec.name!r} has shape {list(array.shape)}; the model takes {_shown(shape)}")
     for size, dim in zip(array.shape, shape, strict=True):
         known = sizes.setdefault(dim, size) if isinstance(dim, str) else dim
         if size != known:
-            raise RequestError(
+            raise InputShapeError(
                 f"input {spec.name!r} has shape {list(array.shape)}; the model takes {_shown(shape)}"
                 + (f", and {dim!r} is {known} in another input" if isinstance(dim, str) else "")
             )
         if size == 0 and (dim == BATCH or spec.indexes is None):
-            raise RequestError(f"input {spec.name!r} has shape {list(array.shape)}: the dim {dim!r} is empty")
+            raise InputShapeError(f"input {spec.name!r} has shape {list(array.shape)}: the dim {dim!r} is empty")
 
 
 def _check_values(spec: TensorSpec, array: Array, sizes: Mapping[str, int]) -> None:
     if array.size == 0:
         return
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise RequestError(f"input {spec.name!r} has a value that is not finite (NaN or infinity)")
+        raise InputValueError(f"input {spec.name!r} has a value that is not finite (NaN or infinity)")
     if spec.minimum is None and spec.maximum is None and spec.indexes is None:
         return
     low, high = array.min(), array.max()
     if spec.minimum is not None and low < spec.minimum:
-        raise RequestError(f"input {spec.name!r} has the value {low}; the least allowed is {spec.minimum:g}")
+        raise InputValueError(f"input {spec.name!r} has the value {low}; the least allowed is {spec.minimum:g}")
     if spec.maximum is not None and high > spec.maximum:
-        raise RequestError(f"input {spec.name!r} has the value {high}; the largest allowed is {spec.maximum:g}")
+        raise InputValueError(f"input {spec.name!r} has the value {high}; the largest allowed is {spec.maximum:g}")
     if spec.indexes is not None and (low < 0 or high >= sizes[spec.indexes]):
         worst = low if low < 0 else high
-        raise RequestError(
+        raise InputValueError(
             f"input {spec.name!r} has the index {worst}; {spec.indexes!r} runs from 0 to {sizes[spec.indexes] - 1}"
         )
 

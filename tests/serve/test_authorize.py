@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import subprocess
 import time
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from lading.artifact import Artifact
 from lading.errors import SettingsError, UnauthorizedError
 from lading.serve import authorize
 from lading.serve.authorize import Keys
+from lading.serve.certificate import certificate_expiry
 from lading.serve.proto import inference_pb2 as pb
 from lading.serve.proto.inference_pb2_grpc import GRPCInferenceServiceStub
 from lading.settings import Settings
@@ -77,12 +79,56 @@ def test_a_file_without_keys_is_refused(tmp_path: Path) -> None:
         Keys(tmp_path / "empty")
 
 
+def test_a_key_may_have_a_last_day_and_the_metric_says_when(small: dict[str, Artifact], tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text("old expires=2020-02-29\nnew\texpires=2099-12-31\nforever\n")
+    with live_server(small["table"], api_keys=file) as live:
+
+        def asked_with(key: str) -> httpx.Response:
+            return live.client.post("/predict", json=BODY, headers={"authorization": f"Bearer {key}"})
+
+        assert asked_with("new").status_code == asked_with("forever").status_code == 200
+        assert asked_with("old").status_code == 401
+        assert "has expired" in asked_with("old").json()["error"]
+        shown = [line for line in live.client.get("/metrics").text.splitlines() if line.startswith("lading_api_key_")]
+        assert sorted(float(line.split()[1]) for line in shown) == [1583020800, 4102444800]
+        assert not any("old" in line or "new" in line for line in shown)
+
+
+@pytest.mark.parametrize("end", ["expires=tomorrow", "2027-01-31", "expires=9999-12-31", "until=2027-01-31"])
+def test_an_end_that_is_no_date_is_refused_without_showing_the_key(tmp_path: Path, end: str) -> None:
+    (tmp_path / "keys").write_text(f"# ours\nsecret {end}\n")
+    with pytest.raises(SettingsError, match=r"line 2: after a key comes nothing, or expires=YYYY-MM-DD") as refused:
+        Keys(tmp_path / "keys")
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("days", [2, 40_000])  # a date before 2050 is a UTCTime, one after it a GeneralizedTime
+def test_when_a_certificate_expires_is_read_as_openssl_reads_it(tmp_path: Path, days: int) -> None:
+    file = tmp_path / "cert.pem"
+    make = f"openssl req -x509 -newkey rsa:2048 -nodes -days {days} -subj /CN=x -keyout {tmp_path}/key.pem -out {file}"
+    subprocess.run(make.split(), check=True, capture_output=True)
+    shown = subprocess.run(
+        ["openssl", "x509", "-enddate", "-noout", "-in", str(file)], check=True, capture_output=True, text=True
+    )
+    assert certificate_expiry(file) == ssl.cert_time_to_seconds(shown.stdout.strip().removeprefix("notAfter="))
+
+
+@pytest.mark.parametrize("content", ["", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
+def test_a_file_without_a_certificate_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "cert.pem").write_text(content)
+    with pytest.raises(SettingsError, match="holds no certificate that can be read"):
+        certificate_expiry(tmp_path / "cert.pem")
+
+
 def test_both_ports_speak_tls(small: dict[str, Artifact], tmp_path: Path) -> None:
     certificate, key = self_signed(tmp_path)
     with live_server(small["table"], tls_certificate=certificate, tls_key=key) as live:
         context = ssl.create_default_context(cafile=str(certificate))
         url = live.url.replace("http:", "https:")
         assert httpx.post(f"{url}/predict", json=BODY, verify=context).status_code == 200
+        shown = httpx.get(f"{url}/metrics", verify=context).text
+        assert 'lading_tls_certificate_expiry_timestamp_seconds{file="cert.pem"}' in shown
         with pytest.raises(httpx.TransportError):
             httpx.get(f"{live.url}/livez")
         credentials = grpc.ssl_channel_credentials(certificate.read_bytes())
@@ -100,5 +146,5 @@ def test_comparing_takes_as_long_for_a_near_miss(tmp_path: Path) -> None:
     """Digests are compared, so how much of a key is right cannot show."""
     (tmp_path / "keys").write_text("k" * 64 + "\n")
     keys = Keys(tmp_path / "keys")
-    assert all(len(digest) == 32 for digest in keys._digests)
+    assert all(len(key.digest) == 32 for key in keys._keys)
     assert time.monotonic() >= keys._looked

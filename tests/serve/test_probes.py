@@ -76,10 +76,12 @@ def test_requests_are_counted_and_timed(small: dict[str, Artifact]) -> None:
         live.client.post("/predict", json={})
         live.client.get("/livez")
         after = samples(live)
-    assert not any(name == "lading_requests_total" for name, _ in before)
+    assert not any(value for (name, _), value in before.items() if name == "lading_requests_total")
     assert after["lading_requests_total", ("200", "small-table", "http", "fp32")] == 2
     assert after["lading_requests_total", ("400", "small-table", "http", "fp32")] == 1
     assert after["lading_request_duration_seconds_count", ("small-table", "http", "fp32")] == 3
+    assert after["lading_schema_violations_total", ("name", "small-table", "fp32")] == 1
+    assert after["lading_start_duration_seconds", ()] > 0
     assert after["lading_inference_duration_seconds_count", ("small-table", "fp32")] == 2
     assert after["lading_decode_duration_seconds_count", ("small-table", "fp32")] == 2
     assert after["lading_batch_size_sum", ("small-table", "fp32")] == 4

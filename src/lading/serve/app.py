@@ -22,10 +22,12 @@ from lading.artifact import Artifact
 from lading.errors import LadingError, NotReadyError, SettingsError
 from lading.metrics import CONTENT_TYPE, Metrics
 from lading.serve.authorize import Keys
+from lading.serve.certificate import certificate_expiry
 from lading.serve.describe import describe_model
 from lading.serve.engine import Engine
 from lading.serve.errors import http_error, lading_error
 from lading.serve.health import Health
+from lading.serve.history import History
 from lading.serve.http_inference import HttpInference, model_in
 from lading.serve.inference_endpoint import Answer, InferenceEndpoint
 from lading.serve.observe import Observe
@@ -33,6 +35,7 @@ from lading.serve.openapi import openapi
 from lading.serve.page import PAGE, content_security_policy
 from lading.serve.recording import Recording
 from lading.serve.repository import Repository
+from lading.serve.status import POLICY, status_page
 from lading.serve.text_forms import text_forms
 from lading.serve.v2_rest import v2_routes
 from lading.serve.worker_group import WorkerGroup
@@ -66,7 +69,11 @@ class App:
         self.engine = Engine(self.settings, self.metrics)
         self.repository = Repository(self.settings, self.metrics, self.engine, artifacts)
         self.health = Health(self.engine, self.repository, self.metrics, group)
-        self.keys = Keys(self.settings.api_keys) if self.settings.api_keys else None
+        self.history = History(self.metrics)
+        self.keys = Keys(self.settings.api_keys, self.metrics.key_expiry) if self.settings.api_keys else None
+        if self.settings.tls_certificate is not None:
+            file = self.settings.tls_certificate
+            self.metrics.certificate_expiry.labels(file.name).set(certificate_expiry(file))
         self.tracing = _tracing(self.settings)
         self.recording = Recording(self.settings, self.metrics.registry, self.repository)
         inference = HttpInference(self.engine, self.repository)
@@ -96,8 +103,11 @@ class App:
         """Start the lanes and load the models."""
         self.engine.start()
         self.health.start()
+        self.history.start()
         await self.repository.start()
         self.recording.start()
+        if self.repository.ready:
+            self.metrics.started()
 
     def prepare_to_stop(self) -> None:
         """Say on every port that this server is not ready, so that nothing more is sent to it."""
@@ -108,6 +118,7 @@ class App:
         await self.engine.stop()
         await self.health.stop()
         await asyncio.to_thread(self.recording.stop)
+        await self.history.stop()
         self.repository.stop()
         if self.tracing is not None:
             await asyncio.to_thread(self.tracing.close)
@@ -143,6 +154,7 @@ class App:
                 Route("/livez", self._livez),
                 Route("/readyz", self._readyz),
                 Route("/metrics", self._exposition),
+                Route("/status", self._status),
             ],
             middleware=[Middleware(Observe, keys=self.keys, access_log=self.settings.access_log)],
             exception_handlers={LadingError: lading_error, HTTPException: http_error},
@@ -162,7 +174,14 @@ class App:
         return Response(b"ready\n", media_type="text/plain")
 
     async def _exposition(self, _: Request) -> Response:
+        if self.keys is not None:
+            self.keys.look_again()
         return Response(self.metrics.exposition(), media_type=CONTENT_TYPE)
+
+    async def _status(self, _: Request) -> Response:
+        page = status_page(self.repository, self.metrics, self.history.intervals())
+        headers = {"x-content-type-options": "nosniff", "cache-control": "no-store", "content-security-policy": POLICY}
+        return Response(page, headers=headers, media_type="text/html")
 
 
 def _tracing(settings: Settings) -> Tracing | None:

@@ -54,6 +54,8 @@ class Engine:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._threads: Lanes | None = None
         metrics.usable_cpus.set(usable_cpus())
+        metrics.lanes.set(self.lanes)
+        metrics.queue_limit.set(settings.max_queue)
         metrics.queue_length.set_function(lambda: max(0, self._pending - self.lanes))
 
     @property

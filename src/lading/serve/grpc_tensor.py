@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lading.errors import RequestError
+from lading.errors import InputNameError, InputTypeError, RequestError
 from lading.serve.datatypes import TO_V2
 from lading.serve.proto import inference_pb2 as pb
 from lading.serve.served_model import ServedModel
@@ -45,7 +45,7 @@ def read_request(model: ServedModel, request: pb.ModelInferRequest, max_pixels: 
     for place, tensor in enumerate(request.inputs):
         spec = spec_of(model.inputs, tensor.name)
         if spec.name in arrays:
-            raise RequestError(f"input {spec.name!r} is sent twice")
+            raise InputNameError(f"input {spec.name!r} is sent twice")
         shape = list(tensor.shape)
         if raw:
             arrays[spec.name] = from_raw(spec, tensor.datatype, shape, raw[place], max_pixels)
@@ -91,8 +91,8 @@ def _raw(request: pb.ModelInferRequest) -> pb.ModelInferRequest:
 def _contents(datatype: str, name: str, contents: pb.InferTensorContents) -> list[Any]:
     field = CONTENTS.get(datatype)
     if field is None:
-        raise RequestError(f"input {name!r} has datatype {datatype!r}, which is sent in raw_input_contents only")
+        raise InputTypeError(f"input {name!r} has datatype {datatype!r}, which is sent in raw_input_contents only")
     filled = [one.name for one, _ in contents.ListFields()]
     if filled and filled != [field]:
-        raise RequestError(f"input {name!r} has datatype {datatype!r} and its values in {filled[0]}, not in {field}")
+        raise InputTypeError(f"input {name!r} has datatype {datatype!r} and its values in {filled[0]}, not in {field}")
     return list(getattr(contents, field))

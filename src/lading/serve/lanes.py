@@ -109,6 +109,7 @@ def run_jobs(model: ServedModel, jobs: list[Job]) -> list[tuple[Job, Outcome]]:
             try:
                 inputs = model.check(job.read())
             except Exception as error:
+                model.metrics.violation(error)
                 outcomes.append((job, error))
                 at = time.perf_counter()
                 continue

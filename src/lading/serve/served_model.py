@@ -6,7 +6,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from lading.artifact import Artifact
-from lading.errors import NotReadyError, RequestError
+from lading.errors import InputShapeError, NotReadyError
 from lading.metrics import Metrics
 from lading.predictor import Predictor
 from lading.serve.batch import CheckedInputs, count_rows, join_requests, joinable
@@ -105,7 +105,7 @@ class ServedModel:
         """
         checked = CheckedInputs(arrays, check_inputs(self.inputs, arrays), count_rows(self.inputs, arrays))
         if checked.rows > self.max_batch:
-            raise RequestError(f"the request has {checked.rows} examples; at most {self.max_batch} are accepted")
+            raise InputShapeError(f"the request has {checked.rows} examples; at most {self.max_batch} are accepted")
         return checked
 
     def take(self, most: int) -> list[Job]:

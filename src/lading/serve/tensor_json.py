@@ -12,7 +12,15 @@ import numpy as np
 import orjson
 
 from lading.decode import decode_image
-from lading.errors import RequestError, UnanswerableError
+from lading.errors import (
+    InputNameError,
+    InputShapeError,
+    InputTypeError,
+    InputValueError,
+    PictureError,
+    RequestError,
+    UnanswerableError,
+)
 from lading.spec import Array, TensorSpec
 
 _EXACT = 2**53  # every integer up to this is a float64 of its own
@@ -68,13 +76,13 @@ def read_inputs(
     names = [spec.name for spec in specs if not spec.owner_of]
     for name in content:
         if name not in names and not any(spec.name == name for spec in specs):
-            raise RequestError(f"unknown input {name!r}; the inputs are: {', '.join(names)}")
+            raise InputNameError(f"unknown input {name!r}; the inputs are: {', '.join(names)}")
     arrays: dict[str, Array] = {}
     for spec in specs:
         if spec.name in content:
             arrays[spec.name] = _read_tensor(spec, content[spec.name], max_batch=max_batch, max_pixels=max_pixels)
         elif not spec.owner_of:
-            raise RequestError(f"input {spec.name!r} is missing; the inputs are: {', '.join(names)}")
+            raise InputNameError(f"input {spec.name!r} is missing; the inputs are: {', '.join(names)}")
     for spec in specs:
         if spec.owner_of:
             arrays[spec.name] = owners(spec, specs, arrays, max_batch)
@@ -114,7 +122,7 @@ def parse_tensor(spec: TensorSpec, value: Any) -> Array:
         )
         lengths = set(map(len, level))
         if len(lengths) > 1:
-            raise RequestError(_ragged(spec, level, shape))
+            raise InputShapeError(_ragged(spec, level, shape))
         shape = (*shape, lengths.pop() if lengths else _fixed(spec.shape[depth]))
         level = list(chain.from_iterable(level))
     return flat_to_array(spec, level, shape)
@@ -136,7 +144,7 @@ def _read_tensor(spec: TensorSpec, value: Any, *, max_batch: int, max_pixels: in
     if spec.content == "image" and isinstance(value, str):
         value = [value]
     if spec.batched and isinstance(value, list) and len(value) > max_batch:
-        raise RequestError(f"input {spec.name!r} has {len(value)} examples; at most {max_batch} are accepted")
+        raise InputShapeError(f"input {spec.name!r} has {len(value)} examples; at most {max_batch} are accepted")
     if spec.content == "image" and isinstance(value, list) and value and all(isinstance(item, str) for item in value):
         return np.stack([_read_picture(spec, text, row, max_pixels) for row, text in enumerate(value)])
     return parse_tensor(spec, value)
@@ -164,7 +172,7 @@ def base64_bytes(spec: TensorSpec, row: int, text: Any) -> bytes:
             text = text.partition(",")[2]
         return base64.b64decode(text, validate=True)
     except (AttributeError, binascii.Error, ValueError):
-        raise RequestError(f"input {spec.name!r}, picture {row}: the string is not base64") from None
+        raise PictureError(f"input {spec.name!r}, picture {row}: the string is not base64") from None
 
 
 def owners(spec: TensorSpec, specs: Sequence[TensorSpec], arrays: Mapping[str, Array], max_batch: int) -> Array:
@@ -180,9 +188,9 @@ def owners(spec: TensorSpec, specs: Sequence[TensorSpec], arrays: Mapping[str, A
         return given  # refused by the check of shapes
     steps = np.diff(given, prepend=0)
     if given.size and (given[0] != 0 or ((steps != 0) & (steps != 1)).any()):
-        raise RequestError(f"input {spec.name!r} must start at 0 and count up by one at each new example")
+        raise InputValueError(f"input {spec.name!r} must start at 0 and count up by one at each new example")
     if given.size and given[-1] >= max_batch:
-        raise RequestError(f"input {spec.name!r} has {given[-1] + 1} examples; at most {max_batch} are accepted")
+        raise InputShapeError(f"input {spec.name!r} has {given[-1] + 1} examples; at most {max_batch} are accepted")
     return given
 
 
@@ -206,7 +214,7 @@ def _whole(spec: TensorSpec, values: list[Any], shape: tuple[int, ...]) -> list[
     for index, value in enumerate(values):
         # Beyond 2**53 the digits that were sent are lost already.
         if type(value) is float and not (value.is_integer() and abs(value) <= _EXACT):
-            raise RequestError(
+            raise InputTypeError(
                 f"input {spec.name!r}{_path(index, shape)} is {value!r}; the model takes {_scalars(spec)}"
             )
     return list(map(int, values))
@@ -223,7 +231,7 @@ def _refuse_other_types(
 ) -> None:
     if not set(map(type, level)) <= allowed:
         index = next(index for index, item in enumerate(level) if type(item) not in allowed)
-        raise RequestError(
+        raise InputShapeError(
             f"input {spec.name!r}{_path(index, shape)} is {_SHOWN[type(level[index])]}; the model takes {wanted}"
         )
 
@@ -247,7 +255,7 @@ def _to_array(spec: TensorSpec, values: list[Any]) -> Array:
             raise OverflowError(f"a value beyond {largest:g}")
     except OverflowError:
         worst = _out_of_range(dtype, values)
-        raise RequestError(f"input {spec.name!r} has the value {worst}, which {spec.dtype} cannot hold") from None
+        raise InputValueError(f"input {spec.name!r} has the value {worst}, which {spec.dtype} cannot hold") from None
     return wide.astype(dtype)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from lading.errors import RequestError
+from lading.errors import InputNameError, InputShapeError, InputTypeError, RequestError
 from lading.serve.datatypes import BYTES, TO_V2
 from lading.serve.http_call import HttpCall
 from lading.serve.served_model import ServedModel
@@ -65,7 +65,7 @@ class V2Request:
                 raise RequestError("an entry of 'inputs' is not an object with name, shape, datatype and data")
             spec = spec_of(self.model.inputs, tensor.get("name"))
             if spec.name in arrays:
-                raise RequestError(f"input {spec.name!r} is sent twice")
+                raise InputNameError(f"input {spec.name!r} is sent twice")
             size = _parameters(tensor, f"input {spec.name!r}").get("binary_data_size")
             if size is None:
                 arrays[spec.name] = self._values(spec, tensor)
@@ -168,9 +168,9 @@ def _parameters(holder: dict[str, Any], where: str) -> dict[str, Any]:
 def _declared(spec: TensorSpec, tensor: dict[str, Any]) -> tuple[str, list[int]]:
     datatype, shape = tensor.get("datatype"), tensor.get("shape")
     if not isinstance(datatype, str):
-        raise RequestError(f"input {spec.name!r} has no 'datatype'; the model takes {TO_V2[spec.dtype]}")
+        raise InputTypeError(f"input {spec.name!r} has no 'datatype'; the model takes {TO_V2[spec.dtype]}")
     if not isinstance(shape, list) or any(type(size) is not int for size in shape):
-        raise RequestError(f"input {spec.name!r} has no 'shape': send a list of integers")
+        raise InputShapeError(f"input {spec.name!r} has no 'shape': send a list of integers")
     return datatype, shape
 
 

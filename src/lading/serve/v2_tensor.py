@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lading.decode import decode_image
-from lading.errors import RequestError
+from lading.errors import InputNameError, InputShapeError, InputTypeError, InputValueError, RequestError
 from lading.serve.datatypes import BYTES, FROM_V2, TO_V2, v2_shape
 from lading.serve.tensor_json import flat_to_array, owners
 from lading.spec import Array, TensorSpec
@@ -28,7 +28,7 @@ def spec_of(specs: Sequence[TensorSpec], name: Any) -> TensorSpec:
     for spec in specs:
         if spec.name == name:
             return spec
-    raise RequestError(f"unknown input {name!r}; the inputs are: {', '.join(spec.name for spec in specs)}")
+    raise InputNameError(f"unknown input {name!r}; the inputs are: {', '.join(spec.name for spec in specs)}")
 
 
 def from_raw(spec: TensorSpec, datatype: str, shape: Sequence[int], raw: bytes | memoryview, max_pixels: int) -> Array:
@@ -45,13 +45,13 @@ def from_raw(spec: TensorSpec, datatype: str, shape: Sequence[int], raw: bytes |
     dtype = np.dtype(FROM_V2[datatype]).newbyteorder("<")
     wanted = math.prod(shape) * dtype.itemsize
     if view.nbytes != wanted:
-        raise RequestError(
+        raise InputShapeError(
             f"input {spec.name!r} has {view.nbytes} bytes; {datatype} of shape {list(shape)} takes {wanted}"
         )
     if datatype == "BOOL":
         octets = np.frombuffer(view, np.uint8)
         if octets.size and octets.max() > 1:
-            raise RequestError(f"input {spec.name!r} has a byte that is neither 0 nor 1, where BOOL has no other")
+            raise InputValueError(f"input {spec.name!r} has a byte that is neither 0 nor 1, where BOOL has no other")
         return octets.view(np.bool_).reshape(shape)
     return np.require(np.frombuffer(view, dtype).reshape(shape), requirements=["A"])
 
@@ -82,13 +82,13 @@ def flatten(name: str, shape: Sequence[int], values: Sequence[Any]) -> Sequence[
         for depth, size in enumerate(shape):
             if depth == 0:
                 if len(values) != size:
-                    raise RequestError(_misfit(name, shape, f"{len(values)} entries at the top"))
+                    raise InputShapeError(_misfit(name, shape, f"{len(values)} entries at the top"))
                 continue
             if not all(isinstance(part, list) and len(part) == size for part in level):
-                raise RequestError(_misfit(name, shape, f"a list at depth {depth} with another number of entries"))
+                raise InputShapeError(_misfit(name, shape, f"a list at depth {depth} with another number of entries"))
             level = list(chain.from_iterable(level))
     if len(level) != math.prod(shape):
-        raise RequestError(_misfit(name, shape, f"{len(level)} values"))
+        raise InputShapeError(_misfit(name, shape, f"{len(level)} values"))
     return level
 
 
@@ -120,7 +120,7 @@ def pictures(spec: TensorSpec, shape: Sequence[int], elements: Sequence[Any], ma
         BodyTooLargeError: a picture of too many pixels.
     """
     if len(elements) != math.prod(shape):
-        raise RequestError(_misfit(spec.name, shape, f"{len(elements)} elements"))
+        raise InputShapeError(_misfit(spec.name, shape, f"{len(elements)} elements"))
     height, width = spec.shape[1], spec.shape[2]
     assert isinstance(height, int)
     assert isinstance(width, int)
@@ -141,13 +141,15 @@ def check_type(spec: TensorSpec, datatype: str, shape: Sequence[int]) -> None:
     """
     if datatype != TO_V2[spec.dtype] and not (datatype == BYTES and spec.content == "image"):
         also = " (or BYTES, an encoded picture each)" if spec.content == "image" else ""
-        raise RequestError(f"input {spec.name!r} has datatype {datatype!r}; the model takes {TO_V2[spec.dtype]}{also}")
+        raise InputTypeError(
+            f"input {spec.name!r} has datatype {datatype!r}; the model takes {TO_V2[spec.dtype]}{also}"
+        )
     if any(not 0 <= size <= _LARGEST_SIZE for size in shape):
-        raise RequestError(f"input {spec.name!r} has shape {list(shape)}: sizes run from 0 to {_LARGEST_SIZE}")
+        raise InputShapeError(f"input {spec.name!r} has shape {list(shape)}: sizes run from 0 to {_LARGEST_SIZE}")
     if datatype != BYTES and len(shape) != len(spec.shape):
-        raise RequestError(f"input {spec.name!r} has shape {list(shape)}; the model takes {v2_shape(spec)}")
+        raise InputShapeError(f"input {spec.name!r} has shape {list(shape)}; the model takes {v2_shape(spec)}")
     if datatype == BYTES and (not shape or math.prod(shape) != shape[0]):
-        raise RequestError(f"input {spec.name!r} has shape {list(shape)}; pictures come as [n] or [n, 1]")
+        raise InputShapeError(f"input {spec.name!r} has shape {list(shape)}; pictures come as [n] or [n, 1]")
 
 
 def with_owners(specs: Sequence[TensorSpec], arrays: Mapping[str, Array], max_batch: int) -> dict[str, Array]:

@@ -1,0 +1,178 @@
+"""Pods and autoscaling: kube-state-metrics and cAdvisor beside what the servers say of themselves."""
+
+from __future__ import annotations
+
+from lading.monitoring.dashboards.panels import (
+    NAMESPACE,
+    NAMESPACES,
+    RATE,
+    WORKLOAD,
+    WORKLOADS,
+    Board,
+    Panel,
+    Query,
+    Row,
+)
+
+_CONTAINER = f'{WORKLOAD},container!=""'
+_HPA = f'{NAMESPACE},horizontalpodautoscaler=~"$workload.*"'
+_DEPLOYMENT = f'{NAMESPACE},deployment=~"$workload"'
+_POD = "{{pod}}"
+
+SCALING = Row(
+    "Autoscaling",
+    (
+        Panel(
+            "Replicas",
+            "Wanted, there, and the bounds of the autoscaler.",
+            "none",
+            tuple(
+                Query(
+                    f"max by (horizontalpodautoscaler) (kube_horizontalpodautoscaler_{part}_replicas{{{_HPA}}})", name
+                )
+                for part, name in (
+                    ("status_current", "current"),
+                    ("status_desired", "desired"),
+                    ("spec_min", "least"),
+                    ("spec_max", "most"),
+                )
+            ),
+            runbooks=("LadingAtMaxReplicas",),
+        ),
+        Panel(
+            "Requests in flight, a replica",
+            "What autoscaling on concurrency looks at: begun and not answered, over the servers.",
+            "none",
+            (
+                Query(
+                    f"sum(lading_requests_in_flight{{{NAMESPACE}}}) / count(lading_usable_cpus{{{NAMESPACE}}})",
+                    "in flight",
+                ),
+            ),
+            runbooks=("LadingAtMaxReplicas", "LadingQueueSaturated"),
+        ),
+        Panel(
+            "Available replicas",
+            "Of those that the Deployment asks for.",
+            "none",
+            (
+                Query(f"max by (deployment) (kube_deployment_spec_replicas{{{_DEPLOYMENT}}})", "{{deployment}} wanted"),
+                Query(
+                    f"max by (deployment) (kube_deployment_status_replicas_available{{{_DEPLOYMENT}}})",
+                    "{{deployment}} available",
+                ),
+            ),
+            runbooks=("LadingNoReadyPod",),
+        ),
+    ),
+)
+RESOURCES = Row(
+    "CPU and memory",
+    (
+        Panel(
+            "CPU",
+            "Cores in use by pod.",
+            "none",
+            (Query(f"sum by (pod) (rate(container_cpu_usage_seconds_total{{{_CONTAINER}}}{RATE}))", _POD),),
+        ),
+        Panel(
+            "CPU throttled",
+            "Share of CPU periods in which a pod was stopped at its limit: requests stop in mid-run.",
+            "percentunit",
+            (
+                Query(
+                    f"sum by (pod) (rate(container_cpu_cfs_throttled_periods_total{{{_CONTAINER}}}{RATE})) / "
+                    f"sum by (pod) (rate(container_cpu_cfs_periods_total{{{_CONTAINER}}}{RATE}))",
+                    _POD,
+                ),
+            ),
+            thresholds=((0.25, "red"),),
+            runbooks=("LadingCPUThrottled",),
+        ),
+        Panel(
+            "Memory over its limit",
+            "Working set over the limit; above it the kernel kills the process.",
+            "percentunit",
+            (
+                Query(
+                    f"max by (pod, container) (container_memory_working_set_bytes{{{_CONTAINER}}}) / "
+                    "on (pod, container) "
+                    f'max by (pod, container) (kube_pod_container_resource_limits{{{_CONTAINER},resource="memory"}})',
+                    _POD,
+                ),
+            ),
+            thresholds=((0.9, "red"),),
+            runbooks=("LadingMemoryNearLimit",),
+        ),
+        Panel(
+            "Memory of the process",
+            "Resident memory as the servers say it themselves: a line that only rises is a leak.",
+            "bytes",
+            (
+                Query(
+                    f"process_resident_memory_bytes{{{NAMESPACE}}} and on (job, instance) "
+                    f"lading_usable_cpus{{{NAMESPACE}}}",
+                    "{{instance}}",
+                ),
+            ),
+            runbooks=("LadingMemoryNearLimit",),
+            width=12,
+        ),
+        Panel(
+            "Usable CPUs and lanes",
+            "After affinity and the cgroup's limit; lanes are the requests that run at once.",
+            "none",
+            (
+                Query(f"max by (instance) (lading_usable_cpus{{{NAMESPACE}}})", "{{instance}} CPUs"),
+                Query(f"max by (instance) (lading_lanes{{{NAMESPACE}}})", "{{instance}} lanes"),
+            ),
+            width=12,
+        ),
+    ),
+)
+LIFE = Row(
+    "Starts and ends",
+    (
+        Panel(
+            "Restarts",
+            "Of containers, within 15 minutes.",
+            "none",
+            (
+                Query(
+                    f"max by (pod) (increase(kube_pod_container_status_restarts_total{{{WORKLOAD}}}[15m]))",
+                    _POD,
+                ),
+            ),
+            thresholds=((2, "red"),),
+            runbooks=("LadingCrashLooping",),
+        ),
+        Panel(
+            "From start to ready",
+            "Seconds from the process's start until its models were loaded, checked and warm.",
+            "s",
+            (Query(f"max by (instance) (lading_start_duration_seconds{{{NAMESPACE}}})", "{{instance}}"),),
+            thresholds=((60, "red"),),
+            runbooks=("LadingSlowStart",),
+        ),
+        Panel(
+            "Waiting containers",
+            "By what they wait for.",
+            "none",
+            (
+                Query(
+                    f"sum by (pod, reason) (kube_pod_container_status_waiting_reason{{{WORKLOAD}}})",
+                    "{{pod}} {{reason}}",
+                ),
+            ),
+            kind="table",
+            runbooks=("LadingCrashLooping",),
+        ),
+    ),
+)
+CLUSTER = Board(
+    "cluster",
+    "Lading / Cluster and autoscaling",
+    "Replicas, CPU, memory, restarts and starts, from kube-state-metrics, cAdvisor and the servers.",
+    (NAMESPACES, WORKLOADS),
+    (SCALING, RESOURCES, LIFE),
+)

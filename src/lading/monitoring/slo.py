@@ -1,0 +1,105 @@
+"""What a model promises: one small file, and what it is by default, from what verify measured."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import Field, ValidationError, field_validator
+
+from lading.artifact import Artifact
+from lading.errors import SpecError
+from lading.metrics import SECONDS
+from lading.spec import Frozen
+
+EVERY_OTHER = "*"
+"""The model name of the SLO that holds for every model without one of its own."""
+ROOM = 10
+"""A request may take this many times the measured p99 of the model's run: its decoding, a queue of a few requests, and
+a CPU half as fast, before users are said to wait."""
+
+
+class Availability(Frozen):
+    """Share of requests that are answered."""
+
+    objective: float = Field(default=0.999, gt=0, lt=1)
+    shed: Literal["bad", "left out"] = "bad"
+    """How a refusal for overload (429) counts: as an error, or not at all."""
+
+
+class Latency(Frozen):
+    """Share of answered requests that take no longer than the threshold."""
+
+    objective: float = Field(default=0.99, gt=0, lt=1)
+    threshold_ms: float
+    """A bound of the buckets of ``lading_request_duration_seconds``."""
+
+    @field_validator("threshold_ms")
+    @classmethod
+    def _on_a_bucket(cls, value: float) -> float:
+        if not any(math.isclose(value, bound * 1e3) for bound in SECONDS):
+            bounds = ", ".join(f"{bound * 1e3:g}" for bound in SECONDS)
+            raise ValueError(f"{value:g} ms is not a bound that the histogram has; they are: {bounds}")
+        return value
+
+    @property
+    def bucket(self) -> str:
+        """The label ``le`` of the threshold's bucket."""
+        return repr(next(bound for bound in SECONDS if math.isclose(self.threshold_ms, bound * 1e3)))
+
+
+class Slo(Frozen):
+    """The file."""
+
+    model: str = Field(pattern=r"^(\*|[A-Za-z0-9][A-Za-z0-9._-]*)$")
+    window_days: int = Field(default=30, ge=7, le=90)
+    min_requests: int = Field(default=20, ge=1)
+    """Fewer requests than this in the long window page nobody: one failure of three is a share of 33 %."""
+    availability: Availability = Availability()
+    latency: Latency
+
+    @property
+    def id(self) -> str:
+        """The name in labels and files."""
+        return "other" if self.model == EVERY_OTHER else self.model
+
+
+def slo_for(artifact: Artifact) -> Slo:
+    """The default of a model: 99.9 % answered, 99 % within :data:`ROOM` times the p99 that verify measured.
+
+    Raises:
+        SpecError: the chosen variant was never measured, so nothing can be promised of it.
+    """
+    packed = artifact.variant()
+    timings = packed.measurement.timings if packed.measurement else ()
+    single = [timing for timing in timings if timing.threads == 1 and timing.batch == 1]
+    if not single:
+        raise SpecError(f"{artifact.path}: {packed.variant.name} was not measured; run `lading verify` first")
+    wanted = ROOM * single[0].p99_ms / 1e3
+    bound = next((bound for bound in SECONDS if bound >= wanted), SECONDS[-1])
+    return Slo(model=artifact.manifest.name, latency=Latency(threshold_ms=bound * 1e3))
+
+
+def read_slo(file: Path) -> Slo:
+    """Read an SLO file.
+
+    Raises:
+        SpecError: it is missing or says something else than an SLO; the message names the field.
+    """
+    try:
+        return Slo.model_validate(yaml.safe_load(file.read_text()))
+    except OSError as error:
+        raise SpecError(f"{file} cannot be read: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise SpecError(f"{file} is not YAML: {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise SpecError(f"{file} is no SLO at {place!r}: {first['msg']}") from None
+
+
+def slo_yaml(slo: Slo, note: str) -> str:
+    """The file of an SLO, with a note of where it came from."""
+    return f"# {note}\n{yaml.safe_dump(slo.model_dump(), sort_keys=False)}"
