@@ -112,9 +112,9 @@ def _chosen(work: Path) -> str:
     return chosen
 
 
-def test_the_reference_describes_the_training_data_and_the_answers(work: Path, tmp_path: Path) -> None:
+def test_the_reference_describes_validation_data_and_the_answers(work: Path, tmp_path: Path) -> None:
     reference = Reference.from_json(packed(work, tmp_path / "tiny").reference_json())
-    assert reference.examples == 96
+    assert reference.examples == 32
     assert {"image.brightness", "colour.label", "shade.confidence"} <= reference.features.keys()
 
 

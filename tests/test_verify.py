@@ -84,7 +84,7 @@ def test_each_variant_is_measured_and_judged(verification: Verification) -> None
     assert found.scores["test"] >= 0.9
     assert (found.agreement, found.max_difference) == (1.0, 0.0)
     assert {(t.batch, t.threads) for t in found.timings} >= {(1, 1), (2, 1)}
-    assert found.cost.keys() == {1, 2}
+    assert found.cost.keys() >= {1, 2}
     assert found.speedup_torch is not None
     assert found.peak_memory_bytes > 0
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 
 from lading.artifact import Artifact
@@ -23,6 +25,16 @@ def documented() -> dict[str, set[str]]:
     return found
 
 
+def declared(registry: CollectorRegistry) -> dict[str, set[str]]:
+    """The labels that each metric was made with: one that nothing was counted for yet shows none in a scrape."""
+    found: dict[str, set[str]] = {}
+    for collector in registry._collector_to_names:
+        if isinstance(collector, MetricWrapperBase) and collector._name.startswith("lading_"):
+            name = f"{collector._name}_total" if isinstance(collector, Counter) else collector._name
+            found[name] = set(collector._labelnames)
+    return found
+
+
 def scraped(text: str) -> dict[str, set[str]]:
     """The same from an exposition; a name counts as its documentation has it, a histogram without its parts."""
     found: dict[str, set[str]] = {}
@@ -38,8 +50,7 @@ def test_the_documented_metrics_are_those_of_a_scrape(small: dict[str, Artifact]
     with live_server(small["table"]) as live:
         live.client.post("/predict", json={"features": [[1, 2, 3, 4]]})
         found = scraped(live.client.get("/metrics").text)
+        made = declared(live.app.metrics.registry)
     written = documented()
     assert set(found) == set(written)
-    assert {name: labels for name, labels in found.items() if labels} == {
-        name: labels for name, labels in written.items() if labels
-    }
+    assert {name: found[name] or made[name] for name in found} == written

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import grpc
 import httpx
 import numpy as np
 import pytest
@@ -17,10 +18,12 @@ from lading.errors import SettingsError
 from lading.payload.log import sampled
 from lading.reference import Reference
 from lading.serve.app import App
+from lading.serve.proto.inference_pb2_grpc import GRPCInferenceServiceStub
 from lading.settings import Settings
 from tests.payload_rows import rows_in
 from tests.serve.conftest import Encode
 from tests.serve.live_server import LiveServer, live_server, wait_until
+from tests.serve.test_grpc import typed
 
 FEATURES = {"features": [[1, 2, 3, 4]]}
 
@@ -271,14 +274,9 @@ def test_an_artifact_without_thresholds_is_not_watched(table: LiveServer) -> Non
 
 
 def test_grpc_answers_are_recorded_too(small: dict[str, Artifact], tmp_path: Path) -> None:
-    from tritonclient import grpc as triton
-
-    with live_server(small["table"], payload_log=str(tmp_path)) as live:
-        client = triton.InferenceServerClient(live.grpc)
-        tensor = triton.InferInput("features", [1, 4], "FP32")
-        tensor.set_data_from_numpy(np.array([[1, 2, 3, 4]], dtype=np.float32))
-        client.infer("small-table", [tensor], request_id="over-grpc")
-        client.close()
+    with live_server(small["table"], payload_log=str(tmp_path)) as live, grpc.insecure_channel(live.grpc) as channel:
+        stub = GRPCInferenceServiceStub(channel)  # type: ignore[no-untyped-call]
+        stub.ModelInfer(typed([1, 2, 3, 4], id="over-grpc"))
     (row,) = rows_in(tmp_path, "small-table")
     assert (row["request_id"], row["protocol"], row["code"]) == ("over-grpc", "grpc", 200)
     assert row["input.features"] == [1, 2, 3, 4]

@@ -211,7 +211,7 @@ class Servicer:
             if self._app.recording.record is not None and model is not None:
                 self._app.recording.record(
                     Exchange(
-                        request.id or call.id,
+                        request.id or (call.id if self._app.recording.needs_ids else ""),
                         model,
                         "grpc",
                         code=int(code),
