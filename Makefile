@@ -64,14 +64,14 @@ format: $(VENV)/.dev ## rewrite the code as ruff wants it
 	$(BIN)/ruff format .
 
 .PHONY: generate
-generate: $(VENV)/.dev ## write what is generated: the manifest's schema, tables of commands and settings, protobuf
+generate: $(VENV)/.dev ## write what is generated: schemas, tables of commands, settings and chart values, protobuf
 	$(BIN)/python -m docs.generate
 	cd src && ../$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. \
 	  lading/serve/proto/inference.proto
 
 .PHONY: check-generated
 check-generated: generate ## fail when generating changed a committed file
-	git diff --exit-code -- docs src/lading/serve/proto helm/lading/monitoring k8s/gke/monitoring
+	git diff --exit-code -- docs helm src/lading/serve/proto k8s/gke/monitoring
 
 .PHONY: watch
 watch: artifacts/cards/lading.json $(VENV)/.dev ## a server under load, its status page, and Prometheus with the real rules
@@ -95,6 +95,55 @@ trainer-image: ## the image that trains, as lading-trainer:1 (CONTAINER=docker, 
 .PHONY: demo
 demo: $(VENV)/.dev ## the demo app in front of a running server (LADING_URL), on port 8501
 	$(BIN)/streamlit run frontend/app.py --browser.gatherUsageStats=false
+
+# Helm and what tests a chart are Go programs. They are built into build/tools, in the versions that the chart is tested with.
+TOOLS := build/tools
+HELM_VERSION := v4.1.4
+HELM_UNITTEST_VERSION := v1.0.3
+KUBECTL_VALIDATE_VERSION := v0.0.4
+GO_INSTALL = GOBIN=$(CURDIR)/$(TOOLS) GOFLAGS=-p=2 go install
+
+.PHONY: chart-tools
+chart-tools: $(TOOLS)/helm $(TOOLS)/helm-unittest $(TOOLS)/kubectl-validate ## build helm, helm-unittest and kubectl-validate (needs Go)
+
+$(TOOLS)/helm:
+	$(GO_INSTALL) helm.sh/helm/v4/cmd/helm@$(HELM_VERSION)
+
+# Its go.mod has a replace directive, which `go install` refuses; building in the module's folder does not.
+$(TOOLS)/helm-unittest:
+	mkdir -p $(TOOLS)
+	folder=$$(go mod download -json github.com/helm-unittest/helm-unittest@$(HELM_UNITTEST_VERSION) | sed -n 's/.*"Dir": "\(.*\)",*/\1/p'); \
+	  GOFLAGS=-p=2 go build -C "$$folder" -o $(CURDIR)/$@ ./cmd/helm-unittest
+
+$(TOOLS)/kubectl-validate:
+	$(GO_INSTALL) sigs.k8s.io/kubectl-validate@$(KUBECTL_VALIDATE_VERSION)
+
+.PHONY: test-chart
+test-chart: chart-tools $(VENV)/.dev ## lint the chart, run its unit tests, and validate what it renders
+	LADING_NEEDS_TOOLS=1 $(BIN)/pytest tests/test_chart.py $(ARGS)
+
+ARTIFACT ?= artifacts/cards
+IMAGE ?= $(notdir $(ARTIFACT)):$(shell sha256sum $(ARTIFACT)/lading.json 2>/dev/null | sed -E 's/^(.{12}).*/1-\1/')
+
+.PHONY: image
+image: $(ARTIFACT)/lading.json build/serve.cdx.json ## build the serving image of ARTIFACT with docker, podman or buildah, as IMAGE
+	docker/build serve "$(IMAGE)" "$(ARTIFACT)"
+	@echo "image: $(IMAGE)"
+
+E2E_IMAGE ?= $(IMAGE)
+
+.PHONY: e2e-cluster
+e2e-cluster: $(VENV)/.dev ## prove installs, rollouts and bad releases on the cluster of KUBECONFIG, whose nodes have E2E_IMAGE
+	LADING_E2E_IMAGE="$(E2E_IMAGE)" $(BIN)/pytest -m slow tests/e2e/cluster -rA -s $(ARGS)
+
+.PHONY: e2e-cluster-full
+e2e-cluster-full: export LADING_E2E := full
+e2e-cluster-full: e2e-cluster ## the same with 50,000 requests, drains, killed workers and every kind of bad release
+
+# The bill of materials of the serving image: every wheel of the lock with its hashes, as CycloneDX.
+build/serve.cdx.json: requirements/serve.txt | $(VENV)/.dev
+	mkdir -p build
+	$(BIN)/cyclonedx-py requirements $< --pyproject pyproject.toml --output-reproducible --of JSON -o $@
 
 .PHONY: lock
 lock: $(UV) ## resolve requirements/*.txt anew from pyproject.toml

@@ -28,8 +28,8 @@ import structlog
 from bentoml.exceptions import BentoMLException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from lading.artifact import Artifact
 from lading.errors import LadingError
+from lading.serve.accept import accept
 from lading.serve.app import App
 from lading.serve.repository import named_artifacts
 from lading.serve.server import Ports, freeze_what_stays
@@ -71,8 +71,8 @@ class Lading:
     def check() -> None:
         """Refuse in one sentence, before any worker starts, when the artifact or a setting cannot be used."""
         try:
-            for path in named_artifacts(served_settings()):
-                Artifact.load(path)
+            settings = served_settings()
+            accept(named_artifacts(settings), settings)
         except LadingError as error:
             raise BentoMLException(str(error)) from None
 

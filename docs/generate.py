@@ -8,6 +8,7 @@ from pathlib import Path
 
 import typer
 
+from docs import chart
 from lading.artifact import manifest_json_schema
 from lading.cli import app
 from lading.monitoring.generate import generate as generate_monitoring
@@ -49,6 +50,8 @@ def main() -> None:
     (DOCS / "settings.md").write_text(NOTE + settings_markdown())
     (DOCS / "commands.md").write_text(commands_markdown())
     generate_monitoring(DOCS.parent)
+    for file, text in chart.generated_files().items():
+        file.write_text(text)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,16 @@ from lading.errors import GateRefusedError, LadingError, SpecError
 COMMANDS = (
     *("train", "prune", "export", "quantize", "verify", "pack", "build", "inspect", "report", "serve"),
     *("prepare", "sweep", "vertex"),
-    *("score", "doctor", "compare", "init", "monitor"),
+    *(
+        "score",
+        "doctor",
+        "compare",
+        "init",
+        "monitor",
+        "values",
+        "fetch",
+        "check",
+    ),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 import typer
 import yaml
 
+from docs import chart
 from lading.cli import app
 from lading.config import compose
 from lading.sweep import read_sweep
@@ -51,6 +53,7 @@ TRAINING = starting("torchrun", "kubectl", "dvc", "wandb")
 
 def test_every_command_of_the_documentation_is_of_a_kind_that_is_tested() -> None:
     tested = {*starting("make"), *starting("lading"), *starting("curl", "echo"), *starting("python"), *TRAINING}
+    tested |= {*starting("helm"), *starting("kind")}
     assert {command for _, command in ALL} == tested
 
 
@@ -62,7 +65,7 @@ def test_make_knows_the_target(command: str) -> None:
 
 @pytest.mark.parametrize("command", starting("lading"))
 def test_the_command_line_accepts_the_command(command: str) -> None:
-    _, name, *arguments = shlex.split(command, comments=True)
+    _, name, *arguments = shlex.split(command.partition(" > ")[0], comments=True)
     group = typer.main.get_command(app)
     subcommand = group.commands[name]  # type: ignore[attr-defined]
     if hasattr(subcommand, "commands"):
@@ -88,6 +91,25 @@ def test_a_command_of_another_tool_names_what_there_is(command: str) -> None:
         for word in words[4::2]:
             group, key = word.split("=")[0].split(".")
             assert key in params[group]
+
+
+@pytest.mark.parametrize("command", starting("helm"))
+def test_the_chart_knows_every_value_that_a_command_sets(command: str) -> None:
+    words = shlex.split(command, comments=True)
+    known = {".".join(value.path) for value in chart.values((chart.CHART / "values.yaml").read_text())}
+    for flag, assignments in itertools.pairwise(words):
+        names = [part.partition("=")[0] for part in assignments.split(",")] if flag == "--set" else []
+        assert all(name in known or name.startswith("settings.") for name in names), names
+    assert all((ROOT / word / "Chart.yaml").is_file() for word in words if word.startswith("helm/"))
+    assert words[1] in ("upgrade", "rollback", "test", "uninstall")
+
+
+@pytest.mark.parametrize("command", starting("kubectl", "kind"))
+def test_a_command_to_a_cluster_says_what_it_does_and_where(command: str) -> None:
+    program, *words = shlex.split(command, comments=True)
+    kubectl = {"apply", "create", "delete", "describe", "get", "logs", "port-forward", "rollout", "wait"}
+    verbs = {"kubectl": kubectl, "kind": {"create", "load", "delete"}}
+    assert verbs[program] & set(words)
 
 
 @pytest.mark.slow

@@ -115,7 +115,7 @@ class Artifact:
         if not manifest_file.is_file():
             raise ArtifactError(f"{path} is not an artifact: it has no {MANIFEST}; `lading build` makes one")
         content = manifest_file.read_bytes()
-        manifest = _read_manifest(manifest_file, content)
+        manifest = read_manifest(manifest_file, content)
         _verify_files(path, manifest)
         return cls(path=path, manifest=manifest, digest=f"sha256:{hashlib.sha256(content).hexdigest()}")
 
@@ -176,7 +176,7 @@ def write_artifact(path: Path, manifest: Manifest, files: Mapping[str, bytes | P
             _sync(file)
         staging.chmod(0o755)
         Artifact.load(staging)
-        _swap(staging, path)
+        replace_folder(staging, path)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
@@ -211,7 +211,12 @@ def manifest_json_schema() -> str:
     return json.dumps(schema, indent=2, sort_keys=True) + "\n"
 
 
-def _read_manifest(file: Path, content: bytes) -> Manifest:
+def read_manifest(file: Path, content: bytes) -> Manifest:
+    """Parse a manifest.
+
+    Raises:
+        ArtifactError: it is torn, of a newer schema, or not valid; the message names the file.
+    """
     try:
         raw = json.loads(content)
     except ValueError as error:
@@ -260,7 +265,8 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _swap(staging: Path, path: Path) -> None:
+def replace_folder(staging: Path, path: Path) -> None:
+    """Move a finished folder to where it belongs; what was there is removed."""
     if not path.exists():
         staging.rename(path)
         return

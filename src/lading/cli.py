@@ -15,15 +15,18 @@ import typer
 from rich.console import Console
 
 from lading import __version__
+from lading.commands.check import check
 from lading.commands.compare import compare
 from lading.commands.doctor import doctor
 from lading.commands.drift import drift
+from lading.commands.fetch import fetch
 from lading.commands.init import init
 from lading.commands.monitor import monitor
 from lading.commands.prepare import prepare
 from lading.commands.score import score
 from lading.commands.serve import serve
 from lading.commands.sweep import sweep
+from lading.commands.values import values
 from lading.commands.vertex import vertex
 from lading.errors import LadingError, SpecError
 from lading.import_string import load_spec
@@ -265,7 +268,7 @@ def report(
     console.print(f"report: {out}")
 
 
-for command in (serve, prepare, sweep, vertex, score, doctor, compare, init, monitor):
+for command in (serve, prepare, sweep, vertex, score, doctor, compare, init, monitor, values, fetch, check):
     app.command()(command)
 app.add_typer(drift)
 

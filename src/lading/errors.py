@@ -169,3 +169,11 @@ class ServerError(LadingError):
 
 class BentoError(LadingError):
     """BentoML did not build the Bento."""
+
+
+class FetchError(LadingError):
+    """An artifact cannot be fetched from where it should lie."""
+
+
+class CheckError(LadingError):
+    """A running server does not answer as its artifact says; lists every difference found."""

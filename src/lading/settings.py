@@ -36,6 +36,12 @@ class Settings(RecordingSettings):
         description="artifact folders to serve, separated by `:`; the first is what `/predict` and `/classify` answer "
         "with unless they are told otherwise",
     )
+    digest: str | None = Field(
+        default=None,
+        pattern="^sha256:[0-9a-f]{64}$",
+        description="digest that the first artifact must have, as `lading inspect` shows it; a server that finds "
+        "another does not start",
+    )
     models: Path | None = Field(default=None, description="folder whose subfolders are artifacts to serve as well")
     model_control: bool = Field(
         default=False, description="let clients load and unload models of `LADING_MODELS` over the repository API"

@@ -13,8 +13,10 @@ import structlog
 from lading.artifact import MANIFEST, Artifact
 from lading.errors import ForbiddenError, LadingError, SettingsError, UnknownModelError
 from lading.metrics import Metrics
+from lading.serve.accept import accept
 from lading.serve.engine import Engine
 from lading.serve.served_model import ServedModel
+from lading.serve.termination_message import leave_message
 from lading.settings import Settings
 
 log = structlog.get_logger("lading.repository")
@@ -33,7 +35,8 @@ class Repository:
 
     Raises:
         SettingsError: no artifact is named.
-        ArtifactError: an artifact is torn or edited, or has no such variant.
+        ArtifactError: an artifact is torn or edited, has no such variant, or has not the digest asked for.
+        GateRefusedError: the variant to serve is one that verify refused.
     """
 
     def __init__(
@@ -41,7 +44,7 @@ class Repository:
     ) -> None:
         self._settings, self._metrics, self._engine = settings, metrics, engine
         self._models: dict[str, dict[str, dict[str, ServedModel]]] = {}
-        artifacts = artifacts or [Artifact.load(path) for path in named_artifacts(settings)]
+        artifacts = artifacts or accept(named_artifacts(settings), settings)
         for artifact in artifacts:
             self._add(artifact)
         self.default = artifacts[0].manifest.name
@@ -214,8 +217,10 @@ class Repository:
         except Exception as error:
             model.not_ready_because = f"the model cannot be loaded: {type(error).__name__}"
             log.exception("not ready", model=model.name)
+            leave_message(f"{model.name} is not ready: {model.not_ready_because}")
             return
         if not model.ready:
+            leave_message(f"{model.name} is not ready: {model.not_ready_because}")
             log.error("not ready", model=model.name, reason=model.not_ready_because)
             return
         log.info(

@@ -1,0 +1,62 @@
+"""Remove from installed wheels what serving never opens: tests, headers, second copies. ``python slim.py FOLDER``.
+
+The Containerfile imports the service afterwards, so an entry too many ends the build.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+NEVER_OPENED = (
+    # The extension module holds all of the runtime; this copy is for programs that link against it.
+    "onnxruntime/capi/libonnxruntime.so.*",
+    "onnxruntime/transformers",
+    "onnxruntime/quantization",
+    "onnxruntime/tools",
+    "onnxruntime/datasets",
+    "numpy/f2py",
+    "numpy/_core/include",
+    "numpy/_core/lib",
+    "numpy/random/lib",
+    "numpy/distutils",
+    # Pictures in formats that the server refuses before Pillow sees them.
+    "pillow.libs/libavif-*.so*",
+    "PIL/_avif.*.so",
+    "bin",
+    "share",
+    "tornado/test",
+)
+EVERYWHERE = (
+    "**/tests",
+    "**/*.pyi",
+    "**/*.pyx",
+    "**/*.pxd",
+    "**/*.h",
+    "**/*.c",
+    "**/*.cpp",
+    "**/__pycache__",
+    "**/py.typed",
+)
+
+
+def main(folder: Path) -> None:
+    """Remove, and print how much."""
+    before = size(folder)
+    for pattern in (*NEVER_OPENED, *EVERYWHERE):
+        for path in sorted(folder.glob(pattern)):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+    print(f"{before / 2**20:.0f} MiB of wheels, {size(folder) / 2**20:.0f} MiB kept")
+
+
+def size(folder: Path) -> int:
+    """Bytes of all files."""
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

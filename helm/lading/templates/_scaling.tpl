@@ -1,0 +1,49 @@
+{{- /* Fewest pods that run, whoever sets their number. */ -}}
+{{- define "lading.fewestReplicas" -}}
+{{- if ne .Values.autoscaling.kind "none" -}}{{ int .Values.autoscaling.minReplicas }}
+{{- else if kindIs "invalid" .Values.replicaCount -}}2
+{{- else -}}{{ int .Values.replicaCount }}{{- end -}}
+{{- end -}}
+
+{{- /* An autoscaler owns .spec.replicas, so it is left out. But a Deployment that was never scaled owes its number to this
+chart alone, and leaving it out once would set it to 1: until the autoscaler has written, the living number stays. */ -}}
+{{- define "lading.replicas" -}}
+{{- if eq .Values.autoscaling.kind "none" -}}
+{{- if not (kindIs "invalid" .Values.replicaCount) }}
+replicas: {{ int .Values.replicaCount }}
+{{- end }}
+{{- else -}}
+{{- $live := lookup "apps/v1" "Deployment" .Release.Namespace (include "lading.fullname" .) -}}
+{{- if $live -}}
+{{- $scaled := false -}}
+{{- range $live.metadata.managedFields -}}{{- if eq (.subresource | default "") "scale" -}}{{- $scaled = true -}}{{- end -}}{{- end -}}
+{{- if not $scaled }}
+replicas: {{ max (int $live.spec.replicas) (int .Values.autoscaling.minReplicas) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- /* The labels by which Prometheus' series of this release are found. */ -}}
+{{- define "lading.seriesSelector" -}}
+{{- if .Values.autoscaling.keda.selector -}}{{ .Values.autoscaling.keda.selector }}
+{{- else -}}namespace="{{ .Release.Namespace }}",pod=~"{{ include "lading.serviceName" . }}-[a-z0-9]+-[a-z0-9]+"{{- end -}}
+{{- end -}}
+
+{{- /* Requests in flight on average, by Little's law: the seconds of requests that ended in a second. A gauge that is
+looked at every few seconds would miss requests of milliseconds. */ -}}
+{{- define "lading.inFlightQuery" -}}
+sum(rate(lading_request_duration_seconds_sum{ {{- include "lading.seriesSelector" . -}} }[{{ .Values.autoscaling.keda.window }}]))
+{{- end -}}
+
+{{- /* Mean milliseconds in the queue; 0 where nothing was asked, for a quotient of nothing is NaN. */ -}}
+{{- define "lading.queueQuery" -}}
+{{- $selector := include "lading.seriesSelector" . -}}
+1000 * sum(rate(lading_queue_duration_seconds_sum{ {{- $selector -}} }[{{ .Values.autoscaling.keda.window }}])) / clamp_min(sum(rate(lading_queue_duration_seconds_count{ {{- $selector -}} }[{{ .Values.autoscaling.keda.window }}])), 1e-9)
+{{- end -}}
+
+{{- define "lading.scaleTarget" -}}
+apiVersion: apps/v1
+kind: Deployment
+name: {{ include "lading.serviceName" . }}
+{{- end -}}

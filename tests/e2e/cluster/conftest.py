@@ -1,0 +1,64 @@
+"""A release on the cluster that KUBECONFIG names, in a namespace that enforces the restricted profile.
+
+``LADING_E2E_IMAGE`` names the image, with its tag, as the cluster's nodes know it; ``make e2e-cluster`` sets it. With
+``LADING_E2E=full`` the load goes on for as long as a claim about it needs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.cluster.kube import ROOT, Release, run
+
+FULL = os.environ.get("LADING_E2E") == "full"
+
+
+@pytest.fixture(scope="session")
+def artifact() -> Path:
+    """The artifact that is inside the image."""
+    return ROOT / os.environ.get("LADING_E2E_ARTIFACT", "artifacts/cards")
+
+
+@pytest.fixture(scope="session")
+def photo() -> Path:
+    return ROOT / "examples" / "ace-of-hearts.jpg"
+
+
+@pytest.fixture(scope="session")
+def release(artifact: Path) -> Iterator[Release]:
+    """The chart, installed with two pods. What a test changes it has to change back, with ``upgrade()``."""
+    image = os.environ.get("LADING_E2E_IMAGE")
+    if not image:
+        pytest.skip("LADING_E2E_IMAGE is not set: `make e2e-cluster` sets it, with KUBECONFIG of a cluster")
+    repository, _, tag = image.rpartition(":")
+    namespace = f"lading-e2e-{os.getpid()}"
+    digest = hashlib.sha256((artifact / "lading.json").read_bytes()).hexdigest()
+    run("kubectl", "create", "namespace", namespace)
+    try:
+        for mode in ("enforce", "warn"):
+            run("kubectl", "label", "namespace", namespace, f"pod-security.kubernetes.io/{mode}=restricted")
+        release = Release("cards", namespace, values(repository, tag, f"sha256:{digest}"))
+        release.upgrade()
+        yield release
+    finally:
+        run("kubectl", "delete", "namespace", namespace, "--wait=true", "--timeout=120s", check=False)
+
+
+def values(repository: str, tag: str, digest: str) -> dict[str, object]:
+    """Small requests, for a node of two CPUs; a short sleep, for there is no load balancer to wait for."""
+    return {
+        "image": {"repository": repository, "tag": tag, "pullPolicy": "IfNotPresent"},
+        "artifact": {"digest": digest},
+        "service": {"type": "NodePort"},
+        "replicaCount": 2,
+        "resources": {"requests": {"cpu": "400m", "memory": "384Mi"}, "limits": {"cpu": "1", "memory": "768Mi"}},
+        "shutdown": {"preStopSeconds": 5},
+        "rollout": {"minReadySeconds": 1},
+        # What is tested is that nothing is lost, not how fast two CPUs are while pods start beside the load.
+        "settings": {"deadline_ms": 20000, "log_format": "json"},
+    }

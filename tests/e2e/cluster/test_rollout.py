@@ -1,0 +1,127 @@
+"""Nothing is lost while pods come and go under constant load; and without the sleep before the end, something is."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.cluster.conftest import FULL
+from tests.e2e.cluster.kube import Release, run
+from tests.e2e.cluster.load import Report, under_load
+
+pytestmark = pytest.mark.slow
+RATE = 250.0 if FULL else 80.0
+full = pytest.mark.skipif(not FULL, reason="LADING_E2E=full runs it")
+Load = Callable[[], AbstractContextManager[Report]]
+
+
+@pytest.fixture
+def load(release: Release, photo: Path) -> Iterator[Load]:
+    """Starts load on a settled release, and puts the release back afterwards."""
+    release.settled()
+    url, grpc = release.url, release.grpc
+    yield lambda: under_load(url, grpc, photo, "cards", RATE)
+    release.upgrade()
+
+
+def test_a_changed_setting_rolls_the_pods_and_loses_nothing(release: Release, load: Load) -> None:
+    before = {pod["metadata"]["name"] for pod in release.pods()}
+    with load() as report:
+        release.upgrade("settings.max_queue=255")
+        release.settled()
+    assert before.isdisjoint(pod["metadata"]["name"] for pod in release.pods())
+    assert report.failed == 0, report
+
+
+def test_without_the_sleep_before_the_end_requests_are_lost_and_seen_to_be(release: Release, load: Load) -> None:
+    release.upgrade("shutdown.preStop=none")
+    release.settled()
+    with load() as report:
+        for _ in range(3 if FULL else 1):
+            release.kubectl("rollout", "restart", f"deployment/{release.name}")
+            release.settled()
+    assert report.failed > 0, report
+
+
+@full
+def test_fifty_thousand_requests_through_rollouts_a_rollback_a_scale_in_and_a_deleted_pod(
+    release: Release, load: Load
+) -> None:
+    with load() as report:
+        begun = time.monotonic()
+        release.upgrade("settings.max_queue=255", "replicaCount=3")
+        release.settled()
+        release.kubectl("rollout", "restart", f"deployment/{release.name}")
+        release.settled()
+        run("helm", "rollback", release.name, "--namespace", release.namespace, "--wait", "--timeout", "180s")
+        release.settled()  # and one pod fewer
+        release.kubectl("delete", "pod", release.pods()[0]["metadata"]["name"], "--wait=true")
+        release.settled()
+        while time.monotonic() - begun < 50_500 / RATE:
+            release.kubectl("rollout", "restart", f"deployment/{release.name}")
+            release.settled()
+    assert report.sent >= 50_000
+    assert report.failed == 0, report
+
+
+@full
+def test_a_drained_node_loses_nothing_and_keeps_a_pod(release: Release, load: Load) -> None:
+    """On one node the second pod has nowhere to go, so the budget holds it where it is."""
+    node = release.pods()[0]["spec"]["nodeName"]
+    selector = f"app.kubernetes.io/instance={release.name}"
+    with load() as report:
+        words = ("kubectl", "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=25s")
+        said = run(*words, f"--pod-selector={selector}", check=False)
+        run("kubectl", "uncordon", node)
+        release.settled()
+    assert "violate the pod's disruption budget" in said or "evicted" in said
+    assert report.failed == 0, report
+
+
+@full
+def test_an_autoscaler_switched_on_for_a_running_release_never_leaves_it_with_one_pod(
+    release: Release, load: Load
+) -> None:
+    wanted: list[int] = []
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(0.2):
+            wanted.append(int(release.get("deployment", release.name)["spec"]["replicas"]))
+
+    release.upgrade("replicaCount=3")
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        with load() as report:
+            release.upgrade("autoscaling.kind=hpa", "autoscaling.minReplicas=2")
+            time.sleep(20)  # as long as the controllers need to act on what they would see
+    finally:
+        stop.set()
+        watcher.join()
+    assert min(wanted) >= 2
+    assert report.failed == 0, report
+
+
+@full
+def test_a_killed_worker_is_replaced_and_costs_only_what_it_held(release: Release, load: Load) -> None:
+    """A process that dies cannot answer; clients that ask again are answered, and the pod is there again."""
+    with load() as report:
+        pod = release.pods()[0]["metadata"]["name"]
+        release.kubectl("exec", pod, "--", "python", "-c", "import os, signal; os.kill(1, signal.SIGKILL)", check=False)
+        release.kubectl("exec", pod, "--", "python", "-c", KILL_WORKERS, check=False)
+        release.settled()
+    assert report.failed < 0.05 * report.sent, report
+
+
+KILL_WORKERS = """
+import os, signal
+for name in os.listdir('/proc'):
+    if name.isdigit() and int(name) not in (1, os.getpid()):
+        os.kill(int(name), signal.SIGKILL)
+"""
