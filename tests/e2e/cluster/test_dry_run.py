@@ -18,6 +18,8 @@ pytestmark = pytest.mark.slow
 def namespace(release: object) -> Iterator[str]:
     """One that is empty, so that nothing there is in the way."""
     run("kubectl", "create", "namespace", "lading-dry-run")
+    # A pod's own is looked up even in a dry run.
+    run("kubectl", "create", "serviceaccount", "cards", "--namespace", "lading-dry-run")
     yield "lading-dry-run"
     run("kubectl", "delete", "namespace", "lading-dry-run", "--wait=false")
 

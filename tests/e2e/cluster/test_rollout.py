@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from tests.e2e.cluster.kube import Release, run
 from tests.e2e.cluster.load import Report, under_load
 
 pytestmark = pytest.mark.slow
-RATE = 250.0 if FULL else 80.0
+RATE = float(os.environ.get("LADING_E2E_RATE", "200" if FULL else "80"))
 full = pytest.mark.skipif(not FULL, reason="LADING_E2E=full runs it")
 Load = Callable[[], AbstractContextManager[Report]]
 
