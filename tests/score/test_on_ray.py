@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -56,6 +57,7 @@ def test_a_worker_that_is_killed_loses_nothing(small: dict[str, Artifact], tmp_p
                 os.kill(worker.pid, signal.SIGKILL)
                 killed = worker.pid
                 break
+        time.sleep(0.05)  # a poll without a pause takes the core that Ray needs to start
     out, err = process.communicate(timeout=START_S)
     assert process.returncode == 0, err
     assert killed is not None
