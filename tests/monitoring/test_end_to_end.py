@@ -115,9 +115,11 @@ def asking(act: Callable[[], object], every: float) -> Iterator[None]:
 
     thread = threading.Thread(target=work)
     thread.start()
-    yield
-    over.set()
-    thread.join()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def post(live: LiveServer, body: object) -> Callable[[], httpx.Response]:
