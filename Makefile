@@ -94,7 +94,7 @@ trainer-image: ## the image that trains, as lading-trainer:1 (CONTAINER=docker, 
 	$(or $(CONTAINER),docker) build --build-arg DEVICE=$(or $(DEVICE),cuda) -f docker/trainer.Containerfile -t lading-trainer:1 $(BUILD_OPTIONS) .
 .PHONY: demo
 demo: $(VENV)/.dev ## the demo app in front of a running server (LADING_URL), on port 8501
-	$(BIN)/streamlit run frontend/app.py --browser.gatherUsageStats=false
+	$(BIN)/streamlit run frontend/app.py --browser.gatherUsageStats=false --client.toolbarMode=minimal
 
 # Helm and what tests a chart are Go programs. They are built into build/tools, in the versions that the chart is tested with.
 TOOLS := build/tools
