@@ -47,7 +47,7 @@ def test_a_graph_holds_no_trace_of_this_machine(tiny_onnx: Path) -> None:
 
 
 def test_exporting_twice_gives_the_same_bytes(tmp_path: Path) -> None:
-    # Trained once: with another number of threads, which some other test may have set, weights differ in their last bit.
+    # Trained once: with other numbers of threads, which some test may have set, weights differ in their last bit.
     module = fit(TinyImage())
     for name in ("once.onnx", "again.onnx"):
         export_module(TinyImage(), module, tmp_path / name)
