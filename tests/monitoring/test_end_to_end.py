@@ -32,7 +32,7 @@ from tests.serve.live_server import LiveServer, live_server
 from tests.serve.small_artifacts import lookup_artifact, table_artifact, typed_artifact
 
 SHORTER = 30
-PATIENCE_S = 150.0
+PATIENCE_S = 400.0
 EXPECTED = {
     "well": set(),
     "errors": {"LadingAvailabilityBudgetBurn", "LadingServerErrors"},
