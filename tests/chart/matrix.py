@@ -64,3 +64,4 @@ def combinations() -> Iterator[tuple[str, list[str]]]:
             "loadTest.args={--url}",
         ],
     )
+    yield "a frontend", ["frontend.enabled=true", "frontend.image=lading-frontend:1", *MONITORS["unwatched"]]

@@ -51,6 +51,12 @@ serving.kserve.io/inferenceservice: {{ include "lading.fullname" . }}
 {{- end -}}
 {{- end -}}
 
+{{- define "lading.frontendSelector" -}}
+app.kubernetes.io/name: lading
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: frontend
+{{- end -}}
+
 {{- define "lading.image" -}}
 {{- with .Values.image -}}
 {{- if .digest -}}{{ .repository }}@{{ .digest }}{{- else -}}{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}{{- end -}}
