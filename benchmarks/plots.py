@@ -24,7 +24,7 @@ def throughput(rates: Mapping[str, float], limit: float, model: str) -> str:
         axes.axvline(limit, color=INK, linestyle=":")
         axes.text(limit, -0.9, " L_pipe", color=INK, fontsize=8)
     axes.margins(x=0.12)
-    return _svg(figure)
+    return svg(figure)
 
 
 def latency(points: Points) -> str:
@@ -38,7 +38,7 @@ def latency(points: Points) -> str:
             axes.plot(offered, values, style, marker="o", ms=3, color=_colour(name, number), label=f"{name} {key}")
     axes.set_yscale("log")
     axes.legend(fontsize=7, labelcolor=INK, frameon=False)
-    return _svg(figure)
+    return svg(figure)
 
 
 def goodput(points: Points, deadline_ms: float) -> str:
@@ -52,7 +52,7 @@ def goodput(points: Points, deadline_ms: float) -> str:
     axes.axhline(1.0, color=INK, linestyle=":", linewidth=0.8)
     axes.set_ylim(0, 1.1)
     axes.legend(fontsize=7, labelcolor=INK, frameon=False)
-    return _svg(figure)
+    return svg(figure)
 
 
 def _colour(name: str, number: int) -> str:
@@ -77,7 +77,7 @@ def _axes(x: str, y: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _svg(figure: Figure) -> str:
+def svg(figure: Figure) -> str:
     import matplotlib.pyplot as plt
 
     stream = io.StringIO()

@@ -1,11 +1,13 @@
-"""Remove from installed wheels what serving never opens: tests, headers, second copies. ``python slim.py FOLDER``.
+"""Remove from installed wheels what serving never opens: tests, headers, second copies, symbols of debuggers.
 
-The Containerfile imports the service afterwards, so an entry too many ends the build.
+``python slim.py FOLDER``, where binutils has ``strip``. The Containerfile imports the service afterwards, so an entry
+too many ends the build.
 """
 
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -19,11 +21,18 @@ NEVER_OPENED = (
     "numpy/f2py",
     "numpy/_core/include",
     "numpy/_core/lib",
+    "numpy/_core/_simd.*.so",
+    "numpy/_core/*_tests.*.so",
     "numpy/random/lib",
     "numpy/distutils",
     # Pictures in formats that the server refuses before Pillow sees them.
     "pillow.libs/libavif-*.so*",
     "PIL/_avif.*.so",
+    # Text on pictures, and colour profiles.
+    "PIL/_imagingft.*.so",
+    "PIL/_imagingcms.*.so",
+    *(f"pillow.libs/lib{name}-*.so*" for name in ("harfbuzz", "freetype", "brotlidec", "brotlicommon", "png16")),
+    "pillow.libs/liblcms2-*.so*",
     "bin",
     "share",
     "tornado/test",
@@ -39,6 +48,10 @@ EVERYWHERE = (
     "**/__pycache__",
     "**/py.typed",
 )
+KEPT_ALONE = {
+    # Rich colours tracebacks and settings; Pygments knows five hundred more languages.
+    "pygments/lexers": ("__init__.py", "_mapping.py", "data.py", "python.py", "shell.py", "special.py"),
+}
 
 
 def main(folder: Path) -> None:
@@ -50,6 +63,12 @@ def main(folder: Path) -> None:
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
+    for name, kept in KEPT_ALONE.items():
+        for path in (folder / name).glob("*.py"):
+            if path.name not in kept:
+                path.unlink()
+    libraries = [str(path) for path in folder.rglob("*.so*") if path.is_file() and not path.is_symlink()]
+    subprocess.run(["strip", "--strip-unneeded", *libraries], check=True)
     print(f"{before / 2**20:.0f} MiB of wheels, {size(folder) / 2**20:.0f} MiB kept")
 
 

@@ -58,6 +58,20 @@ def test_a_crowd_of_connections_does_not_keep_probes_and_scrapes_out(small: dict
         assert httpx.post(f"{live.url}/predict", content=BODY).status_code == 503
 
 
+def test_a_request_on_a_kept_connection_is_answered_while_the_server_stops(small: dict[str, Artifact]) -> None:
+    """Its bytes may have left the client before it could know: closing the connection at once would reset it."""
+    with live_server(small["table"]) as live, connect(live) as connection, connect(live) as unused:
+        request = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(BODY) + BODY
+        live.stop.set()
+        answer = b""
+        while b"connection: close" not in answer:
+            connection.sendall(request)
+            answer = connection.recv(10_000)
+            assert answer.startswith(b"HTTP/1.1 200")
+        assert connection.recv(10_000) == b""
+        assert unused.recv(10_000) == b""
+
+
 def test_a_client_that_leaves_the_queue_is_never_run(small: dict[str, Artifact]) -> None:
     with live_server(small["table"], lanes=1) as live:
         gate = threading.Event()

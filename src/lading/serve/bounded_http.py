@@ -1,4 +1,4 @@
-"""uvicorn's HTTP/1.1 protocol with two bounds more: open connections, and the time that headers may take."""
+"""uvicorn's HTTP/1.1 protocol with two bounds more, on open connections and the time of headers, and a gentler end."""
 
 from __future__ import annotations
 
@@ -13,17 +13,23 @@ from lading.settings import Settings
 
 RESERVE = 64
 """Connections beyond the limit on which probes and scrapes are answered: a crowd must not have the pod restarted."""
+LINGER_S = 1.0
+"""How long a kept connection stays open while the server stops: a request that is under way would be reset."""
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nconnection: close\r\nretry-after: 1\r\n"
 _FULL_BODY = b'{"error":"as many connections are open as may","status":503,"request_id":""}'
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """Answers 503 on a connection too many, probes excepted, and closes one whose headers do not come in time."""
+    """Answers 503 on a connection too many, probes excepted, and closes one whose headers do not come in time.
+
+    When the server stops, a kept connection is answered once more, with ``connection: close``, if it is used soon.
+    """
 
     max_connections: ClassVar[int]
     header_timeout_s: ClassVar[float]
     _headers_due: asyncio.TimerHandle | None = None
     _in_headers = False
+    _stopping = False
 
     @classmethod
     def limited(cls, settings: Settings) -> type[BoundedHttp]:
@@ -56,6 +62,24 @@ class BoundedHttp(HttpToolsProtocol):
         self._in_headers = False
         self._stop_waiting()
         super().on_headers_complete()
+        if self._stopping:
+            self.cycle.keep_alive = False
+
+    def shutdown(self) -> None:
+        """Let answers be finished, and close a connection on which none is due a moment later."""
+        self._stopping = True
+        if self._idle:
+            self.loop.call_later(LINGER_S, self._close_idle)
+        else:
+            super().shutdown()
+
+    @property
+    def _idle(self) -> bool:
+        return not self._in_headers and (self.cycle is None or self.cycle.response_complete)
+
+    def _close_idle(self) -> None:
+        if self._idle and not self.transport.is_closing():
+            self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()

@@ -62,9 +62,19 @@ class Release:
             timeout=3 * timeout + 60,
         )
 
+    @property
+    def deployment(self) -> str:
+        """The Deployment that makes the pods: the chart's, or KServe's."""
+        return f"{self.name}-predictor" if self.values.get("mode") == "kserve" else self.name
+
+    @property
+    def node_ports(self) -> str:
+        """The Service with node ports: the chart's, or one that a test brings, for KServe's has none."""
+        return f"{self.name}-node-ports" if self.values.get("mode") == "kserve" else self.name
+
     def node_port(self, name: str) -> int:
         """The node port of the Service's port."""
-        ports = self.get("service", self.name)["spec"]["ports"]
+        ports = self.get("service", self.node_ports)["spec"]["ports"]
         return next(int(port["nodePort"]) for port in ports if port["name"] == name)
 
     @property
@@ -94,9 +104,9 @@ class Release:
 
     def settled(self) -> None:
         """Wait until every pod of the Deployment is ready and none is ending."""
-        self.kubectl("rollout", "status", f"deployment/{self.name}", "--timeout=180s")
+        self.kubectl("rollout", "status", f"deployment/{self.deployment}", "--timeout=180s")
         labels = f"app.kubernetes.io/instance={self.name},app.kubernetes.io/component=server"
-        wanted = int(self.get("deployment", self.name)["spec"]["replicas"])
+        wanted = int(self.get("deployment", self.deployment)["spec"]["replicas"])
         wait_until(
             f"{wanted} pods and none ending",
             lambda: len(self.get("pods", "--selector", labels)["items"]) == wanted == self.ready(),

@@ -1,83 +1,115 @@
 """Open-loop load: requests go out at their times whether or not earlier ones were answered, and every failure is kept.
 
-``python -m tests.e2e.cluster.load URL GRPC PHOTO MODEL RATE OUT`` sends until interrupted, waits for what is under
-way, and writes a JSON report. Four streams share the rate: REST and gRPC, over kept and over new connections.
+``python -m tests.e2e.cluster.load URL GRPC PHOTO MODEL OUT --rate 100`` sends until interrupted, waits for what is
+under way, and writes a JSON report. REST and gRPC, over kept and over new connections, share the rate.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import collections
-import contextlib
 import json
 import signal
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypedDict
+
+from tests.e2e.cluster.report import Second, StreamReport
 
 TIMEOUT_S = 30.0
+SHARES = {
+    "REST, kept connections": 0.35,
+    "REST, new connections": 0.2,
+    "gRPC, one channel": 0.35,
+    "gRPC, new channels": 0.1,
+}
+"""Of the rate. A new channel costs the sender most, and there are two CPUs for both ends."""
 
-
-class StreamReport(TypedDict):
-    """A stream, as it is written."""
-
-    sent: int
-    failed: dict[str, int]
-    p50_ms: float
-    p99_ms: float
+Profile = Sequence[tuple[float, float]]
+"""Requests a second, and for how many seconds; after the last one nothing more is sent."""
+Send = Callable[[], Awaitable[None]]
 
 
 @dataclass
 class Stream:
-    """What happened to the requests of one kind."""
+    """What happened to the requests of one kind: when each was due, after how many ms it was answered, or why not."""
 
-    sent: int = 0
-    failed: dict[str, int] = field(default_factory=lambda: collections.defaultdict(int))
-    milliseconds: list[float] = field(default_factory=list, repr=False)
+    due: list[float] = field(default_factory=list)
+    answered: list[tuple[float, float]] = field(default_factory=list)
+    failed: list[tuple[float, str]] = field(default_factory=list)
 
     def report(self) -> StreamReport:
-        done = sorted(self.milliseconds)
+        done = sorted(milliseconds for _, milliseconds in self.answered)
         percentiles = statistics.quantiles(done, n=100) if len(done) > 1 else [0.0] * 99
-        return {"sent": self.sent, "failed": dict(self.failed), "p50_ms": percentiles[49], "p99_ms": percentiles[98]}
+        reasons = dict(collections.Counter(reason for _, reason in self.failed))
+        return {"sent": len(self.due), "failed": reasons, "p50_ms": percentiles[49], "p99_ms": percentiles[98]}
 
 
-Send = Callable[[], Awaitable[None]]
-
-
-async def offer(send: Send, rate: float, stop: asyncio.Event, offset: float) -> Stream:
-    """Call ``send`` at a constant rate until told to stop; lateness counts into the latency."""
+async def offer(send: Send, profile: Profile, share: float, stop: asyncio.Event, retries: int) -> Stream:
+    """Call ``send`` at the rates of a profile until told to stop; lateness and retries count into the latency."""
     stream = Stream()
     loop = asyncio.get_running_loop()
+    begun = loop.time()
     tasks: set[asyncio.Task[None]] = set()
 
     async def one(due: float) -> None:
-        try:
-            await send()
-        except Exception as error:
-            stream.failed[f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:120]] += 1
-        else:
-            stream.milliseconds.append(1000 * (loop.time() - due))
+        for attempt in range(retries + 1):
+            try:
+                await send()
+            except Exception as error:
+                reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:120]
+                await asyncio.sleep(0.2 * 2**attempt if attempt < retries else 0)
+            else:
+                stream.answered.append((due, 1000 * (loop.time() - begun - due)))
+                return
+        stream.failed.append((due, reason))
 
-    due = loop.time() + offset
-    while not stop.is_set():
-        await asyncio.sleep(max(0.0, due - loop.time()))
-        task = asyncio.create_task(one(due))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-        stream.sent += 1
-        due += 1 / rate
+    end = 0.0
+    for rate, seconds in profile:
+        due, end = end, end + seconds
+        while due < end and not stop.is_set():
+            await asyncio.sleep(max(0.0, begun + due - loop.time()))
+            stream.due.append(due)
+            task = asyncio.create_task(one(due))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+            due += 1 / (rate * share)
     await asyncio.gather(*tasks)
     return stream
 
 
-async def send_all(url: str, address: str, photo: bytes, model: str, rate: float) -> dict[str, Stream]:
-    """The four streams, until SIGINT or SIGTERM."""
+def by_second(streams: Sequence[Stream]) -> list[Second]:
+    """All streams together, by the second in which a request was due."""
+    last = max((due for stream in streams for due in stream.due), default=-1.0)
+    rows: list[Second] = [
+        {"sent": 0, "answered": 0, "shed": 0, "lost": 0, "p50_ms": 0.0, "p99_ms": 0.0} for _ in range(int(last) + 1)
+    ]
+    times: list[list[float]] = [[] for _ in rows]
+    for stream in streams:
+        for due in stream.due:
+            rows[int(due)]["sent"] += 1
+        for due, milliseconds in stream.answered:
+            rows[int(due)]["answered"] += 1
+            times[int(due)].append(milliseconds)
+        for due, reason in stream.failed:
+            rows[int(due)]["shed" if is_shed(reason) else "lost"] += 1
+    for row, milliseconds_of in zip(rows, times, strict=True):
+        if len(milliseconds_of) > 1:
+            percentiles = statistics.quantiles(milliseconds_of, n=100, method="inclusive")
+            row["p50_ms"], row["p99_ms"] = round(percentiles[49], 1), round(percentiles[98], 1)
+    return rows
+
+
+def is_shed(reason: str) -> bool:
+    """Whether the server refused for overload, as it says it does, rather than failed."""
+    return reason.startswith(("RuntimeError: 429", "RuntimeError: RESOURCE_EXHAUSTED"))
+
+
+async def send_all(url: str, address: str, photo: bytes, model: str, options: Options) -> dict[str, Stream]:
+    """The streams, until SIGINT or SIGTERM or the end of the profile."""
     import aiohttp
     import grpc
 
@@ -119,67 +151,50 @@ async def send_all(url: str, address: str, photo: bytes, model: str, rate: float
         aiohttp.ClientSession(timeout=timeout) as session,
         grpc.aio.insecure_channel(address) as channel,
     ):
-        sends: dict[str, Send] = {
-            "REST, kept connections": lambda: rest(session),
-            "REST, new connections": rest_new,
-            "gRPC, one channel": lambda: call(channel),
-            "gRPC, new channels": grpc_new,
-        }
-        each = rate / len(sends)
-        streams = await asyncio.gather(
-            *(offer(send, each, stop, place / rate) for place, send in enumerate(sends.values()))
+        sends: dict[str, Send] = dict(
+            zip(SHARES, (lambda: rest(session), rest_new, lambda: call(channel), grpc_new), strict=True)
         )
-    return dict(zip(sends, streams, strict=True))
+        chosen = {name: share for name, share in options.shares.items() if share}
+        streams = await asyncio.gather(
+            *(offer(sends[name], options.profile, share, stop, options.retries) for name, share in chosen.items())
+        )
+    return dict(zip(chosen, streams, strict=True))
 
 
-@dataclass
-class Report:
-    """Of one load, all streams together and each by itself."""
+@dataclass(frozen=True)
+class Options:
+    """How the load is sent."""
 
-    seconds: float = 0.0
-    streams: dict[str, StreamReport] = field(default_factory=dict)
-
-    @property
-    def sent(self) -> int:
-        return sum(stream["sent"] for stream in self.streams.values())
-
-    @property
-    def failed(self) -> int:
-        return sum(sum(stream["failed"].values()) for stream in self.streams.values())
-
-    def __str__(self) -> str:
-        lines = [f"{self.sent} requests in {self.seconds:.0f} s, {self.failed} failed"]
-        for name, stream in self.streams.items():
-            times = f"p50 {stream['p50_ms']:.1f} ms, p99 {stream['p99_ms']:.1f} ms"
-            lines.append(f"  {name}: {stream['sent']}, {times}, {stream['failed']}")
-        return "\n".join(lines)
+    profile: Profile
+    retries: int = 0
+    shares: dict[str, float] = field(default_factory=lambda: dict(SHARES))
 
 
-@contextlib.contextmanager
-def under_load(url: str, address: str, photo: Path, model: str, rate: float) -> Iterator[Report]:
-    """Send load from another process while the block runs; the report is filled in at its end."""
-    report = Report()
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "report.json"
-        words = [sys.executable, "-m", "tests.e2e.cluster.load", url, address, str(photo), model, str(rate), str(out)]
-        begun = time.monotonic()
-        process = subprocess.Popen(words)
-        try:
-            time.sleep(2.0)  # so that there is load before the first change
-            yield report
-            time.sleep(2.0)
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(timeout=2 * TIMEOUT_S)
-        report.seconds = time.monotonic() - begun
-        report.streams = json.loads(out.read_text())
-    print(report)
+def profile_of(text: str) -> Profile:
+    """``100`` is a rate without an end; ``20x15,200x90`` are rates and seconds."""
+    steps = [step.partition("x") for step in text.split(",")]
+    return [(float(rate), float(seconds) if seconds else float("inf")) for rate, _, seconds in steps]
 
 
 def main() -> None:
-    url, address, photo, model, rate, out = sys.argv[1:]
-    streams = asyncio.run(send_all(url, address, Path(photo).read_bytes(), model, float(rate)))
-    Path(out).write_text(json.dumps({name: stream.report() for name, stream in streams.items()}))
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("url", "grpc", "photo", "model", "out"):
+        parser.add_argument(name)
+    parser.add_argument("--rate", required=True, help=profile_of.__doc__)
+    parser.add_argument("--retries", type=int, default=0, help="after 0.2 s, 0.4 s and so on")
+    parser.add_argument("--rest-new-only", action="store_true", help="what reaches a pod that is new")
+    given = parser.parse_args()
+    shares = {"REST, new connections": 1.0} if given.rest_new_only else dict(SHARES)
+    options = Options(profile_of(given.rate), given.retries, shares)
+    begun = time.time()
+    photo = Path(given.photo).read_bytes()
+    streams = asyncio.run(send_all(given.url, given.grpc, photo, given.model, options))
+    report = {
+        "begun": begun,
+        "streams": {name: stream.report() for name, stream in streams.items()},
+        "seconds": by_second(list(streams.values())),
+    }
+    Path(given.out).write_text(json.dumps(report))
 
 
 if __name__ == "__main__":
