@@ -147,8 +147,9 @@ build/serve.cdx.json: requirements/serve.txt | $(VENV)/.dev
 
 .PHONY: lock
 lock: $(UV) ## resolve requirements/*.txt anew from pyproject.toml
-	for set in serve build dev; do \
-	  case $$set in serve) extras="--extra serve";; build) extras="--extra serve --extra build --extra cards";; \
+	for set in serve load build dev; do \
+	  case $$set in serve) extras="--extra serve";; load) extras="--extra serve --extra load";; \
+	    build) extras="--extra serve --extra build --extra cards";; \
 	    dev) extras="--all-extras";; esac; \
 	  $(UV) pip compile pyproject.toml $$extras --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --custom-compile-command "make lock" --quiet --output-file requirements/$$set.txt; \

@@ -24,6 +24,7 @@ COMMANDS = (
         "compare",
         "init",
         "monitor",
+        "load",
         "values",
         "fetch",
         "check",

@@ -53,7 +53,7 @@ TRAINING = starting("torchrun", "kubectl", "dvc", "wandb")
 
 def test_every_command_of_the_documentation_is_of_a_kind_that_is_tested() -> None:
     tested = {*starting("make"), *starting("lading"), *starting("curl", "echo"), *starting("python"), *TRAINING}
-    tested |= {*starting("helm"), *starting("kind")}
+    tested |= {*starting("helm"), *starting("kind"), *starting("locust")}
     assert {command for _, command in ALL} == tested
 
 
@@ -110,6 +110,15 @@ def test_a_command_to_a_cluster_says_what_it_does_and_where(command: str) -> Non
     kubectl = {"apply", "create", "delete", "describe", "get", "logs", "port-forward", "rollout", "wait"}
     verbs = {"kubectl": kubectl, "kind": {"create", "load", "delete"}}
     assert verbs[program] & set(words)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", starting("locust"))
+def test_locust_knows_the_options(command: str) -> None:
+    locust = [sys.executable, "-m", "locust", *shlex.split(command, comments=True)[1:]]
+    done = subprocess.run([*locust, "--show-task-ratio"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "unrecognized arguments" not in done.stderr
+    assert "Total task ratio" in done.stdout + done.stderr, done.stderr
 
 
 @pytest.mark.slow

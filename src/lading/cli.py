@@ -21,6 +21,7 @@ from lading.commands.doctor import doctor
 from lading.commands.drift import drift
 from lading.commands.fetch import fetch
 from lading.commands.init import init
+from lading.commands.load import load
 from lading.commands.monitor import monitor
 from lading.commands.prepare import prepare
 from lading.commands.score import score
@@ -268,7 +269,7 @@ def report(
     console.print(f"report: {out}")
 
 
-for command in (serve, prepare, sweep, vertex, score, doctor, compare, init, monitor, values, fetch, check):
+for command in (serve, prepare, sweep, vertex, score, doctor, compare, init, monitor, load, values, fetch, check):
     app.command()(command)
 app.add_typer(drift)
 

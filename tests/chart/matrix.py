@@ -61,7 +61,9 @@ def combinations() -> Iterator[tuple[str, list[str]]]:
             "monitoring.scrape=serviceMonitor",
             "loadTest.enabled=true",
             "loadTest.image=load:1",
-            "loadTest.args={--url}",
+            "loadTest.gate=true",
+            "auth.existingSecret=keys",
+            "tls.existingSecret=cert",
         ],
     )
     yield "a frontend", ["frontend.enabled=true", "frontend.image=lading-frontend:1", *MONITORS["unwatched"]]

@@ -1,0 +1,1 @@
+"""A load test generated from a model's signature, for Locust."""
