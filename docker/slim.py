@@ -6,6 +6,7 @@ too many ends the build.
 
 from __future__ import annotations
 
+import ctypes
 import shutil
 import subprocess
 import sys
@@ -67,9 +68,19 @@ def main(folder: Path) -> None:
         for path in (folder / name).glob("*.py"):
             if path.name not in kept:
                 path.unlink()
-    libraries = [str(path) for path in folder.rglob("*.so*") if path.is_file() and not path.is_symlink()]
-    subprocess.run(["strip", "--strip-unneeded", *libraries], check=True)
+    strip(folder)
     print(f"{before / 2**20:.0f} MiB of wheels, {size(folder) / 2**20:.0f} MiB kept")
+
+
+def strip(folder: Path) -> None:
+    """Remove the symbols of shared objects, and load each: one that was damaged ends the build."""
+    # Wheels that bring libraries had them rewritten for it (patchelf), and strip damages what was rewritten.
+    rewritten = {path.name for path in folder.glob("*.libs")} | {"numpy", "PIL", "zmq"}
+    found = [path for path in folder.rglob("*.so*") if path.is_file() and not path.is_symlink()]
+    libraries = [str(path) for path in found if path.relative_to(folder).parts[0] not in rewritten]
+    subprocess.run(["strip", "--strip-unneeded", *libraries], check=True)
+    for library in libraries:
+        ctypes.CDLL(library)
 
 
 def size(folder: Path) -> int:
