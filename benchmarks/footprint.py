@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import httpx
 from benchmarks import ROOT
 from benchmarks.bench import Bench, add_round, console
 from benchmarks.load import Target, run
-from benchmarks.peers import LADING, target_of
+from benchmarks.peers import LADING, own_environment, refuse_taken, target_of
 
 PROC = Path("/proc")
 
@@ -39,9 +38,11 @@ def _start(bench: Bench, asked: Target, port: int) -> tuple[float, subprocess.Po
         "LADING_HTTP_PORT": str(port),
         "LADING_GRPC_PORT": str(port + 1),
     }
+    command = [str(own_environment().with_name("lading")), "serve"]
+    refuse_taken(port)
     begin = time.perf_counter()
     process = subprocess.Popen(
-        [str(Path(sys.executable).with_name("lading")), "serve"],
+        command,
         cwd=ROOT,
         env=variables,
         stderr=subprocess.DEVNULL,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -117,10 +119,19 @@ ALL = (
 FRAMEWORKS = ("bentoml_api", "litserve", "mlserver", "ray_serve", "kserve_python")
 
 
+@functools.cache
+def own_environment() -> Path:
+    """This interpreter, with what it imports byte-compiled."""
+    python = Path(sys.executable)
+    compile_packages(python)
+    return python
+
+
+@functools.cache
 def environment_of(peer: Peer) -> Path:
     """The interpreter of the peer's own environment, made when it is missing."""
     if not peer.requirements:
-        return Path(sys.executable)
+        return own_environment()
     folder = WORK / "env" / peer.name
     python = folder / "bin" / "python"
     stamp = folder / "installed.txt"
@@ -132,7 +143,18 @@ def environment_of(peer: Peer) -> Path:
         install = [uv, "pip", "install", "--quiet", "--python", str(python), *COMMON, *peer.requirements]
         subprocess.run(install, check=True)
         stamp.write_text(wanted)
+    compile_packages(python)
     return python
+
+
+def compile_packages(python: Path) -> None:
+    """Byte-compile what an environment imports, as images do: starts would otherwise measure the compiler.
+
+    Where ``PYTHONDONTWRITEBYTECODE`` is set, nothing else leaves bytecode behind.
+    """
+    folders = [python.parents[1] / "lib", ROOT / "src", ROOT / "benchmarks"]
+    # Some packages carry files of another Python, or templates; those that are imported do compile.
+    subprocess.run([str(python), "-m", "compileall", "-qq", "-j", "0", *map(str, folders)], check=False)
 
 
 @dataclass
@@ -156,9 +178,10 @@ def serving(bench: Bench, peer: Peer, port: int, **settings: str) -> Iterator[Ru
         settings: environment variables that differ.
 
     Raises:
-        RuntimeError: it does not answer rightly within a minute and a half; its log is named.
+        RuntimeError: the port is in use, or it does not answer rightly within a minute and a half; its log is named.
     """
     python = environment_of(peer)
+    refuse_taken(port)
     target = target_of(peer, bench.model, port)
     log = WORK / "log" / f"{peer.name.replace(' ', '-')}-{bench.model}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -190,6 +213,17 @@ def serving(bench: Bench, peer: Peer, port: int, **settings: str) -> Iterator[Ru
         yield Running(target, process.pid, time.perf_counter() - begin)
     finally:
         _stop(process)
+
+
+def refuse_taken(port: int) -> None:
+    """A server that was left over would be measured in the new one's place.
+
+    Raises:
+        RuntimeError: something listens on the port.
+    """
+    with socket.socket() as asking:
+        if asking.connect_ex(("127.0.0.1", port)) == 0:
+            raise RuntimeError(f"port {port} is in use: stop what listens there (ss -ltnp 'sport = :{port}')")
 
 
 def target_of(peer: Peer, model: str, port: int) -> Target:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,14 @@ def test_every_peer_gets_the_same_photo_or_row_in_its_own_form(peer: peers.Peer,
     assert target.url.startswith("http://127.0.0.1:1/")
     message = pb.ModelInferRequest.FromString(photo_grpc("cards"))
     assert message.inputs[0].datatype == "BYTES"
+
+
+def test_a_server_that_was_left_over_is_not_measured() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as left_over:
+        port = left_over.getsockname()[1]
+        with pytest.raises(RuntimeError, match=f"port {port} is in use"):
+            peers.refuse_taken(port)
+    peers.refuse_taken(port)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
 from lading import __version__
 from lading.commands.check import check
@@ -32,6 +31,7 @@ from lading.commands.vertex import vertex
 from lading.errors import LadingError, SpecError
 from lading.import_string import load_spec
 from lading.spec import ModelSpec
+from lading.terminal import console, errors
 
 app = typer.Typer(
     name="lading",
@@ -41,8 +41,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-console = Console()
-errors = Console(stderr=True)
 
 Target = Annotated[str, typer.Argument(metavar="MODEL", help="file.py:Class, for example models/cards.py:Cards")]
 Overrides = Annotated[
@@ -72,7 +70,7 @@ def train(
 
     path = train_command(model, overrides or [], out=out, resume=resume, restartable=restartable, profile=profile)
     if os.environ.get("RANK", "0") == "0":
-        console.print(f"checkpoint: {path}")
+        console().print(f"checkpoint: {path}")
 
 
 @app.command()
@@ -93,7 +91,7 @@ def prune(
     config = compose(model, overrides or [])
     spec = load_spec(model)
     path = run(spec, share, checkpoint or _checkpoint(spec), config, out or _work(spec) / "prune")
-    console.print(f"checkpoint: {path}")
+    console().print(f"checkpoint: {path}")
 
 
 @app.command()
@@ -110,8 +108,10 @@ def export(
     from lading.export import export as run
 
     spec = load_spec(model)
-    checkpoints = find_checkpoints(spec, model, work=_work(spec), checkpoint=checkpoint, overrides=(), console=console)
-    console.print(f"graphs: {run(spec, out or _work(spec) / 'export', checkpoints=checkpoints)}")
+    checkpoints = find_checkpoints(
+        spec, model, work=_work(spec), checkpoint=checkpoint, overrides=(), console=console()
+    )
+    console().print(f"graphs: {run(spec, out or _work(spec) / 'export', checkpoints=checkpoints)}")
 
 
 @app.command()
@@ -127,7 +127,7 @@ def quantize(
     from lading.quantize import quantize as run
 
     spec = load_spec(model)
-    console.print(f"variants: {run(spec, exported or _work(spec) / 'export', out or _work(spec) / 'variants')}")
+    console().print(f"variants: {run(spec, exported or _work(spec) / 'export', out or _work(spec) / 'variants')}")
 
 
 @app.command()
@@ -158,16 +158,16 @@ def verify(
         effort=effort,
         checkpoint=weights if weights.is_file() else None,
     )
-    console.print(verification_table(verification))
+    console().print(verification_table(verification))
     write_report(verification, out / "report.html")
-    console.print(f"report: {out / 'report.html'}")
+    console().print(f"report: {out / 'report.html'}")
     require_passed(verification)
     if shift and verification.chosen:
         from lading.shift import score_shift
 
         graph = (variants or _work(spec) / "variants") / f"{verification.chosen}.onnx"
-        console.print(score_shift(spec, graph, verification.chosen, out).table())
-        console.print(f"plot: {out / 'shift.svg'}")
+        console().print(score_shift(spec, graph, verification.chosen, out).table())
+        console().print(f"plot: {out / 'shift.svg'}")
 
 
 @app.command()
@@ -204,7 +204,7 @@ def pack(
             checkpoint=checkpoint or spec.checkpoint(),
             target=source,
         )
-    console.print(f"artifact: {artifact.path} ({artifact.digest[:19]}), serving {artifact.manifest.chosen}")
+    console().print(f"artifact: {artifact.path} ({artifact.digest[:19]}), serving {artifact.manifest.chosen}")
 
 
 @app.command()
@@ -233,12 +233,12 @@ def build(
         checkpoint=checkpoint,
         overrides=overrides or [],
         effort=effort,
-        console=console,
+        console=console(),
     )
     if bento:
         from lading.bento import build_bento
 
-        console.print(f"bento: {build_bento(out)}; serve it with `bentoml serve {spec.name}:latest`")
+        console().print(f"bento: {build_bento(out)}; serve it with `bentoml serve {spec.name}:latest`")
 
 
 @app.command()
@@ -250,7 +250,7 @@ def inspect(artifact: Annotated[Path, typer.Argument(help="artifact folder, for 
     from lading.artifact import Artifact
     from lading.inspect_artifact import describe
 
-    console.print(describe(Artifact.load(artifact)))
+    console().print(describe(Artifact.load(artifact)))
 
 
 @app.command()
@@ -266,7 +266,7 @@ def report(
     from lading.report import write_artifact_report
 
     write_artifact_report(Artifact.load(artifact), out)
-    console.print(f"report: {out}")
+    console().print(f"report: {out}")
 
 
 for command in (serve, prepare, sweep, vertex, score, doctor, compare, init, monitor, load, values, fetch, check):
@@ -277,7 +277,7 @@ app.add_typer(drift)
 @app.callback(invoke_without_command=True)
 def _root(version: Annotated[bool, typer.Option("--version", help="show the version")] = False) -> None:
     if version:
-        console.print(__version__)
+        console().print(__version__)
         raise typer.Exit
 
 
@@ -287,8 +287,8 @@ def main() -> None:
     try:
         app()
     except LadingError as error:
-        errors.print(f"[bold red]{type(error).__name__.removesuffix('Error')}[/bold red]: ", end="")
-        errors.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        errors().print(f"[bold red]{type(error).__name__.removesuffix('Error')}[/bold red]: ", end="")
+        errors().print(str(error), markup=False, highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from lading.terminal import console
 
 
 def check(
@@ -32,4 +33,4 @@ def check(
         key=key or (Path(keys) if keys else None),
         ca=ca or (Path(trusted) if trusted else None),
     ):
-        Console().print(line, highlight=False)
+        console().print(line, highlight=False)

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from lading.terminal import console
 
 
 def compare(
@@ -32,7 +33,7 @@ def compare(
     from lading.errors import GateRefusedError
 
     found = run(a, b, inputs, (variant_a, variant_b))
-    Console().print(comparison_table(found))
+    console().print(comparison_table(found))
     if out:
         out.write_text(found.model_dump_json(indent=2) + "\n")
     if found.agreement < min_agreement:

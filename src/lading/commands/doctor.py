@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from lading.terminal import console
 
 
 def doctor(
@@ -21,6 +22,6 @@ def doctor(
 
     settings = Settings()
     checks = examine(tuple(artifact or settings.artifact), settings)
-    Console().print(checks_table(checks))
+    console().print(checks_table(checks))
     if any(check.state == "failed" for check in checks):
         raise typer.Exit(1)

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from lading.terminal import console
 
 drift = typer.Typer(
     name="drift", help="Compare what a service was asked with what it was trained on.", no_args_is_help=True
 )
-console = Console()
 
 Log = Annotated[Path, typer.Argument(help="folder of a payload log (LADING_PAYLOAD_LOG)")]
 Packed = Annotated[Path, typer.Argument(help="artifact folder that was served, for example artifacts/cards")]
@@ -33,16 +33,16 @@ def check(
     from lading.errors import GateRefusedError
 
     found = check_log(log, Artifact.load(artifact), newest=newest)
-    console.print(found.table())
+    console().print(found.table())
     for output, (right, known) in found.accuracy.items():
-        console.print(f"{output}: {right} of {known} answers with a known truth were right ({right / known:.3f})")
+        console().print(f"{output}: {right} of {known} answers with a known truth were right ({right / known:.3f})")
     if report is not None:
         report.write_text(found.report(newest), encoding="utf-8")
-        console.print(f"report: {report}")
+        console().print(f"report: {report}")
     if found.drifted:
         names = ", ".join(sorted({score.feature for score in found.scores if score.drifted}))
         raise GateRefusedError(f"{found.model} has drifted: {names}")
-    console.print("nothing has drifted")
+    console().print("nothing has drifted")
 
 
 @drift.command()

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from lading.terminal import console
 
 
 def fetch(
@@ -21,4 +22,4 @@ def fetch(
     from lading.fetch import fetch as run
 
     artifact = run(uri, digest, out)
-    Console().print(f"artifact: {artifact.path} ({artifact.digest[:19]}), serving {artifact.manifest.chosen}")
+    console().print(f"artifact: {artifact.path} ({artifact.digest[:19]}), serving {artifact.manifest.chosen}")

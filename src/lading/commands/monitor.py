@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from lading.terminal import console
+
 
 def monitor(
     source: Annotated[
@@ -22,7 +24,6 @@ def monitor(
 
     Example: `lading monitor artifacts/cards --out watching`
     """
-    from rich.console import Console
 
     from lading.artifact import Artifact
     from lading.monitoring.generate import chart_files, gke_files, write_files
@@ -42,8 +43,8 @@ def monitor(
     write_files(out, chart_files(slos))
     write_files(out / "gke", gke_files(slos))
     for slo in slos:
-        Console().print(
+        console().print(
             f"{slo.model}: {slo.availability.objective:.2%} answered, {slo.latency.objective:.0%} within "
             f"{slo.latency.threshold_ms:g} ms, over {slo.window_days} days"
         )
-    Console().print(f"wrote {out}")
+    console().print(f"wrote {out}")

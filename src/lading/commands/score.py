@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
 
 def score(
@@ -38,6 +37,8 @@ def score(
 
     Example: `lading score artifacts/cards photos.parquet cards.jsonl --keep id --errors keep`
     """
+    from rich.console import Console
+
     from lading.artifact import Artifact
     from lading.errors import SettingsError
 
@@ -46,7 +47,6 @@ def score(
         from lading.score.score import score as run
     except ModuleNotFoundError as missing:
         raise SettingsError(f"scoring needs {missing.name}: pip install 'lading[score]'") from None
-    console = Console(stderr=True)
     options = Options(
         variant=variant,
         keep=tuple(keep or ()),
@@ -59,7 +59,7 @@ def score(
         overwrite=overwrite,
     )
     begin = time.perf_counter()
-    done = run(Artifact.load(artifact), source, output, options, console)
+    done = run(Artifact.load(artifact), source, output, options, Console(stderr=True))
     seconds = time.perf_counter() - begin
     rows, bad = done.finished.rows, done.finished.errors
     if done.scored:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from lading.terminal import console
 
 
 def sweep(
@@ -29,6 +30,5 @@ def sweep(
 
     folder = out or Path("runs") / "sweeps" / datetime.now().strftime("%Y%m%d-%H%M%S")
     trials = run_sweep(file, overrides or [], folder, count=count, seed=seed)
-    console = Console()
-    console.print(sweep_table(read_sweep(file), trials))
-    console.print(f"best: {trials[0].folder}, {trials[0].value:.4f}")
+    console().print(sweep_table(read_sweep(file), trials))
+    console().print(f"best: {trials[0].folder}, {trials[0].value:.4f}")

@@ -9,6 +9,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import structlog
 import uvicorn
@@ -16,11 +17,13 @@ import uvicorn
 from lading.errors import ServerError
 from lading.serve.app import App
 from lading.serve.bounded_http import BoundedHttp
-from lading.serve.grpc_server import GrpcServer
 from lading.serve.open_files import most_connections
 from lading.serve.structured_log import configure_logging
 from lading.serve.worker_group import share_of_one
 from lading.settings import Settings, unknown_variables
+
+if TYPE_CHECKING:
+    from lading.serve.grpc_server import GrpcServer
 
 log = structlog.get_logger("lading.server")
 
@@ -37,8 +40,8 @@ class Ports:
     """
 
     def __init__(self, app: App, settings: Settings) -> None:
+        self._app = app
         self._settings = settings
-        self._health = app.health
         self._http: uvicorn.Server | None = None
         self._serving: asyncio.Task[None] | None = None
         self._listener: socket.socket | None = None
@@ -47,8 +50,6 @@ class Ports:
             shared = settings.workers > 1
             self._listener = listen(settings.http_host, settings.http_port, "LADING_HTTP_PORT", shared=shared)
             self._http = _OwnSignals(_config(app, settings))
-        if settings.grpc_port != "off":
-            self._grpc = GrpcServer(app, settings)
 
     async def start(self) -> tuple[int, int]:
         """Listen.
@@ -61,7 +62,11 @@ class Ports:
         """
         settings = self._settings
         http, grpc = 0, 0
-        if self._grpc is not None:
+        if settings.grpc_port != "off":
+            # grpcio and protobuf take a tenth of the start, and only with this port.
+            from lading.serve.grpc_server import GrpcServer
+
+            self._grpc = GrpcServer(self._app, settings)
             grpc = await self._grpc.start()
             log.info("listening", protocol="grpc", address=f"{settings.http_host}:{grpc}")
         if self._http is not None and self._listener is not None:
@@ -73,7 +78,7 @@ class Ports:
 
     async def show_readiness(self) -> None:
         """Tell gRPC health checks whether the models are ready now, and when all workers are."""
-        await self._health.all_ready()
+        await self._app.health.all_ready()
         if self._grpc is not None:
             await self._grpc.show_readiness()
 
@@ -103,6 +108,7 @@ def serve(settings: Settings | None = None) -> None:
     if settings.workers > 1:
         from lading.serve.supervisor import supervise
 
+        gc.enable()
         supervise(settings)
     else:
         run_worker(settings)
@@ -155,8 +161,8 @@ async def _start(app: App, ports: Ports) -> None:
 
 def freeze_what_stays() -> None:
     """Spare the garbage collector what was made until now, for the rest of the process: a full pass takes long."""
-    gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def _uvloop() -> asyncio.AbstractEventLoop:

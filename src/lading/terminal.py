@@ -1,0 +1,25 @@
+"""Where commands print. rich is imported by the first line that is printed: a server that starts prints none."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@functools.cache
+def console() -> Console:
+    """Standard output, for results."""
+    from rich.console import Console
+
+    return Console()
+
+
+@functools.cache
+def errors() -> Console:
+    """Standard error, for what went wrong and for progress."""
+    from rich.console import Console
+
+    return Console(stderr=True)

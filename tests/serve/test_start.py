@@ -1,0 +1,66 @@
+"""What a server imports before it listens is what its start takes, and what stays in memory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.serve.small_artifacts import table_artifact
+
+NOT_BEFORE_IT_LISTENS = (
+    *("rich", "pygments", "attr"),  # drawing tables and tracebacks
+    *("bentoml", "torch", "onnx", "opentelemetry", "pyarrow", "httpx", "jinja2", "yaml", "matplotlib", "scipy"),
+)
+ONLY_WITH_THEIR_PORT = ("grpc", "grpc_health", "grpc_reflection", "google.protobuf")
+_START = """
+import asyncio, sys
+import lading.cli
+import lading.commands.serve
+from lading.serve.app import App
+from lading.serve.server import Ports
+from lading.settings import Settings
+
+async def listen():
+    settings = Settings(http_port=0, grpc_port="off")
+    app = App(settings)
+    loading = asyncio.ensure_future(app.start())
+    ports = Ports(app, settings)
+    port, _ = await ports.start()
+    assert port
+    print(*sorted(sys.modules))
+    await loading
+    assert app.health.ready
+    await ports.stop()
+    await app.stop()
+
+asyncio.run(listen())
+"""
+
+
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    artifact = table_artifact(tmp_path_factory.mktemp("artifact") / "table")
+    root = Path(__file__).parents[2]
+    result = subprocess.run(
+        [sys.executable, "-c", _START],
+        cwd=root,
+        env={"LADING_ARTIFACT": str(artifact.path), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(result.stdout.split())
+
+
+@pytest.mark.parametrize("module", NOT_BEFORE_IT_LISTENS)
+def test_a_server_does_not_import_what_it_does_not_use(imported: set[str], module: str) -> None:
+    assert "onnxruntime" in imported
+    assert module not in imported
+
+
+@pytest.mark.parametrize("module", ONLY_WITH_THEIR_PORT)
+def test_grpc_is_imported_with_its_port_alone(imported: set[str], module: str) -> None:
+    assert module not in imported
