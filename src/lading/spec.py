@@ -9,6 +9,7 @@ import inspect
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
@@ -96,7 +97,7 @@ class TensorSpec(Frozen):
             raise ValueError(f"{where}: max_rows bounds a ragged dim, and {self.shape} has none in front of it")
         return self
 
-    @property
+    @cached_property
     def numpy_dtype(self) -> np.dtype[Any]:
         return np.dtype(self.dtype)
 
@@ -104,12 +105,12 @@ class TensorSpec(Frozen):
     def symbolic_dims(self) -> tuple[str, ...]:
         return tuple(dim for dim in self.shape if isinstance(dim, str))
 
-    @property
+    @cached_property
     def batched(self) -> bool:
         """True when requests stack along a leading ``batch`` dim; False when the tensor is ragged."""
         return self.shape[0] == BATCH
 
-    @property
+    @cached_property
     def ragged_axis(self) -> int:
         """The dim along which requests are concatenated: the first symbolic one (``edge_index`` is (2, "edges"))."""
         return next(axis for axis, dim in enumerate(self.shape) if isinstance(dim, str))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -122,11 +123,14 @@ def _check_tensor(spec: TensorSpec, array: Array, sizes: dict[str, int], *, exam
 def _check_values(spec: TensorSpec, array: Array, sizes: Mapping[str, int]) -> None:
     if array.size == 0:
         return
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise InputValueError(f"input {spec.name!r} has a value that is not finite (NaN or infinity)")
     if spec.minimum is None and spec.maximum is None and spec.indexes is None:
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise _not_finite(spec)
         return
-    low, high = array.min(), array.max()
+    low, high = np.minimum.reduce(array, axis=None), np.maximum.reduce(array, axis=None)
+    # The least and the largest of values with a NaN among them are NaN.
+    if array.dtype.kind == "f" and not (math.isfinite(low) and math.isfinite(high)):
+        raise _not_finite(spec)
     if spec.minimum is not None and low < spec.minimum:
         raise InputValueError(f"input {spec.name!r} has the value {low}; the least allowed is {spec.minimum:g}")
     if spec.maximum is not None and high > spec.maximum:
@@ -136,6 +140,10 @@ def _check_values(spec: TensorSpec, array: Array, sizes: Mapping[str, int]) -> N
         raise InputValueError(
             f"input {spec.name!r} has the index {worst}; {spec.indexes!r} runs from 0 to {sizes[spec.indexes] - 1}"
         )
+
+
+def _not_finite(spec: TensorSpec) -> InputValueError:
+    return InputValueError(f"input {spec.name!r} has a value that is not finite (NaN or infinity)")
 
 
 def _check_examples(spec: TensorSpec, array: Array, owners: Mapping[str | None, Array]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 
@@ -72,16 +73,16 @@ def join_requests(specs: Sequence[TensorSpec], requests: Sequence[CheckedInputs]
     """
     if len(requests) == 1:
         return requests[0].arrays
-    owners = _starts([request.rows for request in requests])
     joined: dict[str, Array] = {}
     for spec in specs:
         arrays = [request.arrays[spec.name] for request in requests]
-        if spec.owner_of is not None:
-            arrays = [array + start for array, start in zip(arrays, owners, strict=True)]
-        elif spec.indexes is not None:
-            starts = _starts([request.sizes[spec.indexes] for request in requests])
-            arrays = [array + start for array, start in zip(arrays, starts, strict=True)]
-        joined[spec.name] = np.concatenate(arrays, axis=spec.ragged_axis)
+        axis = spec.ragged_axis
+        whole = np.concatenate(arrays, axis=axis)
+        if spec.owner_of is not None or spec.indexes is not None:
+            counts = [request.rows if spec.owner_of else request.sizes[str(spec.indexes)] for request in requests]
+            shift = np.repeat(_bounds(counts)[:-1], [array.shape[axis] for array in arrays])
+            whole += shift.reshape(-1, *[1] * (whole.ndim - axis - 1))
+        joined[spec.name] = whole
     return joined
 
 
@@ -92,14 +93,18 @@ def part_outputs(
     if len(requests) == 1:
         return [dict(outputs)]
     parts: list[dict[str, Array]] = [{} for _ in requests]
+    bounds: dict[int | str, list[int]] = {}
     for spec in specs:
-        dim = spec.shape[spec.ragged_axis]
-        counts = [request.rows if dim == BATCH else request.sizes[str(dim)] for request in requests]
-        pieces = np.split(outputs[spec.name], np.cumsum(counts)[:-1], axis=spec.ragged_axis)
-        for part, piece in zip(parts, pieces, strict=True):
-            part[spec.name] = piece
+        axis, array = spec.ragged_axis, outputs[spec.name]
+        dim = spec.shape[axis]
+        if dim not in bounds:
+            bounds[dim] = _bounds([request.rows if dim == BATCH else request.sizes[str(dim)] for request in requests])
+        before = (slice(None),) * axis
+        for part, begin, end in zip(parts, bounds[dim], bounds[dim][1:], strict=False):
+            part[spec.name] = array[(*before, slice(begin, end))]
     return parts
 
 
-def _starts(counts: Sequence[int]) -> list[int]:
-    return [0, *np.cumsum(counts[:-1]).tolist()]
+def _bounds(counts: Sequence[int]) -> list[int]:
+    """Where each of several runs of rows begins, and where the last ends."""
+    return [0, *accumulate(counts)]

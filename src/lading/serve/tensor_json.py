@@ -24,6 +24,7 @@ from lading.errors import (
 from lading.spec import Array, TensorSpec
 
 _EXACT = 2**53  # every integer up to this is a float64 of its own
+_LISTS, _BOOLS, _NUMBERS = frozenset({list}), frozenset({bool}), frozenset({int, float})
 _SHOWN = {
     list: "a list",
     dict: "an object",
@@ -116,14 +117,14 @@ def parse_tensor(spec: TensorSpec, value: Any) -> Array:
     """
     level: list[Any] = [value]
     shape: tuple[int, ...] = ()
-    for depth in range(len(spec.shape)):
-        _refuse_other_types(
-            spec, level, {list}, shape, f"{len(spec.shape)} nested lists, of shape {_shown_shape(spec)}"
-        )
+    for dim in spec.shape:
+        if set(map(type, level)) - _LISTS:
+            wanted = f"{len(spec.shape)} nested lists, of shape {_shown_shape(spec)}"
+            raise _other_type(spec, level, _LISTS, shape, wanted)
         lengths = set(map(len, level))
         if len(lengths) > 1:
             raise InputShapeError(_ragged(spec, level, shape))
-        shape = (*shape, lengths.pop() if lengths else _fixed(spec.shape[depth]))
+        shape = (*shape, lengths.pop() if lengths else _fixed(dim))
         level = list(chain.from_iterable(level))
     return flat_to_array(spec, level, shape)
 
@@ -134,8 +135,11 @@ def flat_to_array(spec: TensorSpec, values: list[Any], shape: tuple[int, ...]) -
     Raises:
         RequestError: a value of another type or range.
     """
-    _refuse_other_types(spec, values, _scalar_types(spec), shape, _scalars(spec))
-    if spec.numpy_dtype.kind in "iu":
+    allowed = _BOOLS if spec.dtype == "bool" else _NUMBERS
+    types = set(map(type, values))
+    if types - allowed:
+        raise _other_type(spec, values, allowed, shape, _scalars(spec))
+    if float in types and spec.numpy_dtype.kind in "iu":
         values = _whole(spec, values, shape)
     return _to_array(spec, values).reshape(shape)
 
@@ -201,16 +205,8 @@ def _rows(owner: TensorSpec, specs: Sequence[TensorSpec], arrays: Mapping[str, A
     return 0
 
 
-def _scalar_types(spec: TensorSpec) -> set[type]:
-    if spec.dtype == "bool":
-        return {bool}
-    return {int, float}
-
-
 def _whole(spec: TensorSpec, values: list[Any], shape: tuple[int, ...]) -> list[Any]:
     """Make 3.0 into 3: JSON has one kind of number, and its schemas call 3.0 an integer. 2.5 is refused."""
-    if float not in set(map(type, values)):
-        return values
     for index, value in enumerate(values):
         # Beyond 2**53 the digits that were sent are lost already.
         if type(value) is float and not (value.is_integer() and abs(value) <= _EXACT):
@@ -226,14 +222,13 @@ def _scalars(spec: TensorSpec) -> str:
     return f"integers ({spec.dtype})" if spec.numpy_dtype.kind in "iu" else f"numbers ({spec.dtype})"
 
 
-def _refuse_other_types(
-    spec: TensorSpec, level: list[Any], allowed: set[type], shape: tuple[int, ...], wanted: str
-) -> None:
-    if not set(map(type, level)) <= allowed:
-        index = next(index for index, item in enumerate(level) if type(item) not in allowed)
-        raise InputShapeError(
-            f"input {spec.name!r}{_path(index, shape)} is {_SHOWN[type(level[index])]}; the model takes {wanted}"
-        )
+def _other_type(
+    spec: TensorSpec, level: list[Any], allowed: frozenset[type], shape: tuple[int, ...], wanted: str
+) -> InputShapeError:
+    index = next(index for index, item in enumerate(level) if type(item) not in allowed)
+    return InputShapeError(
+        f"input {spec.name!r}{_path(index, shape)} is {_SHOWN[type(level[index])]}; the model takes {wanted}"
+    )
 
 
 def _ragged(spec: TensorSpec, level: list[list[Any]], shape: tuple[int, ...]) -> str:
