@@ -92,6 +92,11 @@ bench-loader: $(VENV)/.dev ## training pictures a second by number of loader pro
 .PHONY: trainer-image
 trainer-image: ## the image that trains, as lading-trainer:1 (CONTAINER=docker, podman or buildah; DEVICE=cuda or cpu)
 	$(or $(CONTAINER),docker) build --build-arg DEVICE=$(or $(DEVICE),cuda) -f docker/trainer.Containerfile -t lading-trainer:1 $(BUILD_OPTIONS) .
+
+.PHONY: batch-image
+batch-image: ## the image that k8s/batch/rayjob.yaml names (CONTAINER=docker, podman or buildah)
+	$(or $(CONTAINER),docker) build -f docker/batch.Containerfile -t lading-batch:0.1.0 $(BUILD_OPTIONS) .
+
 .PHONY: demo
 demo: $(VENV)/.dev ## the demo app in front of a running server (LADING_URL), on port 8501
 	$(BIN)/streamlit run frontend/app.py --browser.gatherUsageStats=false --client.toolbarMode=minimal
@@ -147,10 +152,10 @@ build/serve.cdx.json: requirements/serve.txt | $(VENV)/.dev
 
 .PHONY: lock
 lock: $(UV) ## resolve requirements/*.txt anew from pyproject.toml
-	for set in serve load build dev; do \
+	for set in serve load build dev batch; do \
 	  case $$set in serve) extras="--extra serve";; load) extras="--extra serve --extra load";; \
 	    build) extras="--extra serve --extra build --extra cards";; \
-	    dev) extras="--all-extras";; esac; \
+	    dev) extras="--all-extras";; batch) extras="--extra score --extra ray --constraint requirements/dev.txt";; esac; \
 	  $(UV) pip compile pyproject.toml $$extras --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --custom-compile-command "make lock" --quiet --output-file requirements/$$set.txt; \
 	done

@@ -104,6 +104,7 @@ ALL = (
         ("bentoml==1.4.39",),
         ("-m", "bentoml", "serve", "server:Peer", "--port", "{port}"),
         (("BENTOML_DO_NOT_TRACK", "true"),),
+        molecules=MOLECULE,
     ),
     Peer("litserve", ("/predict", bodies.photo_json), ("/predict", ROW), ("litserve==0.2.17",), molecules=MOLECULE),
     Peer(
@@ -114,7 +115,13 @@ ALL = (
         molecules=("/v2/models/peer/infer", MOLECULE_V2),
     ),
     Peer("ray_serve", ("/", RAW), ("/", ROW), ("ray[serve]==2.54.0", "protobuf<6")),
-    Peer("kserve_python", ("/v2/models/peer/infer", V2), ("/v2/models/peer/infer", ROW_V2), ("kserve==0.21.0",)),
+    Peer(
+        "kserve_python",
+        ("/v2/models/peer/infer", V2),
+        ("/v2/models/peer/infer", ROW_V2),
+        ("kserve==0.21.0",),
+        molecules=("/v2/models/peer/infer", MOLECULE_V2),
+    ),
 )
 FRAMEWORKS = ("bentoml_api", "litserve", "mlserver", "ray_serve", "kserve_python")
 

@@ -25,8 +25,9 @@ class PairBag(nn.Module):
     def forward(self, text: torch.Tensor, owner: torch.Tensor) -> torch.Tensor:
         before = nn.functional.pad(text[:-1].long() * (owner[1:] == owner[:-1]), (1, 0))  # 0 where a text begins
         pairs = self.table((text.long() * 257 + before) % self.buckets)
-        member = (torch.arange(int(owner[-1].item()) + 1)[:, None] == owner).float()  # (batch, bytes)
-        return torch.softmax(self.head(member @ pairs / member.sum(1, keepdim=True)), 1)
+        kinds = nn.functional.pad(self.head(pairs), (0, 1), value=1.0)  # (bytes, 3), and a 1 that counts the bytes
+        summed = torch.zeros(int(owner[-1].item()) + 1, 3).scatter_add(0, owner[:, None].expand(-1, 3), kinds)
+        return torch.softmax(summed[:, :2] / summed[:, 2:], 1)
 
 
 class CodeOrProse(ModelSpec):
@@ -45,9 +46,8 @@ class CodeOrProse(ModelSpec):
 
     def dataset(self, split: str) -> list[Example]:
         source = "\n".join(inspect.getsource(importlib.import_module(name)) for name in FILES[split].split())
-        alone = [node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Expr)]
-        texts = [node for node in alone if isinstance(node, ast.Constant)]  # docstrings
-        prose = {row for text in texts for row in range(text.lineno, (text.end_lineno or 0) + 1)}
+        alone = [node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Expr)]  # docstrings, mostly
+        prose = {n for a in alone if isinstance(a, ast.Constant) for n in range(a.lineno, (a.end_lineno or 0) + 1)}
         lines = enumerate((line.strip(' "').encode() for line in source.splitlines()), 1)
         return [
             ({"text": np.frombuffer(b, np.uint8)}, {"kind": np.array(n in prose, int)}) for n, b in lines if len(b) > 9

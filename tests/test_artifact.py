@@ -137,7 +137,7 @@ def test_the_published_schema_accepts_a_real_manifest_and_refuses_a_changed_one(
 
 @given(
     st.dictionaries(
-        st.sampled_from(["image", "nodes", "edges"]),
+        st.sampled_from(["image", "nodes", "file", "allow_pickle", "a.npy"]),
         numpy_strategies.arrays(st.sampled_from([np.uint8, np.int64, np.float32]), numpy_strategies.array_shapes()),
     )
 )

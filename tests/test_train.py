@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import csv
-import json
-import os
 import shlex
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +18,6 @@ from lading.config import compose
 from lading.confusion_plot import confusion_counts
 from lading.errors import CheckpointError, DataError, SpecError
 from lading.lightning_module import evaluate
-from lading.run_loggers import wandb_mode
 from lading.spec import Array, Dataset
 from lading.train import command_line, prepared, train, train_command
 from tests.tiny import ColourNet, TinyImage
@@ -259,54 +255,3 @@ def test_a_split_is_prepared_once_and_an_empty_one_refused() -> None:
 def test_confusion_counts_pairs_of_true_and_predicted() -> None:
     counts = confusion_counts(np.array([0, 0, 2]), np.array([0, 1, 2]), 3)
     assert counts.tolist() == [[1, 1, 0], [0, 0, 0], [0, 0, 1]]
-
-
-@pytest.mark.parametrize(
-    ("environment", "mode"),
-    [
-        ({}, "offline"),
-        ({"WANDB_API_KEY": "k"}, "online"),
-        ({"WANDB_SWEEP_ID": "s"}, "online"),
-        ({"WANDB_MODE": "online"}, "offline"),
-        ({"WANDB_MODE": "offline", "WANDB_API_KEY": "k"}, "offline"),
-        ({"WANDB_MODE": "disabled", "WANDB_API_KEY": "k"}, "disabled"),
-    ],
-)
-def test_wandb_is_online_only_with_a_key(environment: dict[str, str], mode: str) -> None:
-    assert wandb_mode(environment) == mode
-
-
-def test_an_offline_wandb_run_holds_the_model_and_goes_on_under_its_id(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for key in [key for key in os.environ if key.startswith("WANDB")]:
-        monkeypatch.delenv(key)
-    config = compose(TARGET, [*FAST, "trainer.max_epochs=1"])
-    first = read_card(train(TinyImage(), config, tmp_path))
-    second = read_card(train_command("", ["trainer.max_epochs=2"], out=None, resume=tmp_path))
-    assert first is not None
-    assert second is not None
-    assert first.run_id == second.run_id
-    folders = list((tmp_path / "wandb").glob(f"offline-run-*-{first.run_id}"))
-    assert folders
-    logged = b"".join(file.read_bytes() for folder in folders for file in folder.glob("*.wandb"))
-    for name in (b"tiny-image.safetensors", b"confusion-colour", b"valid/score", b"test/accuracy"):
-        assert name in logged
-
-
-@pytest.mark.slow
-def test_without_a_key_a_run_is_logged_offline_and_nobody_is_asked(tmp_path: Path) -> None:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("WANDB")}
-    command = [sys.executable, "-m", "lading.cli", "train", TARGET, *FAST, "trainer.max_epochs=1", "--out"]
-    finished = subprocess.run(
-        [*command, str(tmp_path)],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert finished.returncode == 0, finished.stderr
-    (offline,) = (tmp_path / "wandb").glob("offline-run-*")
-    card = json.loads((tmp_path / "tiny-image.run.json").read_text())
-    assert offline.name.endswith(card["run_id"])

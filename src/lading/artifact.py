@@ -17,6 +17,7 @@ import json
 import os
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -186,7 +187,11 @@ def write_artifact(path: Path, manifest: Manifest, files: Mapping[str, bytes | P
 def tensors_to_bytes(tensors: Mapping[str, Array]) -> bytes:
     """Serialise arrays by name as an uncompressed ``.npz``."""
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **dict(tensors))
+    # Not np.savez: it takes the names as keywords, beside its own "file" and "allow_pickle".
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, array in tensors.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)
     return buffer.getvalue()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from PIL import Image
 from rich.console import Console
 
 from lading.artifact import Artifact
@@ -57,3 +58,20 @@ def rings(sizes: Iterable[int]) -> list[dict[str, Any]]:
         }
         for size in sizes
     ]
+
+
+def photos(folder: Path) -> list[Path]:
+    """Four pictures in two folders, one of them a text, and a file that is none."""
+    files = [
+        folder / "a" / "red.jpg",
+        folder / "a" / "torn.jpg",
+        folder / "b" / "blue.png",
+        folder / "b" / "green.webp",
+    ]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if file.stem != "torn":
+            Image.new("RGB", (40, 30), file.stem).save(file)
+    files[1].write_text("this is no picture")
+    (folder / "labels.csv").write_text("x")
+    return files

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -76,12 +77,16 @@ def test_its_pods_run_as_nobody_on_a_file_system_that_they_cannot_write(pod: dic
         assert {"name": "RAY_USAGE_STATS_ENABLED", "value": "0"} in container["env"]
 
 
-def test_all_run_one_image_and_the_ray_of_the_lock() -> None:
+def test_all_run_the_image_of_make_batch_image_and_the_ray_of_its_lock() -> None:
     images = {container["image"] for pod in PODS for container in pod["spec"]["containers"]}
-    assert len(images) == 1
-    assert not images.pop().endswith(":latest")
-    (locked,) = re.findall(r"^ray==([\d.]+)", (ROOT / "requirements" / "dev.txt").read_text(), re.MULTILINE)
-    assert CLUSTER["rayVersion"] == locked
+    done = subprocess.run(["make", "--dry-run", "batch-image"], cwd=ROOT, capture_output=True, text=True, check=True)
+    words = shlex.split(done.stdout)
+    assert images == {words[words.index("-t") + 1]}
+    containerfile = (ROOT / words[words.index("-f") + 1]).read_text()
+    assert "requirements/batch.txt" in containerfile
+    for lock in ("batch", "dev"):
+        (locked,) = re.findall(r"^ray==([\d.]+)", (ROOT / "requirements" / f"{lock}.txt").read_text(), re.MULTILINE)
+        assert CLUSTER["rayVersion"] == locked
 
 
 def test_its_command_is_one_that_lading_takes() -> None:

@@ -11,16 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 
 from lading.artifact import Artifact
 from lading.cli import main
-from lading.decode import decode_image
 from lading.errors import ArtifactError, DataError, NotReadyError, SettingsError
 from lading.predictor import Predictor
 from lading.spec import Array
 from lading.tensors import collate
-from tests.score.scored import features, read, rings, run, write_lines, write_parquet
+from tests.score.scored import features, photos, read, rings, run, write_lines, write_parquet
 from tests.serve.small_artifacts import picture_artifact, with_golden_outputs
 
 SUFFIXES = pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])
@@ -92,60 +90,6 @@ def test_graphs_of_different_sizes_share_runs_and_are_answered_as_alone(
         alone = predictor(collate(predictor.inputs, [example]))["kind"][0]
         np.testing.assert_allclose(answer["kind"], alone, rtol=1e-5)
         assert answer["kind_label"] == ("left", "right")[int(alone.argmax())]
-
-
-def photos(folder: Path) -> list[Path]:
-    """Four pictures in two folders, one of them a text, and a file that is none."""
-    files = [
-        folder / "a" / "red.jpg",
-        folder / "a" / "torn.jpg",
-        folder / "b" / "blue.png",
-        folder / "b" / "green.webp",
-    ]
-    for file in files:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        if file.stem != "torn":
-            Image.new("RGB", (40, 30), file.stem).save(file)
-    files[1].write_text("this is no picture")
-    (folder / "labels.csv").write_text("x")
-    return files
-
-
-def test_a_folder_of_pictures_fails_at_a_broken_file_and_names_it(small: dict[str, Artifact], tmp_path: Path) -> None:
-    photos(tmp_path / "in")
-    with pytest.raises(DataError, match=r"^a/torn\.jpg: this is not a picture that can be read"):
-        run(small["colour"], tmp_path / "in", tmp_path / "out.jsonl")
-    assert not (tmp_path / "out.jsonl").exists()
-
-
-@SUFFIXES
-def test_a_broken_picture_gets_its_reason_and_its_neighbours_their_answers(
-    small: dict[str, Artifact], tmp_path: Path, suffix: str
-) -> None:
-    files = photos(tmp_path / "in")
-    done = run(small["colour"], tmp_path / "in", tmp_path / f"out{suffix}", keep_errors=True)
-    rows = read(tmp_path / f"out{suffix}")
-    assert [row["file"] for row in rows] == ["a/red.jpg", "a/torn.jpg", "b/blue.png", "b/green.webp"]
-    assert [row["colour_label"] for row in rows] == ["red", None, "blue", "green"]
-    assert [bool(row["error"]) for row in rows] == [False, True, False, False]
-    assert rows[1]["colour"] is None
-    assert done.finished.errors == 1
-    pixels = decode_image(files[0].read_bytes(), height=16, width=16)[None]
-    expected = Predictor(small["colour"])({"image": pixels})["colour"][0]
-    np.testing.assert_allclose(rows[0]["colour"], expected, rtol=1e-6)
-
-
-def test_pictures_in_a_column_are_decoded_whether_bytes_or_a_struct_of_bytes(
-    small: dict[str, Artifact], tmp_path: Path
-) -> None:
-    data = photos(tmp_path / "in")[0].read_bytes()
-    pq.write_table(pa.table({"image": [data, data]}), tmp_path / "plain.parquet")
-    pq.write_table(pa.table({"image": [{"bytes": data, "path": "x"}] * 2}), tmp_path / "hub.parquet")
-    run(small["colour"], tmp_path / "plain.parquet", tmp_path / "plain.jsonl")
-    run(small["colour"], tmp_path / "hub.parquet", tmp_path / "hub.jsonl")
-    plain, hub = read(tmp_path / "plain.jsonl"), read(tmp_path / "hub.jsonl")
-    assert [row["colour"] for row in plain] == [row["colour"] for row in hub]
-    assert plain[0]["colour_label"] == "red"
 
 
 LINES: dict[str, tuple[dict[str, Any] | str, str]] = {

@@ -9,7 +9,7 @@ import numpy as np
 from bentoml.validators import ContentType
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from common import LANES, MODEL, decode, labels, open_session
+from common import LABELS, LANES, MODEL, decode, labels, molecule, open_session
 
 
 @bentoml.service(
@@ -26,6 +26,13 @@ class Peer:
         @bentoml.api
         def predict(self, image: Annotated[Path, ContentType("image/jpeg")]) -> dict:
             return labels(self.session.run(None, {"image": decode(image.read_bytes())}))
+
+    elif MODEL == "molecules":  # its batching stacks arrays of one shape, which molecules are not
+
+        @bentoml.api
+        def predict(self, node_features: np.ndarray, edge_index: np.ndarray) -> dict:
+            given = molecule({"node_features": node_features, "edge_index": edge_index})
+            return {name: y.tolist() for name, y in zip(LABELS, self.session.run(None, given), strict=True)}
 
     else:
 

@@ -23,6 +23,10 @@ class Peer(Model):
             data = payload.inputs[0].data[0]
             found = common.labels(self.session.run(None, {"image": common.decode(base64.b64decode(data))}))
             outputs = [InferOutput(name, [1], "BYTES", [label]) for name, label in found.items()]
+        elif common.MODEL == "molecules":
+            given = common.molecule({one.name: one.as_numpy() for one in payload.inputs})
+            named = zip(common.LABELS, self.session.run(None, given), strict=True)
+            outputs = [InferOutput(name, list(y.shape), "FP32", y.tolist()) for name, y in named]
         else:
             x = payload.inputs[0].as_numpy().astype(np.float32)
             y = self.session.run(None, {"x": x})[0]
