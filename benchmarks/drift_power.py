@@ -1,132 +1,190 @@
-"""``python -m benchmarks.drift_power MODEL ARTIFACT``: how often drift is found, and how often it is imagined.
+"""``python -m benchmarks.drift_power cards|molecules``: how often drift is found, and how often it is imagined.
 
-Windows are drawn from pools of examples that the model was not trained on: a plain one for false alarms, and one for
-each shift. What counts is what the server's own code says of a window.
+References are fitted on one half of the decks, and requests are of the other half, so that no live request is of a
+deck that the reference has seen; molecules are halved one by one. What counts is what the server's own code says.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
+from unittest.mock import patch
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from lading.artifact import Artifact
-from lading.corruptions import PICTURES
+from benchmarks.drift_pools import Pool, Pools, card_pools, molecule_pools
+from benchmarks.drift_traffic import Counts, Traffic
 from lading.drift.monitor import ALARMS
-from lading.drift.window import empty_block, scores_of
-from lading.examples import BATCH_SIZE, spread_indices
+from lading.drift.window import BLOCKS, merged, scores_of
+from lading.examples import spread_indices
 from lading.import_string import load_spec
-from lading.predictor import Predictor
-from lading.reference import Reference, example_features
-from lading.spec import Array, Example, ModelSpec
-from lading.tensors import check_inputs, collate, split
+from lading.pack import REFERENCE_EXAMPLES
+from lading.reference import Reference
+from lading.spec import Example, ModelSpec
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-console = Console()
+console = Console(width=150)
 SIZES = (100, 200, 300, 500)
-Change = Callable[[Mapping[str, Array], np.random.Generator], Mapping[str, Array]]
+WINDOW = 500
+DAY = 1440
+"""Evaluations: one a minute at most."""
+PENDING = 16
+"""Evaluations in a row that the alert waits for: 15 minutes."""
+TRAFFIC = (Traffic(1), Traffic(5), Traffic(20))
+"""What clients do: each request is of a group of its own, or five and twenty requests are of one."""
+USUAL = TRAFFIC[1]
+SHARES = (0.25, 1.0)
+"""Of the requests that a shift concerns."""
+Method = Literal["single", "unknown", "group"]
+METHODS: dict[Method, str] = {
+    "single": "single examples resampled (before)",
+    "unknown": "no group known: clustering seen in the window",
+    "group": "groups resampled",
+}
+MODELS: dict[str, tuple[str, Callable[[ModelSpec, Path], Pools]]] = {
+    "cards": ("models/cards.py:Cards", card_pools),
+    "molecules": ("models/molecules.py:Molecules", molecule_pools),
+}
 
 
-def picture_shift(kind: str, severity: int) -> Change:
-    """A corruption of every picture input."""
+@dataclass(frozen=True)
+class Trial:
+    """A reference of one half of the groups, and the examples of the other half."""
 
-    def change(given: Mapping[str, Array], rng: np.random.Generator) -> Mapping[str, Array]:
-        return {name: PICTURES[kind](array, severity, rng) for name, array in given.items()}
-
-    return change
-
-
-def new_lens(given: Mapping[str, Array], _: np.random.Generator) -> Mapping[str, Array]:
-    """A wider lens: barrel distortion and darker corners."""
-
-    def bend(array: Array) -> Array:
-        height, width = array.shape[:2]
-        y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
-        radius = x**2 + y**2
-        rows = np.clip(((y * (1 + 0.18 * radius)) + 1) / 2 * (height - 1), 0, height - 1).astype(int)
-        columns = np.clip(((x * (1 + 0.18 * radius)) + 1) / 2 * (width - 1), 0, width - 1).astype(int)
-        return np.asarray((array[rows, columns] * (1 - 0.25 * radius[..., None] / 2)).astype(np.uint8))
-
-    return {name: bend(array) for name, array in given.items()}
+    references: dict[Method, Reference]
+    live: Pool
 
 
-def shifts(spec: ModelSpec) -> dict[str, tuple[str, Change | None]]:
-    """By name: the split that examples come from, and what is done to them."""
-    plain = spec.test_splits[-1]
-    found: dict[str, tuple[str, Change | None]] = {"none": (plain, None)}
-    if spec.test_splits[0] != plain:
-        found[f"split {spec.test_splits[0]}"] = (spec.test_splits[0], None)
-    if all(tensor.content == "image" for tensor in spec.inputs):
-        for kind, severity in (("darker", 1), ("darker", 2), ("brighter", 1), ("blur", 2), ("blur", 3), ("JPEG", 3)):
-            found[f"{kind} {severity}"] = (plain, picture_shift(kind, severity))
-        found["new lens"] = (plain, new_lens)
+def trials(spec: ModelSpec, pools: Pools, count: int) -> list[Trial]:
+    """Halve the groups or the examples at random, that many times."""
+    found = []
+    plain = pools.plain
+    units: list[Hashable] = plain.groups if pools.halved == "groups" else list(range(len(plain.examples)))
+    names = list(dict.fromkeys(units))
+    for seed in track(range(count), "references", console=console, transient=True):
+        rng = np.random.default_rng(seed)
+        halved = {names[index] for index in rng.permutation(len(names))[: len(names) // 2]}
+        known = first_of_each(plain.groups, [i for i, unit in enumerate(units) if unit in halved], pools.of_a_group)
+        live = [index for index, unit in enumerate(units) if unit not in halved]
+        known = [known[index] for index in spread_indices(len(known), REFERENCE_EXAMPLES)]
+        single = fit(spec, plain, known, by_group=False)
+        references: dict[Method, Reference] = {
+            "single": single,
+            "unknown": single,
+            "group": fit(spec, plain, known, by_group=True),
+        }
+        found.append(Trial(references, Pool([plain.examples[i] for i in live], [plain.groups[i] for i in live])))
     return found
 
 
-def pool(
-    spec: ModelSpec, predictor: Predictor, name: str, change: Change | None, count: int
-) -> Iterator[dict[str, Array]]:
-    """The features of examples of a split, changed and answered."""
-    dataset = spec.dataset(name)
-    indices = spread_indices(len(dataset), count)
-    rng = np.random.default_rng(0)
-    for start in track(range(0, len(indices), BATCH_SIZE), description=name, console=console, transient=True):
-        examples: list[Example] = [dataset[index] for index in indices[start : start + BATCH_SIZE]]
-        given = [example[0] if change is None else change(example[0], rng) for example in examples]
-        outputs = predictor.run(collate(spec.inputs, given))
-        counts = [check_inputs(spec.inputs, one, example=True) for one in given]
-        for one, answered in zip(given, split(spec.outputs, outputs, counts), strict=True):
-            yield example_features(spec.inputs, spec.outputs, one, answered)
+def first_of_each(groups: Sequence[Hashable], indexes: Sequence[int], most: int) -> list[int]:
+    """Of the indexes at most that many of each group."""
+    taken: Counter[Hashable] = Counter()
+    kept = []
+    for index in indexes:
+        taken[groups[index]] += 1
+        if taken[groups[index]] <= most:
+            kept.append(index)
+    return kept
 
 
-def alarm_rate(
-    reference: Reference, examples: list[dict[str, Array]], size: int, windows: int, rng: np.random.Generator
-) -> tuple[float, dict[str, int]]:
-    """The share of windows with an alarm, and how many alarms each feature gave."""
-    features: dict[str, int] = {}
-    alarmed = 0
-    for _ in range(windows):
-        block = empty_block(reference)
-        for index in rng.integers(len(examples), size=size):
-            block.add(reference, examples[index])
-        drifted = {score.feature for score in scores_of(reference, block, ALARMS) if score.drifted}
-        alarmed += bool(drifted)
-        for feature in drifted:
-            features[feature] = features.get(feature, 0) + 1
-    return alarmed / windows, features
+def fit(spec: ModelSpec, pool: Pool, indexes: Sequence[int], *, by_group: bool) -> Reference:
+    """A reference of examples whose features are computed already."""
+    with patch("lading.reference.example_features", lambda _inputs, _outputs, given, _answered: given):
+        examples: list[Example] = [(pool.examples[index], {}) for index in indexes]
+        groups = [pool.groups[index] for index in indexes] if by_group else None
+        return Reference.fit(spec.inputs, spec.outputs, examples, groups)
+
+
+def drifted(reference: Reference, counts: Counts, window: NDArray[np.intp], method: Method, alarms: float) -> list[str]:
+    """The features whose distance is above its threshold."""
+    blocks = [counts.block(part) for part in np.array_split(window, BLOCKS)]
+    if method == "single":
+        blocks = [merged(reference, blocks)]
+    return [score.feature for score in scores_of(reference, blocks, alarms) if score.drifted]
+
+
+def false_alarms(tried: Sequence[Trial], method: Method, traffic: Traffic, evaluations: int) -> tuple[float, float]:
+    """Evaluations that found drift, and alerts that would have been sent, each a day, though nothing shifted."""
+    found, alerts = 0, 0
+    for seed, trial in enumerate(tried):
+        counts = Counts(trial.references[method], trial.live.examples)
+        stream = traffic.draw(trial.live.groups, evaluations * WINDOW, np.random.default_rng(seed))
+        run = 0
+        for window in stream.reshape(evaluations, WINDOW):
+            alarm = bool(drifted(trial.references[method], counts, window, method, ALARMS))
+            run = run + 1 if alarm else 0
+            found += alarm
+            alerts += run == PENDING
+    days = evaluations * len(tried) / DAY
+    return found / days, alerts / days
+
+
+def power(tried: Sequence[Trial], pool: Pool, windows: int) -> dict[tuple[float, int], list[list[str]]]:
+    """The features that find a shift in each window, by the share of requests that it concerns and window size."""
+    found: dict[tuple[float, int], list[list[str]]] = {}
+    for seed, trial in enumerate(tried):
+        plain = trial.live.examples
+        counts = Counts(trial.references["group"], plain + pool.examples)
+        rng = np.random.default_rng(seed)
+        for share in SHARES:
+            for size in SIZES:
+                usual = USUAL.draw(trial.live.groups, windows * size, rng)
+                other = USUAL.draw(pool.groups, windows * size, rng) + len(plain)
+                stream = np.where(rng.random(windows * size) < share, other, usual)
+                found.setdefault((share, size), []).extend(
+                    drifted(trial.references["group"], counts, window, "group", ALARMS)
+                    for window in stream.reshape(windows, size)
+                )
+    return found
 
 
 @app.command()
 def main(
-    model: Annotated[str, typer.Argument(help="file.py:Class")],
-    artifact: Annotated[Path, typer.Argument(help="its artifact, with the reference to test")],
-    windows: Annotated[int, typer.Option(help="drawn for each shift and size")] = 40,
-    examples: Annotated[int, typer.Option(help="in each pool")] = 1000,
+    model: Annotated[Literal["cards", "molecules"], typer.Argument()],
+    graph: Annotated[Path, typer.Argument(help="the variant's ONNX file")],
+    *,
+    references: Annotated[int, typer.Option(help="halvings of the groups")] = 4,
+    evaluations: Annotated[int, typer.Option(help="a reference, for false alarms")] = DAY,
+    windows: Annotated[int, typer.Option(help="a reference, shift and size")] = 25,
     out: Annotated[Path | None, typer.Option(help="JSON file to write")] = None,
 ) -> None:
-    """Print a table: share of windows with an alarm, by shift and requests in the window."""
-    spec, packed = load_spec(model), Artifact.load(artifact)
-    reference, predictor = Reference.from_json(packed.reference_json()), Predictor(packed)
-    rng = np.random.default_rng(1)
-    shown = Table("shift", *(f"{size} requests" for size in SIZES), "found by")
-    rows: dict[str, list[float]] = {}
-    for name, (split_name, change) in shifts(spec).items():
-        found = list(pool(spec, predictor, split_name, change, examples))
-        rates = [alarm_rate(reference, found, size, windows, rng) for size in SIZES]
-        rows[name] = [rate for rate, _ in rates]
-        by = sorted(rates[-1][1], key=lambda feature: -rates[-1][1][feature])[:4]
-        shown.add_row(name, *(f"{rate:.2f}" for rate in rows[name]), ", ".join(by))
+    """Print false alarms a day by traffic and method, and the share of windows in which each shift is found."""
+    target, make = MODELS[model]
+    spec = load_spec(target)
+    pools = make(spec, graph)
+    tried = trials(spec, pools, references)
+    effects = ", ".join(f"{trial.references['group'].design_effect:.2f}" for trial in tried)
+    console.print(f"{len(set(pools.plain.groups))} groups, {len(pools.plain.examples)} examples, effects {effects}")
+    imagined = Table("evaluations that alarm (alerts sent), a day", *map(str, TRAFFIC))
+    rates = {}
+    for method, title in METHODS.items():
+        rates[title] = [false_alarms(tried, method, traffic, evaluations) for traffic in TRAFFIC]
+        imagined.add_row(title, *(f"{found:.2f} ({alerts:.2f})" for found, alerts in rates[title]))
+    console.print(imagined)
+    shown = Table("shift", "requests", *map(str, SIZES), "found by")
+    rows = {}
+    for name, pool in track(pools.shifted.items(), "power", console=console, transient=True):
+        by = power(tried, pool, windows)
+        for share in SHARES:
+            cells = [np.mean([bool(found) for found in by[share, size]]) for size in SIZES]
+            best = Counter(feature for found in by[share, WINDOW] for feature in set(found)).most_common(3)
+            rows[f"{name}, {share:.0%}"] = [float(cell) for cell in cells]
+            shown.add_row(name, f"{share:.0%}", *(f"{cell:.2f}" for cell in cells), ", ".join(one for one, _ in best))
     console.print(shown)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps({"model": spec.name, "sizes": SIZES, "rates": rows}, indent=1) + "\n")
+        record = {"model": model, "alarms": ALARMS, "false_alarms_a_day": rates, "sizes": SIZES, "power": rows}
+        out.write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from torch import nn
 
 from lading import Budget, ModelSpec, TensorSpec
 from lading.spec import Array, Dataset
-from models.card_decks import RANKS, SUITS, KaggleCards, RenderedDecks, augment
+from models.card_decks import RANKS, SUITS, FreshDecks, KaggleCards, RenderedDecks, augment
 
 Backbone = Literal["mobilenet_v3_small", "resnet18", "shufflenet_v2_x1_0"]
 EXAMPLES = {"train": 74_200, "valid": 1_060, "test": 2_120, "test_in_style": 2_120}
@@ -81,10 +81,14 @@ class Cards(ModelSpec):
     def dataset(self, split: str) -> Dataset:
         if self.data == "kaggle":
             return KaggleCards(split, root=Path(self.root) if self.root else None)
-        if split == "train":
-            # Prepared when training starts: calibration and statistics read a few hundred of them.
-            return RenderedDecks(split, self.train_examples)
+        if split in ("train", "valid"):
+            # Prepared when training starts: a build reads a few of them.
+            return RenderedDecks(split, self.train_examples if split == "train" else EXAMPLES[split])
         return RenderedDecks(split, EXAMPLES.get(split, 0)).prepare()
+
+    def reference(self) -> Dataset:
+        # Ten validation decks say little of how decks differ; these say it with fewer pictures.
+        return super().reference() if self.data == "kaggle" else FreshDecks(100, 10)
 
     def augment(self, inputs: Mapping[str, Array], rng: np.random.Generator) -> Mapping[str, Array]:
         return {"image": augment(inputs["image"], rng)}

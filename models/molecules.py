@@ -121,6 +121,10 @@ class Molecules(ModelSpec):
     def dataset(self, split: str) -> MoleculeSplit:
         return self.source.split(split)
 
+    def reference(self) -> MoleculeSplit:
+        # Validation has scaffolds of its own, which live requests are not confined to.
+        return self.dataset("train" if self.source.data == "generated" else "valid")
+
     def adapt(self, module: nn.Module) -> None:
         for name, values in zip(("mean", "deviation"), self.source.statistics, strict=True):
             module.get_buffer(name).copy_(torch.from_numpy(values))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lading.decode import decode_image
 from lading.errors import DataError
-from models.card_decks import CARDS, RANKS, SUITS, Card, RenderedDecks, augment, courts, signs
+from models.card_decks import CARDS, RANKS, SUITS, Card, FreshDecks, RenderedDecks, augment, courts, signs
 from models.card_decks.canvas import Canvas, placed
 from models.card_decks.faces import draw_back, draw_card
 from models.card_decks.fonts import Lettering, font_files, glyphs
@@ -253,3 +253,14 @@ def test_letters_are_as_high_as_asked() -> None:
     mask = glyphs(Lettering(font_files(held_out=False)[0], 0.8), "K", 40)
     assert abs(mask.shape[0] - 40) <= 3
     assert mask.max() == 255
+
+
+def test_fresh_decks_are_few_photographs_each_of_decks_that_no_split_has() -> None:
+    fresh, later = FreshDecks(3, 2, workers=1), FreshDecks(1, 2, first=2, workers=1)
+    assert [fresh.group(index) for index in range(6)] == [0, 0, 1, 1, 2, 2]
+    pictures = [fresh[index][0]["image"] for index in range(len(fresh))]
+    assert pictures[0].shape == (224, 224, 3)
+    assert len({picture.tobytes() for picture in pictures}) == 6
+    assert all(np.array_equal(pictures[4 + index], later[index][0]["image"]) for index in range(2))
+    with pytest.raises(IndexError):
+        fresh[6]

@@ -17,7 +17,7 @@ from lading.errors import GateRefusedError, LadingError, SpecError
 
 COMMANDS = (
     *("train", "prune", "export", "quantize", "verify", "pack", "build", "inspect", "report", "serve"),
-    *("prepare", "sweep", "vertex"),
+    *("prepare", "retrain", "sweep", "vertex"),
     *(
         "score",
         "doctor",

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lading.drift.distance import js, ks, psi
 from lading.drift.null import Null
 from lading.drift.separate import separate
-from lading.drift.window import BLOCKS, JOINT, Score, Window, scores_of
+from lading.drift.window import BLOCKS, JOINT, Score, Window, excess_clustering, merged, scores_of
 from lading.reference import Reference, example_features
 from lading.spec import Array, TensorSpec
 from lading.tensors import collate
@@ -51,7 +51,7 @@ def scored(reference: Reference, count: int, seed: int, **changes: float) -> lis
     window = Window(reference, count)
     for given_inputs, answered in requests(count, seed, **changes):  # type: ignore[arg-type]
         window.add(example_features((X,), (Y,), given_inputs, answered))
-    return list(scores_of(reference, window.merged(), ALARMS))
+    return list(scores_of(reference, window.blocks(), ALARMS))
 
 
 @pytest.mark.parametrize("distance", [psi, js, ks])
@@ -96,7 +96,7 @@ def test_chance_alone_reaches_a_threshold_about_as_often_as_stated() -> None:
             block = Window(reference, 500)
             for example in requests(500, seed=1000 + 10 * seed + window):
                 block.add(example_features((X,), (Y,), *example))
-            for score in scores_of(reference, block.merged(), 1.0):
+            for score in scores_of(reference, block.blocks(), 1.0):
                 tested += 1
                 reached += score.p_value < stated
     assert 0.02 < reached / tested < 0.1
@@ -113,6 +113,69 @@ def test_a_changed_dependence_is_found_though_no_single_feature_changes(referenc
     assert drifted == {JOINT}
 
 
+def visits(
+    count: int, size: int, seed: int, *, alike: float = 0.5, shift: float = 0.0
+) -> tuple[list[tuple[Mapping[str, Array], Mapping[str, Array]]], list[int]]:
+    """Requests of ``count`` visitors, each with as many that are alike, and which visitor's each is."""
+    rng = np.random.default_rng(seed)
+    found, groups = [], []
+    for visitor in range(count):
+        centre = rng.normal(shift, alike, size=3)
+        for x in rng.normal(centre, math.sqrt(1 - alike**2), size=(size, 3)).astype(np.float32):
+            high = 1 / (1 + math.exp(-3 * float(x[0])))
+            found.append(({"x": x}, {"y": np.array([1 - high, high], dtype=np.float32)}))
+            groups.append(visitor)
+    return found, groups
+
+
+def alarmed(reference: Reference, seed: int, size: int = 10, *, shift: float = 0.0) -> bool:
+    """Whether a window of 500 requests, in visits of a size, is said to have drifted."""
+    window = Window(reference, 500)
+    for example in visits(500 // size, size, seed, shift=shift)[0]:
+        window.add(example_features((X,), (Y,), *example))
+    return any(score.drifted for score in scores_of(reference, window.blocks(), ALARMS))
+
+
+def test_requests_that_come_in_groups_raise_no_alarm_where_the_reference_has_such_groups() -> None:
+    examples, groups = visits(100, 10, seed=1)
+    alone, grouped = Reference.fit((X,), (Y,), examples), Reference.fit((X,), (Y,), examples, groups)
+    assert (alone.groups, grouped.groups) == (None, 100)
+    assert grouped.design_effect > 2
+    assert not any(alarmed(grouped, seed) for seed in range(100, 120))
+    single = Window(alone, 500)
+    for example in visits(25, 20, seed=103)[0]:
+        single.add(example_features((X,), (Y,), *example))
+    together = [merged(alone, single.blocks())]
+    assert any(score.drifted for score in scores_of(alone, together, ALARMS))
+
+
+def test_a_shift_of_requests_that_come_in_groups_is_found() -> None:
+    examples, groups = visits(100, 10, seed=1)
+    reference = Reference.fit((X,), (Y,), examples, groups)
+    assert all(alarmed(reference, seed, shift=0.8) for seed in range(100, 110))
+
+
+def test_where_no_group_is_known_thresholds_follow_how_the_requests_cluster(reference: Reference) -> None:
+    def excess(size: int, seed: int) -> float:
+        window = Window(reference, 500)
+        for example in visits(500 // size, size, seed)[0]:
+            window.add(example_features((X,), (Y,), *example))
+        return excess_clustering(reference, window.blocks())
+
+    alone, together = ([excess(size, seed) for seed in range(8)] for size in (1, 50))
+    assert min(alone) >= 1
+    assert np.mean(alone) < 1.5
+    assert np.mean(together) > 3
+    few = [Window(reference, 10).blocks()[0]]
+    assert excess_clustering(reference, few) == 1
+
+
+def test_groups_are_numbered_alike_whatever_they_are_called() -> None:
+    examples, groups = visits(10, 10, seed=1)
+    names = [f"visitor {group}" for group in groups]
+    assert Reference.fit((X,), (Y,), examples, groups) == Reference.fit((X,), (Y,), examples, names)
+
+
 def test_a_feature_that_never_varied_may_vary_once_without_alarm() -> None:
     def flags(ones: int) -> Iterator[tuple[Mapping[str, Array], Mapping[str, Array]]]:
         for index in range(500):
@@ -123,7 +186,7 @@ def test_a_feature_that_never_varied_may_vary_once_without_alarm() -> None:
         window = Window(reference, 500)
         for example in flags(ones):
             window.add(example_features((X,), (), *example))
-        scores = scores_of(reference, window.merged(), ALARMS)
+        scores = scores_of(reference, window.blocks(), ALARMS)
         assert any(score.drifted for score in scores if score.feature == "x.0") is alarmed
 
 
@@ -132,7 +195,7 @@ def test_a_window_forgets_its_oldest_block(reference: Reference) -> None:
     full = [window.add(example_features((X,), (Y,), *example)) for example in requests(75, seed=3)]
     assert full.count(True) == 7
     assert window.requests == 10 * BLOCKS + 5
-    assert window.merged(newest=12).requests == 15
+    assert merged(reference, window.blocks(newest=12)).requests == 15
 
 
 def test_merged_blocks_count_what_both_counted(reference: Reference) -> None:
@@ -141,9 +204,10 @@ def test_merged_blocks_count_what_both_counted(reference: Reference) -> None:
         found = example_features((X,), (Y,), *example)
         (left if index % 2 else right).add(found)
         both.add(found)
-    merged = left.merged().merge(right.merged())
-    assert merged.requests == both.merged().requests == 60
-    assert all((merged.histograms[name] == counts).all() for name, counts in both.merged().histograms.items())
+    apart = merged(reference, [*left.blocks(), *right.blocks()])
+    together = merged(reference, both.blocks())
+    assert apart.requests == together.requests == 60
+    assert all((apart.histograms[name] == counts).all() for name, counts in together.histograms.items())
 
 
 def test_too_few_examples_make_no_thresholds() -> None:

@@ -17,7 +17,7 @@ from lading.pack import GOLDEN_EXAMPLES, golden_atol, pack
 from lading.predictor import Predictor
 from lading.quantize import quantize
 from lading.reference import Reference
-from lading.spec import Array, Example, ModelSpec, Quantization, Variant
+from lading.spec import Array, Dataset, Example, ModelSpec, Quantization, Variant
 from lading.verification import Verification
 from lading.verify import verify
 from tests.quick_verify import quick_verify
@@ -116,6 +116,20 @@ def test_the_reference_describes_validation_data_and_the_answers(work: Path, tmp
     reference = Reference.from_json(packed(work, tmp_path / "tiny").reference_json())
     assert reference.examples == 32
     assert {"image.brightness", "colour.label", "shade.confidence"} <= reference.features.keys()
+
+
+def test_a_reference_of_ones_own_says_which_examples_belong_together(work: Path, tmp_path: Path) -> None:
+    class Numbered(list[Example]):
+        def group(self, index: int) -> int:
+            return index // 8
+
+    class Own(Packed):
+        def reference(self) -> Dataset:
+            return Numbered(spread(self.dataset("train"), 64))
+
+    artifact = pack(Own(), work / "variants", work / "verify", tmp_path / "own")
+    reference = Reference.from_json(artifact.reference_json())
+    assert (reference.examples, reference.groups) == (64, 8)
 
 
 def test_a_variant_that_could_not_be_built_is_on_record_without_a_file(work: Path, tmp_path: Path) -> None:

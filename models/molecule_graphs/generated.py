@@ -17,7 +17,7 @@ from rdkit import Chem
 from rich.progress import track
 
 from models.molecule_graphs.features import graph
-from models.molecule_graphs.molecule_split import MoleculeSplit, check_split
+from models.molecule_graphs.molecule_split import ScaffoldSplit, check_split
 from models.molecule_graphs.packed import Graph, PackedGraphs, cache_root
 from models.molecule_graphs.properties import COMPUTED, compute
 from models.molecule_graphs.sample import sample
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 def generated(
     split: str, count: int, *, seed: int = 0, cache: Path | None = None, workers: int | None = None
-) -> MoleculeSplit:
+) -> ScaffoldSplit:
     """Molecules of one split, out of ``count`` different ones in all.
 
     The same seed gives the same molecules everywhere, and fewer of them are the first of more. No scaffold is in two
@@ -53,7 +53,8 @@ def generated(
     fingerprint = hashlib.sha256(f"{made_by} {count} {seed}".encode()).hexdigest()
     path = (cache or cache_root() / "molecules-generated") / f"{count}-{seed}-{fingerprint[:12]}.npz"
     graphs = _load(path, count, seed, workers or len(os.sched_getaffinity(0)))
-    return MoleculeSplit(graphs, graphs.targets, tuple(COMPUTED), _members(path, split, seed), fingerprint)
+    members = _members(path, split, seed)
+    return ScaffoldSplit(graphs, graphs.targets, tuple(COMPUTED), members, fingerprint, scaffolds=_load_scaffolds(path))
 
 
 @lru_cache(maxsize=4)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +68,22 @@ class MoleculeSplit:
         """Mean and standard deviation of each property over this split, summed in float64; a constant has 1."""
         deviation = self.targets.std(axis=0)
         return self.targets.mean(axis=0), np.where(deviation > 0, deviation, 1.0)
+
+
+class ScaffoldSplit(MoleculeSplit):
+    """Molecules with their scaffolds.
+
+    Args:
+        scaffolds: of all graphs.
+    """
+
+    def __init__(self, *args: Any, scaffolds: Sequence[str]) -> None:
+        super().__init__(*args)
+        self._scaffolds = scaffolds
+
+    def group(self, index: int) -> str:
+        """The scaffold: molecules that share one are alike, and a chemist asks about many of them at once."""
+        return self._scaffolds[int(self.members[index])]
 
 
 def check_split(split: str) -> None:

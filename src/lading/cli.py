@@ -23,6 +23,7 @@ from lading.commands.init import init
 from lading.commands.load import load
 from lading.commands.monitor import monitor
 from lading.commands.prepare import prepare
+from lading.commands.retrain import retrain
 from lading.commands.score import score
 from lading.commands.serve import serve
 from lading.commands.sweep import sweep
@@ -269,7 +270,7 @@ def report(
     console().print(f"report: {out}")
 
 
-for command in (serve, prepare, sweep, vertex, score, doctor, compare, init, monitor, load, values, fetch, check):
+for command in (serve, prepare, retrain, sweep, vertex, score, doctor, compare, init, monitor, load, values, fetch, check):
     app.command()(command)
 app.add_typer(drift)
 

@@ -190,19 +190,32 @@ class Metrics:
         return counter
 
     def of_the_status_page(self) -> Iterator[Metric]:
-        """This process's own values of what the status page draws."""
-        for metric in (self._requests, self._request_duration, self.batch_size, self._shed, self.queue_length):
-            yield from metric.collect()
+        """What the status page draws over time, of all workers together."""
+        drawn = (self._requests, self._request_duration, self.batch_size, self._shed, self.queue_length)
+        names = {family.name for metric in drawn for family in metric.describe()}
+        own = (family for metric in drawn for family in metric.collect())
+        yield from (one for one in self.together().collect() if one.name in names) if self.shared else own
 
-    def exposition(self) -> bytes:
-        """Everything in Prometheus' text format, of all workers together."""
+    @property
+    def shared(self) -> bool:
+        """Whether there are other workers, whose values are read from files."""
+        return self._workers is not None
+
+    def together(self) -> CollectorRegistry:
+        """This process's registry, or one that adds up those of all workers."""
         if self._workers is None:
-            return generate_latest(self.registry)
+            return self.registry
         self.refresh()
         together = CollectorRegistry()
         MultiProcessCollector(together, os.environ[SHARED_FOLDER])  # type: ignore[no-untyped-call]
-        PlatformCollector(registry=together)
-        together.register(_Processes(self._workers))
+        return together
+
+    def exposition(self) -> bytes:
+        """Everything in Prometheus' text format, of all workers together."""
+        together = self.together()
+        if self._workers is not None:
+            PlatformCollector(registry=together)
+            together.register(_Processes(self._workers))
         return generate_latest(together)
 
     def refresh(self) -> None:

@@ -23,10 +23,10 @@ from lading.artifact import (
 )
 from lading.built_variant import Precision
 from lading.errors import ArtifactError, DataError, GateRefusedError, RequestError
-from lading.examples import BATCH_SIZE, batches, spread
+from lading.examples import BATCH_SIZE, batches, spread, spread_indices
 from lading.predictor import Predictor, open_session
 from lading.reference import Reference
-from lading.spec import Array, Example, ModelSpec
+from lading.spec import Array, Dataset, Example, Grouped, ModelSpec
 from lading.tensors import check_inputs, collate, split
 from lading.verification import Verification, VerifiedVariant
 
@@ -37,7 +37,7 @@ GOLDEN_EXAMPLES = 4
 """Requests answered before the server is ready: a few, since they travel with every copy."""
 REFERENCE_EXAMPLES = 1000
 """With ten bins a feature, a share of 10 % is known to within 1 point; and windows of 500 are compared with
-it. Of validation data, because a model is more certain of what it was trained on than it will be of anything live."""
+it."""
 GOLDEN_TOLERANCE: Mapping[Precision, float] = {
     # Float32 sums in another order, on another CPU or number of threads.
     "fp32": 1e-4,
@@ -65,7 +65,7 @@ def pack(
     """Write what passed into an artifact, and what was refused into its record.
 
     Args:
-        spec: the model; golden inputs come from its first test split, reference statistics from ``valid``.
+        spec: the model; golden inputs come from its first test split, reference statistics from ``spec.reference()``.
         variants: the folder that the quantize stage wrote.
         verification: what verify returned, or its folder or file.
         out: the artifact directory; one that is there is replaced in one move.
@@ -129,7 +129,8 @@ def _graph(folder: Path, entry: VerifiedVariant) -> Path:
 
 def _golden(spec: ModelSpec, graphs: Mapping[str, Path]) -> tuple[dict[str, Array], dict[str, dict[str, Array]]]:
     """A batch of real requests, and what each variant answers."""
-    examples = _examples(spec, spec.test_splits[0], GOLDEN_EXAMPLES)
+    name = spec.test_splits[0]
+    examples = _checked(spec, name, spec.dataset(name), GOLDEN_EXAMPLES)
     if not examples:
         raise DataError(f"the split {spec.test_splits[0]!r} of {spec.name} is empty: there is no request to try")
     inputs = collate(spec.inputs, [given for given, _ in examples])
@@ -143,9 +144,14 @@ def _golden(spec: ModelSpec, graphs: Mapping[str, Path]) -> tuple[dict[str, Arra
 
 def _reference(spec: ModelSpec, graph: Path) -> Reference:
     # A wrapped file has made-up validation data and no training data, and nothing to compare with.
-    examples = _examples(spec, "valid", REFERENCE_EXAMPLES) if len(spec.dataset("train")) else []
-    examples = examples or _examples(spec, "train", REFERENCE_EXAMPLES)
-    return Reference.fit(spec.inputs, spec.outputs, _answered(spec, graph, examples))
+    dataset: Dataset = spec.reference() if len(spec.dataset("train")) else []
+    if not len(dataset):
+        dataset = spec.dataset("train")
+    examples = _checked(spec, "reference", dataset, REFERENCE_EXAMPLES)
+    groups = None
+    if isinstance(dataset, Grouped):
+        groups = [dataset.group(index) for index in spread_indices(len(dataset), REFERENCE_EXAMPLES)]
+    return Reference.fit(spec.inputs, spec.outputs, _answered(spec, graph, examples), groups)
 
 
 def _answered(
@@ -165,8 +171,8 @@ def _answered(
             progress.advance(task, len(group))
 
 
-def _examples(spec: ModelSpec, name: str, count: int) -> list[Example]:
-    examples = spread(spec.dataset(name), count)
+def _checked(spec: ModelSpec, name: str, dataset: Dataset, count: int) -> list[Example]:
+    examples = spread(dataset, count)
     for index, (given, _) in enumerate(examples):
         try:
             check_inputs(spec.inputs, given, example=True)

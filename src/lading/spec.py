@@ -8,10 +8,10 @@ from __future__ import annotations
 import inspect
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -185,6 +185,13 @@ class Dataset(Protocol):
     def __getitem__(self, index: int, /) -> Example: ...
 
 
+@runtime_checkable
+class Grouped(Protocol):
+    """A data set that says which of its examples belong together: pictures of one deck, rows of one client."""
+
+    def group(self, index: int, /) -> Hashable: ...
+
+
 class ModelSpec(ABC):
     """Everything Lading must be told about a model, in one class of one file.
 
@@ -222,6 +229,16 @@ class ModelSpec(ABC):
     @abstractmethod
     def score(self, outputs: Mapping[str, Array], targets: Mapping[str, Array]) -> float:
         """Return how good the outputs are over a whole split; higher is better, and budgets are in its units."""
+
+    def reference(self) -> Dataset:
+        """Return what live requests are compared with; ``valid`` by default, since a model is more certain of what it
+        was trained on than it will be of anything live.
+
+        A data set that also has ``group(index)`` says which examples are alike (:class:`Grouped`): the thresholds of
+        drift then allow for requests that come in such groups. Many groups of a few examples say more than a few large
+        ones.
+        """
+        return self.dataset("valid")
 
     def adapt(self, module: torch.nn.Module) -> None:  # noqa: B027 - most models need none
         """Set what a fresh module takes from the training data before it is trained, such as the statistics that it

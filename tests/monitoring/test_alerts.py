@@ -69,6 +69,18 @@ def test_an_alert_is_tested_to_fire_to_stay_silent_and_to_resolve(name: str) -> 
     assert (fires, stays_silent, resolves) == (True, True, True)
 
 
+def test_promtool_evaluates_the_groups_of_every_slo_in_their_order() -> None:
+    groups = [group.name for group in rule_files(SLOS)["slos"]]
+    for file in (MONITORING / "tests").glob("*.yaml"):
+        document = yaml.safe_load(file.read_text())
+        if any(name.endswith("slos.yaml") for name in document["rule_files"]):
+            assert document["group_eval_order"] == groups, file.name
+
+
+def test_each_reference_model_has_an_slo_and_so_has_every_other() -> None:
+    assert [slo.model for slo in SLOS] == ["cards", "molecules", "*"]
+
+
 def test_no_runbook_or_test_is_left_over_from_an_alert_that_is_gone() -> None:
     assert {file.stem for file in (MONITORING / "runbooks").glob("Lading*.md")} == set(NAMES)
     assert {file.stem for file in (MONITORING / "tests").glob("*.yaml")} == set(NAMES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +14,10 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
+from lading.artifact import Artifact
 from tests.serve.conftest import Encode
-from tests.serve.live_server import LiveServer
+from tests.serve.live_server import LiveServer, live_server
+from tests.serve.test_recording import with_reference
 
 BOUNDED = settings(
     max_examples=20,
@@ -28,11 +31,12 @@ BOUNDED = settings(
 
 @pytest.fixture(scope="session", autouse=True)
 def _pictures_where_pictures_are_wanted(encode: Encode) -> None:
-    """OpenAPI can say that a body is a picture, and not how to make one."""
+    """OpenAPI can say that a body is a picture, and not how to make one; nor which requests were answered."""
     encoded = st.sampled_from([encode("JPEG"), encode("PNG"), encode("WEBP")])
     for kind in ("image/jpeg", "image/png", "image/webp"):
         schemathesis.openapi.media_type(kind, encoded)
     schemathesis.openapi.format("binary", encoded)
+    schemathesis.openapi.format("request-id", st.sampled_from(["0", "unknown"]))
     schemathesis.openapi.format("byte", encoded.map(lambda data: base64.b64encode(data).decode()))
 
 
@@ -71,3 +75,28 @@ def test_what_the_document_forbids_is_refused_as_it_says(kind: str, request: pyt
     for operation in operations(live):
         if operation.body:
             check(operation, GenerationMode.NEGATIVE)
+
+
+@pytest.mark.parametrize("kind", ["table", "colour"])
+def test_feedback_and_the_report_are_as_the_document_says(
+    kind: str, small: dict[str, Artifact], tmp_path: Path, encode: Encode
+) -> None:
+    artifact = with_reference(small["table"], tmp_path / "artifact") if kind == "table" else small["colour"]
+    with live_server(artifact, feedback=10) as live:
+        if kind == "table":
+            live.client.post("/predict", json={"features": [[1, 2, 3, 4]]}, headers={"x-request-id": "0"})
+        else:
+            live.client.post("/classify", content=encode(), headers={"x-request-id": "0"})
+        by_path = {operation.path: operation for operation in operations(live)}
+        for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+            check(by_path["/feedback"], mode)
+        check(by_path["/report"], GenerationMode.POSITIVE)
+        told = [
+            line for line in live.client.get("/metrics").text.splitlines() if line.startswith("lading_feedback_total")
+        ]
+        assert any(artifact.manifest.name in line for line in told)
+
+
+def test_what_is_off_is_not_in_the_document(small: dict[str, Artifact]) -> None:
+    with live_server(small["table"], drift=False) as live:
+        assert not {"/feedback", "/report"} & {operation.path for operation in operations(live)}

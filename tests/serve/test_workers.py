@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import time
@@ -78,6 +79,20 @@ def test_every_scrape_counts_what_every_worker_answered(pair: ServedProcess) -> 
     assert names == {name: labels for name, labels in NAMES.items() if name != "lading_shed_total"} | {
         "lading_shed_total": {"reason"}
     }
+
+
+@pytest.mark.slow
+def test_the_status_page_shows_what_all_workers_answer(pair: ServedProcess) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        for _ in range(20):
+            httpx.post(f"{pair.url}/predict", json=BODY)
+        pages = [httpx.get(f"{pair.url}/status").text for _ in range(8)]  # whichever worker is asked
+        rates = [float(re.search(r"answered ([\d.]+)", page).group(1)) for page in pages]  # type: ignore[union-attr]
+        # Their samples are up to two seconds apart, and half of the traffic would be half of the rate.
+        if min(rates) > 0.75 * max(rates) > 0:
+            return
+    raise AssertionError(rates)
 
 
 @pytest.mark.slow

@@ -22,19 +22,23 @@ POWER: Mapping[Test, int] = {"ks": 2}
 
 
 def null_of_histograms(
-    histograms: NDArray[np.int64], tests: Mapping[Test, Callable[[Shares, Shares], float]]
+    histograms: NDArray[np.int64],
+    tests: Mapping[Test, Callable[[Shares, Shares], float]],
+    groups: NDArray[np.intp] | None = None,
 ) -> dict[Test, Null]:
-    """Resample examples into pairs of a reference and a window, and take the moments of their distances.
+    """Resample groups of examples into pairs of a reference and a window, and take the moments of their distances.
 
     Args:
         histograms: int64 (examples, bins), one row an example; whole examples are drawn, so that the rows of one stay
             together.
         tests: distances by name.
+        groups: the number of each example's group, (examples,) from 0; every example is one by itself by default.
     """
-    # One more example in each bin: that something never happened among the examples does not mean that it cannot.
-    rows = np.concatenate([histograms, np.eye(histograms.shape[1])])
+    sums = _group_sums(histograms.astype(np.float64), groups)
+    # One more group in each bin: that something never happened among the examples does not mean that it cannot.
+    rows = np.concatenate([sums, len(histograms) / len(sums) * np.eye(histograms.shape[1])])
     found: dict[Test, list[float]] = {name: [] for name in tests}
-    for reference, window in _pairs(rows):
+    for reference, window in _pairs(rows, len(histograms) / len(sums)):
         if not reference.sum() or not window.sum():
             continue
         shares = reference / reference.sum(), window / window.sum()
@@ -43,18 +47,43 @@ def null_of_histograms(
     return {name: _null(values, POWER.get(name, 1)) for name, values in found.items() if values}
 
 
-def null_of_sketches(features: NDArray[np.float64]) -> Null:
+def null_of_sketches(features: NDArray[np.float64], groups: NDArray[np.intp] | None = None) -> Null:
     """The same for random Fourier features, float64 (examples, dims), under the maximum mean discrepancy."""
-    examples = len(features)
-    return _null([mmd(left / examples, right / WINDOW) for left, right in _pairs(features)], 1)
+    sized = _group_sums(np.concatenate([features, np.ones((len(features), 1))], axis=1), groups)
+    pairs = _pairs(sized, len(features) / len(sized))
+    return _null([mmd(one[:-1] / one[-1], other[:-1] / other[-1]) for one, other in pairs], 1)
 
 
-def _pairs(rows: NDArray[np.float64]) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Sums of rows drawn with replacement: as many as there are, and as many as a window has."""
+def design_effect(features: NDArray[np.float64], groups: NDArray[np.intp] | None) -> float:
+    """How much further the mean of clustered examples strays than that of independent ones: a ratio of variances, 1 or
+    more (Kish 1965), over all dims together.
+
+    Args:
+        features: float64 (examples, dims).
+        groups: as above.
+    """
+    if groups is None:
+        return 1.0
+    centred = features - features.mean(axis=0)
+    return max(1.0, float((_group_sums(centred, groups) ** 2).sum() / max((centred**2).sum(), 1e-12)))
+
+
+def _group_sums(rows: NDArray[np.float64], groups: NDArray[np.intp] | None) -> NDArray[np.float64]:
+    if groups is None:
+        return rows
+    known, numbers = np.unique(groups, return_inverse=True)
+    sums = np.zeros((len(known), rows.shape[1]))
+    np.add.at(sums, numbers, rows)
+    return sums
+
+
+def _pairs(groups: NDArray[np.float64], size: float) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Sums of groups drawn with replacement: as many as there are, and as many as a window has."""
     rng = np.random.default_rng(_SEED)
-    count = len(rows)
+    count = len(groups)
     even = np.full(count, 1 / count)
-    return [(rng.multinomial(count, even) @ rows, rng.multinomial(WINDOW, even) @ rows) for _ in range(ROUNDS)]
+    drawn = max(1, round(WINDOW / size))
+    return [(rng.multinomial(count, even) @ groups, rng.multinomial(drawn, even) @ groups) for _ in range(ROUNDS)]
 
 
 def _null(distances: list[float], power: int) -> Null:

@@ -12,7 +12,7 @@ from rich.table import Table
 from lading.artifact import Artifact
 from lading.drift.monitor import ALARMS
 from lading.drift.report import drift_report
-from lading.drift.window import Block, Score, empty_block, scores_of
+from lading.drift.window import Block, Score, Window, merged, scores_of
 from lading.errors import DataError
 from lading.payload.read import output_of, read_rows, read_truths, row_examples
 from lading.reference import Reference
@@ -84,7 +84,9 @@ def check_log(log: Path, artifact: Artifact, *, newest: int) -> DriftCheck:
                 right[output] = (was + hit, of + 1)
     if not examples:
         raise DataError(f"{log} holds no answer of {manifest.name}'s variant {manifest.chosen}")
-    block = empty_block(reference)
+    window = Window(reference, len(examples))
     for example in examples:
-        block.add(reference, example)
-    return DriftCheck(manifest.name, reference, block, tuple(scores_of(reference, block, ALARMS)), right)
+        window.add(example)
+    blocks = window.blocks()
+    scores = tuple(scores_of(reference, blocks, ALARMS))
+    return DriftCheck(manifest.name, reference, merged(reference, blocks), scores, right)

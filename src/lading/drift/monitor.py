@@ -6,7 +6,7 @@ import threading
 import time
 
 from lading.drift.separate import separate
-from lading.drift.window import Block, Score, Window, scores_of
+from lading.drift.window import Block, Score, Window, merged, scores_of
 from lading.recording_metrics import RecordingMetrics
 from lading.reference import Reference, example_features
 from lading.serve.exchange import Exchange
@@ -84,8 +84,9 @@ class DriftMonitor:
         """A watched model's reference, its newest requests, their scores now, and the size of a full window."""
         window = self._windows[model][1]
         with self._lock:
-            block = window.merged(newest)
-        return window.reference, block, list(scores_of(window.reference, block, ALARMS)), window.size
+            blocks = window.blocks(newest)
+        scores = list(scores_of(window.reference, blocks, ALARMS))
+        return window.reference, merged(window.reference, blocks), scores, window.size
 
     def _evaluate(self, name: str) -> None:
         window = self._windows[name][1]
@@ -93,7 +94,7 @@ class DriftMonitor:
         if not window.complete or now - self._evaluated.get(name, 0.0) < EVERY_S:
             return
         self._evaluated[name] = now
-        for score in scores_of(window.reference, window.merged(), ALARMS):
+        for score in scores_of(window.reference, window.blocks(), ALARMS):
             labels = (name, score.feature, score.test)
             self._metrics.drift_score.labels(*labels).set(score.value)
             self._metrics.drift_threshold.labels(*labels).set(score.threshold)

@@ -27,12 +27,12 @@ class Null(Frozen):
     power: int = 1
     """The moments are those of the distance to this power: 2 for a Kolmogorov-Smirnov distance."""
 
-    def threshold(self, alarm: float, *, window: int, examples: int) -> float:
+    def threshold(self, alarm: float, *, window: float, examples: int) -> float:
         """The distance that is reached with probability ``alarm`` though nothing has changed.
 
         Args:
             alarm: probability, above 0.
-            window: requests that the distance is computed over.
+            window: requests that the distance is computed over; fewer than there were, where they come in clusters.
             examples: of the reference.
         """
         dof, scale = self._shape(window, examples)
@@ -42,7 +42,7 @@ class Null(Frozen):
         root = 1 - 2 / (9 * dof) - _NORMAL.inv_cdf(alarm) * math.sqrt(2 / (9 * dof))
         return float((scale * dof * root**3) ** (1 / self.power))
 
-    def p_value(self, distance: float, *, window: int, examples: int) -> float:
+    def p_value(self, distance: float, *, window: float, examples: int) -> float:
         """The probability of a distance of at least this though nothing has changed."""
         dof, scale = self._shape(window, examples)
         if dof == 0:
@@ -50,7 +50,7 @@ class Null(Frozen):
         root = (distance**self.power / (scale * dof)) ** (1 / 3)
         return _NORMAL.cdf(-(root - (1 - 2 / (9 * dof))) / math.sqrt(2 / (9 * dof)))
 
-    def _shape(self, window: int, examples: int) -> tuple[float, float]:
+    def _shape(self, window: float, examples: int) -> tuple[float, float]:
         """Degrees of freedom and scale; chance shrinks with both the window and the reference."""
         if self.mean == 0 or self.variance == 0:
             return 0.0, 0.0

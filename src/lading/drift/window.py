@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from lading.spec import Array
 
 BLOCKS = 5
 """A window is this many blocks; the oldest leaves when a new one is full, and scores are computed then."""
+LEAST_BLOCKS = 4
+"""Fewer say too little of how requests cluster."""
 JOINT = "joint"
 """The feature that stands for all features together."""
 
@@ -91,14 +94,14 @@ class Window:
         self._filling = empty_block(self.reference)
         return True
 
-    def merged(self, newest: int | None = None) -> Block:
-        """The sums over the whole window, or over its newest blocks that hold as many requests as asked for."""
-        total = empty_block(self.reference)
+    def blocks(self, newest: int | None = None) -> list[Block]:
+        """All blocks, newest first, or the newest ones that hold as many requests as asked for; copies."""
+        found: list[Block] = []
         for block in (self._filling, *reversed(self._full)):
-            if newest is not None and total.requests >= newest:
+            if newest is not None and sum(one.requests for one in found) >= newest:
                 break
-            total = total.merge(block)
-        return total
+            found.append(block.merge(empty_block(self.reference)))
+        return found
 
     @property
     def complete(self) -> bool:
@@ -106,17 +109,21 @@ class Window:
         return len(self._full) == BLOCKS
 
 
-def scores_of(reference: Reference, total: Block, alarms: float) -> Iterator[Score]:
+def scores_of(reference: Reference, blocks: Sequence[Block], alarms: float) -> Iterator[Score]:
     """Every distance to the reference, with thresholds that all of them together pass by chance that often.
 
     Args:
         reference: what the requests are compared with.
-        total: the sums over the requests.
+        blocks: sums over the requests, each over some that came one after another.
         alarms: probability of one false alarm or more among all scores of one evaluation.
     """
+    total = merged(reference, blocks)
     if not total.requests:
         return
-    sizes = {"window": total.requests, "examples": reference.examples}
+    sizes: dict[str, Any] = {
+        "window": total.requests / excess_clustering(reference, blocks),
+        "examples": reference.examples,
+    }
     # Bonferroni: each of n tests may be wrong an n-th as often.
     alarm = alarms / max(1, sum(len(feature.null) for feature in reference.features.values()) + 1)
     for name, feature in reference.features.items():
@@ -133,6 +140,32 @@ def scores_of(reference: Reference, total: Block, alarms: float) -> Iterator[Sco
         value = mmd(np.asarray(reference.joint.sketch), total.sketch / total.requests)
         null = reference.joint_null
         yield Score(JOINT, "mmd", value, null.threshold(alarm, **sizes), null.p_value(value, **sizes))
+
+
+def excess_clustering(reference: Reference, blocks: Sequence[Block]) -> float:
+    """How much more requests that come together are alike than examples of one group of the reference: 1 or more.
+
+    Nobody tells the server who took a picture. But when requests come in clusters, blocks differ from each other by
+    more than chance: their sketches' variance over that of single requests is the design effect.
+    """
+    blocks = [block for block in blocks if block.requests]
+    if reference.joint is None or len(blocks) < LEAST_BLOCKS:
+        return 1.0
+    sizes = np.array([block.requests for block in blocks], dtype=np.float64)
+    means = np.stack([block.sketch for block in blocks]) / sizes[:, None]
+    centre = sizes @ means / sizes.sum()
+    between = float(sizes @ ((means - centre) ** 2).sum(axis=1)) / (len(blocks) - 1)
+    # The random Fourier features of one request are a vector of length 1.
+    within = 1 - float(centre @ centre)
+    return max(1.0, between / max(within, 1e-9) / reference.design_effect)
+
+
+def merged(reference: Reference, blocks: Sequence[Block]) -> Block:
+    """The sums over all blocks."""
+    total = empty_block(reference)
+    for block in blocks:
+        total = total.merge(block)
+    return total
 
 
 def empty_block(reference: Reference) -> Block:

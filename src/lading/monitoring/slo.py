@@ -20,6 +20,9 @@ ROOM = 10
 """A request may take this many times the measured p99 of the model's run: its decoding, a queue of a few requests, and
 a CPU half as fast, before users are said to wait."""
 
+LEAST_MS = 10.0
+"""A promise of less would be one about networks and schedulers, whatever the model."""
+
 
 class Availability(Frozen):
     """Share of requests that are answered."""
@@ -67,7 +70,8 @@ class Slo(Frozen):
 
 
 def slo_for(artifact: Artifact) -> Slo:
-    """The default of a model: 99.9 % answered, 99 % within :data:`ROOM` times the p99 that verify measured.
+    """The default of a model: 99.9 % answered, 99 % within :data:`ROOM` times the p99 that verify measured, and at least
+    :data:`LEAST_MS`.
 
     Raises:
         SpecError: the chosen variant was never measured, so nothing can be promised of it.
@@ -77,7 +81,7 @@ def slo_for(artifact: Artifact) -> Slo:
     single = [timing for timing in timings if timing.threads == 1 and timing.batch == 1]
     if not single:
         raise SpecError(f"{artifact.path}: {packed.variant.name} was not measured; run `lading verify` first")
-    wanted = ROOM * single[0].p99_ms / 1e3
+    wanted = max(LEAST_MS, ROOM * single[0].p99_ms) / 1e3
     bound = next((bound for bound in SECONDS if bound >= wanted), SECONDS[-1])
     return Slo(model=artifact.manifest.name, latency=Latency(threshold_ms=bound * 1e3))
 

@@ -179,7 +179,7 @@ class App:
         return Response(self.metrics.exposition(), media_type=CONTENT_TYPE)
 
     async def _status(self, _: Request) -> Response:
-        page = status_page(self.repository, self.metrics, self.history.intervals())
+        page = status_page(self.repository, self.health, self.metrics, self.history.intervals())
         headers = {"x-content-type-options": "nosniff", "cache-control": "no-store", "content-security-policy": POLICY}
         return Response(page, headers=headers, media_type="text/html")
 

@@ -1,7 +1,7 @@
 """The last minutes, kept for whoever looks: a bounded ring of the counters as they were every two seconds.
 
 Nothing is added to a request's path: the ring reads what is counted anyway, on the event loop, in a fraction of a
-millisecond.
+millisecond; where there are several workers, in a thread, since it reads what all of them counted.
 """
 
 from __future__ import annotations
@@ -91,7 +91,11 @@ class History:
 
     async def _keep_sampling(self) -> None:
         while True:
-            self.sample()
+            if self._metrics.shared:
+                # Other workers' values are read from files, which takes milliseconds.
+                await asyncio.to_thread(self.sample)
+            else:
+                self.sample()
             await asyncio.sleep(INTERVAL_S)
 
 

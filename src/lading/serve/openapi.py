@@ -11,6 +11,7 @@ import lading
 from lading.artifact import Artifact, PackedVariant
 from lading.serve.classify import Classifier
 from lading.serve.describe import example_body
+from lading.serve.openapi_recording import recording_paths
 from lading.serve.openapi_v2 import answer_schema, infer_operation
 from lading.serve.text_forms import LONGEST, TextForm
 from lading.settings import Settings
@@ -51,6 +52,8 @@ def openapi(
     answered = {"200": _json("The outputs.", "InferResponse"), **_errors(*_INFERENCE_ERRORS)}
     paths[f"/v2/models/{manifest.name}/infer"] = {"post": infer_operation(manifest.inputs, answered)}
     paths |= _operations(manifest.name)
+    errors = {code: _json(text, "Error") for code, text in _ERRORS.items()}
+    paths |= recording_paths(manifest.outputs, settings, _request_id_header(), errors)
     return {
         "openapi": "3.1.0",
         "info": {

@@ -8,6 +8,7 @@ from importlib.resources import files
 from string import Template
 
 from lading.metrics import Metrics
+from lading.serve.health import Health
 from lading.serve.history import INTERVAL_S, LENGTH, Interval
 from lading.serve.page import content_security_policy
 from lading.serve.repository import Repository
@@ -19,12 +20,13 @@ MOST_FEATURES = 12
 Values = Sequence[float | None]
 
 
-def status_page(repository: Repository, metrics: Metrics, intervals: Sequence[Interval]) -> bytes:
-    """The page.
+def status_page(repository: Repository, health: Health, metrics: Metrics, intervals: Sequence[Interval]) -> bytes:
+    """The page, of all workers together.
 
     Args:
         repository: what is served.
-        metrics: drift is read from its registry.
+        health: whether it is.
+        metrics: drift is read from them.
         intervals: of the history, oldest first.
 
     Returns:
@@ -41,13 +43,13 @@ def status_page(repository: Repository, metrics: Metrics, intervals: Sequence[In
         chart("Examples in a run", "", ("batch", [i.batch for i in intervals])),
         drift_chart(drift_ratios(metrics)),
     ]
-    ready = repository.ready
+    ready = health.ready
     return (
         Template(TEMPLATE)
         .substitute(
             state="ready" if ready else "not ready",
             mark="well" if ready else "ill",
-            why=html.escape(repository.not_ready_because),
+            why=html.escape(health.not_ready_because),
             models="".join(_model_rows(repository)),
             charts="".join(charts),
             minutes=round((LENGTH - 1) * INTERVAL_S / 60),
@@ -89,7 +91,7 @@ def path(values: Values, top: float) -> str:
 def drift_ratios(metrics: Metrics) -> list[tuple[str, float]]:
     """Scores over their thresholds by model, feature and test, largest first."""
     found: dict[str, dict[tuple[str, ...], float]] = {"lading_drift_score": {}, "lading_drift_threshold": {}}
-    for family in metrics.registry.collect():
+    for family in metrics.together().collect():
         for sample in family.samples if family.name in found else ():
             key = tuple(sample.labels.get(name, "") for name in ("model", "feature", "test"))
             found[family.name][key] = sample.value
