@@ -270,7 +270,22 @@ def report(
     console().print(f"report: {out}")
 
 
-for command in (serve, prepare, retrain, sweep, vertex, score, doctor, compare, init, monitor, load, values, fetch, check):
+for command in (
+    serve,
+    prepare,
+    retrain,
+    sweep,
+    vertex,
+    score,
+    doctor,
+    compare,
+    init,
+    monitor,
+    load,
+    values,
+    fetch,
+    check,
+):
     app.command()(command)
 app.add_typer(drift)
 

@@ -70,7 +70,7 @@ class Slo(Frozen):
 
 
 def slo_for(artifact: Artifact) -> Slo:
-    """The default of a model: 99.9 % answered, 99 % within :data:`ROOM` times the p99 that verify measured, and at least
+    """The default of a model: 99.9 % answered, 99 % within :data:`ROOM` times the p99 that verify measured, at least
     :data:`LEAST_MS`.
 
     Raises:
