@@ -118,7 +118,8 @@ def visits(
 ) -> tuple[list[tuple[Mapping[str, Array], Mapping[str, Array]]], list[int]]:
     """Requests of ``count`` visitors, each with as many that are alike, and which visitor's each is."""
     rng = np.random.default_rng(seed)
-    found, groups = [], []
+    found: list[tuple[Mapping[str, Array], Mapping[str, Array]]] = []
+    groups: list[int] = []
     for visitor in range(count):
         centre = rng.normal(shift, alike, size=3)
         for x in rng.normal(centre, math.sqrt(1 - alike**2), size=(size, 3)).astype(np.float32):
