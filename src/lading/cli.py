@@ -20,9 +20,11 @@ from lading.commands.doctor import doctor
 from lading.commands.drift import drift
 from lading.commands.fetch import fetch
 from lading.commands.init import init
+from lading.commands.inspect import inspect
 from lading.commands.load import load
 from lading.commands.monitor import monitor
 from lading.commands.prepare import prepare
+from lading.commands.report import report
 from lading.commands.retrain import retrain
 from lading.commands.score import score
 from lading.commands.serve import serve
@@ -242,49 +244,9 @@ def build(
         console().print(f"bento: {build_bento(out)}; serve it with `bentoml serve {spec.name}:latest`")
 
 
-@app.command()
-def inspect(artifact: Annotated[Path, typer.Argument(help="artifact folder, for example artifacts/cards")]) -> None:
-    """Verify an artifact's checksums and show what is in it.
-
-    Example: `lading inspect artifacts/cards`
-    """
-    from lading.artifact import Artifact
-    from lading.inspect_artifact import describe
-
-    console().print(describe(Artifact.load(artifact)))
-
-
-@app.command()
-def report(
-    artifact: Annotated[Path, typer.Argument(help="artifact folder, for example artifacts/cards")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="HTML file to write")] = Path("report.html"),
-) -> None:
-    """Write an artifact's measurements as one HTML page that needs no network.
-
-    Example: `lading report artifacts/cards --out report.html`
-    """
-    from lading.artifact import Artifact
-    from lading.report import write_artifact_report
-
-    write_artifact_report(Artifact.load(artifact), out)
-    console().print(f"report: {out}")
-
-
 for command in (
-    serve,
-    prepare,
-    retrain,
-    sweep,
-    vertex,
-    score,
-    doctor,
-    compare,
-    init,
-    monitor,
-    load,
-    values,
-    fetch,
-    check,
+    *(inspect, report, serve, prepare, retrain, sweep, vertex, score, doctor, compare),
+    *(init, monitor, load, values, fetch, check),
 ):
     app.command()(command)
 app.add_typer(drift)
