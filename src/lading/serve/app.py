@@ -29,7 +29,7 @@ from lading.serve.errors import http_error, lading_error
 from lading.serve.health import Health
 from lading.serve.history import History
 from lading.serve.http_inference import HttpInference, model_in
-from lading.serve.inference_endpoint import Answer, InferenceEndpoint
+from lading.serve.inference_endpoint import Answer, Headers, InferenceEndpoint
 from lading.serve.observe import Observe
 from lading.serve.openapi import openapi
 from lading.serve.page import PAGE, content_security_policy
@@ -76,7 +76,7 @@ class App:
             self.metrics.certificate_expiry.labels(file.name).set(certificate_expiry(file))
         self.tracing = _tracing(self.settings)
         self.recording = Recording(self.settings, self.metrics.registry, self.repository)
-        inference = HttpInference(self.engine, self.repository)
+        self._inference = inference = HttpInference(self.engine, self.repository)
         self._plain: dict[str, InferenceEndpoint] = {
             "/classify": self._endpoint(inference.classify, "http", "/classify"),
             "/predict": self._endpoint(inference.predict, "http", "/predict"),
@@ -90,14 +90,16 @@ class App:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "POST":
-            path: str = scope["path"]
-            endpoint = self._plain.get(path)
-            if endpoint is None and model_in(path):
-                endpoint = self._v2
+            endpoint = self._at(scope["path"])
             if endpoint is not None:
                 await endpoint(scope, receive, send)
                 return
         await self._rest(scope, receive, send)
+
+    def refusal(self, scope: Scope) -> tuple[Headers, bytes] | None:
+        """Headers and body of the 429 that a POST would get, whose body has not come; ``None`` if it would not."""
+        endpoint = self._at(scope["path"])
+        return endpoint.refusal(scope) if endpoint is not None else None
 
     async def start(self) -> None:
         """Start the lanes and load the models."""
@@ -123,6 +125,9 @@ class App:
         if self.tracing is not None:
             await asyncio.to_thread(self.tracing.close)
 
+    def _at(self, path: str) -> InferenceEndpoint | None:
+        return self._plain.get(path) or (self._v2 if model_in(path) else None)
+
     def _endpoint(self, answer: Answer, protocol: str, route: str) -> InferenceEndpoint:
         return InferenceEndpoint(
             answer,
@@ -130,6 +135,7 @@ class App:
             self.metrics,
             self.settings,
             self.keys,
+            admit=self._inference.admit,
             route=route,
             tracing=self.tracing,
             record=self.recording.record,

@@ -48,6 +48,7 @@ class Engine:
         self._max_bytes = settings.max_queue_bytes
         self._pending = 0
         self._bytes = 0
+        self._shed_at = -math.inf
         self._backlog = 0.0  # seconds in a lane that all accepted requests are reckoned to take
         self._idle = asyncio.Event()
         self._idle.set()
@@ -62,6 +63,10 @@ class Engine:
     def alive(self) -> bool:
         """False when a lane has died, or has been in one batch for longer than ``LADING_WEDGED_S``."""
         return self._threads is None or self._threads.alive(self._wedged_s)
+
+    def overloaded(self) -> bool:
+        """Whether requests were refused in the last second."""
+        return time.perf_counter() - self._shed_at < 1.0
 
     @property
     def wait_seconds(self) -> float:
@@ -157,6 +162,7 @@ class Engine:
 
     def _shed(self, reason: str, sentence: str) -> None:
         self._metrics.shed(reason)
+        self._shed_at = time.perf_counter()
         wait = self._backlog / self.lanes
         raise OverloadedError(f"{sentence}: send it again later", retry_after_s=max(1, math.ceil(wait)))
 

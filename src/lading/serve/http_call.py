@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from lading.spec import Array
 
 DEADLINE = b"x-request-timeout-ms"
+GONE = "lading.gone"
+"""Key in the scope, where the server has it: what to call when the client goes away."""
 # zlib's window bits: 16 more for gzip's header; deflate is sent with zlib's header by some clients and bare by others.
 _GZIP, _ZLIB, _BARE = 31, 15, -15
 

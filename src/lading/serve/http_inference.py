@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 from lading.errors import ContentTypeError, UnknownModelError
 from lading.serve.body import picture_in
 from lading.serve.engine import Engine
-from lading.serve.http_call import HttpCall
+from lading.serve.http_call import GONE, HttpCall
 from lading.serve.inference_endpoint import JSON, Headers
 from lading.serve.predict import decode_json, encode_json
 from lading.serve.repository import Repository
@@ -79,8 +79,7 @@ class HttpInference:
 
     async def infer(self, call: HttpCall) -> tuple[Headers, bytes]:
         """The Open Inference Protocol's request, as JSON or with raw tensors."""
-        name, version = model_in(call.scope["path"]) or ("", None)
-        model = call.model = self._repository.find(name, version, call.query.get("variant"))
+        model = self._asked_for(call)
         request = V2Request(call, model, b"")
 
         def read(body: bytes) -> dict[str, Array]:
@@ -90,9 +89,18 @@ class HttpInference:
         outputs = await self._run(call, model, read)
         return encode(request, outputs)
 
+    def admit(self, call: HttpCall) -> None:
+        """Refuse what cannot be answered in time.
+
+        Raises:
+            LadingError: as :meth:`Engine.admit`, or there is no such model.
+        """
+        self._engine.admit(self._asked_for(call), call.deadline(), call.declared_bytes)
+
     def _asked_for(self, call: HttpCall) -> ServedModel:
         query = call.query
-        call.model = self._repository.find(query.get("model"), query.get("version"), query.get("variant"))
+        name, version = model_in(call.scope["path"]) or (query.get("model"), query.get("version"))
+        call.model = self._repository.find(name, version, query.get("variant"))
         return call.model
 
     async def _run(self, call: HttpCall, model: ServedModel, read: BodyReader) -> dict[str, Array]:
@@ -107,11 +115,37 @@ class HttpInference:
 
         answering = self._engine.infer(model, in_lane, deadline=deadline, size=len(body), stages=stages)
         waits = self._engine.wait_seconds >= WORTH_WATCHING_S
-        call.outputs = await (self._watched(call, answering) if waits else answering)
+        if not waits:
+            call.outputs = await answering
+        elif GONE in call.scope:
+            call.outputs = await self._until_gone(call, answering)
+        else:
+            call.outputs = await self._watched(call, answering)
         return call.outputs
 
+    async def _until_gone(self, call: HttpCall, answering: Coroutine[Any, Any, dict[str, Array]]) -> dict[str, Array]:
+        """Leave the queue when the server says that the client went away: no task more, as :meth:`_watched` takes."""
+        task = asyncio.current_task()
+        assert task is not None
+        gone = False
+
+        def leave() -> None:
+            nonlocal gone
+            gone = task.cancel()
+
+        call.scope[GONE] = leave
+        try:
+            return await answering
+        except asyncio.CancelledError:
+            if not gone:
+                raise
+            task.uncancel()
+            raise ClientDisconnect from None
+        finally:
+            call.scope[GONE] = None
+
     async def _watched(self, call: HttpCall, answering: Coroutine[Any, Any, dict[str, Array]]) -> dict[str, Array]:
-        """Leave the queue when the client goes away."""
+        """Leave the queue when the client goes away, behind any ASGI server."""
         inference = asyncio.ensure_future(answering)
         gone = asyncio.ensure_future(call.receive())
         try:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
-from lading.errors import LadingError
+from lading.errors import LadingError, OverloadedError
 from lading.metrics import UNKNOWN, Metrics
 from lading.serve.authorize import Keys
 from lading.serve.errors import UNEXPECTED, error_body, error_headers, log_failure
@@ -43,6 +43,7 @@ class InferenceEndpoint:
         metrics: where the request is counted.
         settings: limits, and whether to log each request.
         keys: who may ask; everyone when ``None``.
+        admit: raises what a request would be refused with; ``None``: nothing is refused before it is answered.
         route: its path, with names for what varies.
         tracing: begins a span for each request; ``None`` where tracing is off.
         record: is shown every answer of a model.
@@ -56,12 +57,13 @@ class InferenceEndpoint:
         settings: Settings,
         keys: Keys | None,
         *,
+        admit: Callable[[HttpCall], None] | None = None,
         route: str = "",
         tracing: Tracing | None = None,
         record: Callable[[Exchange], None] | None = None,
     ) -> None:
         self._record = record
-        self._answer = answer
+        self._answer, self._admit = answer, admit
         self._route, self._tracing = route, tracing
         self._protocol = protocol
         self._metrics = metrics
@@ -82,6 +84,25 @@ class InferenceEndpoint:
             log.debug("the client went away", path=scope["path"], **log_ids(call.scope))
         finally:
             self._count(call, status, sent)
+
+    def refusal(self, scope: Scope) -> tuple[Headers, bytes] | None:
+        """Headers and body of the 429 that a request would get, counted; ``None`` when it would get something else."""
+        if self._admit is None or self._tracing is not None or self._settings.access_log:
+            return None
+        call = HttpCall(scope, _no_body, self._settings, self._route)
+        try:
+            if self._keys is not None:
+                self._keys.check(call.headers.get(b"authorization"))
+            self._admit(call)
+        except OverloadedError as error:
+            call.error = str(error)
+            body = error_body(scope, error.status, call.error)
+            self._metrics.requests_in_flight.inc()
+            self._count(call, error.status, len(body))
+            return [*JSON, *error_headers(error), *call.answer_headers(len(body))], body
+        except LadingError:
+            return None
+        return None
 
     async def _outcome(self, call: HttpCall) -> tuple[int, Headers, bytes]:
         try:
@@ -143,3 +164,8 @@ class InferenceEndpoint:
                 ms=round(seconds * 1e3, 3),
                 **log_ids(call.scope),
             )
+
+
+async def _no_body() -> Message:
+    """Never asked: a refusal does not wait for the body."""
+    raise AssertionError
