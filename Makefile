@@ -106,10 +106,11 @@ TOOLS := build/tools
 HELM_VERSION := v4.1.4
 HELM_UNITTEST_VERSION := v1.0.3
 KUBECTL_VALIDATE_VERSION := v0.0.4
+ACTIONLINT_VERSION := v1.7.12
 GO_INSTALL = GOBIN=$(CURDIR)/$(TOOLS) GOFLAGS=-p=2 go install
 
 .PHONY: chart-tools
-chart-tools: $(TOOLS)/helm $(TOOLS)/helm-unittest $(TOOLS)/kubectl-validate ## build helm, helm-unittest and kubectl-validate (needs Go)
+chart-tools: $(TOOLS)/helm $(TOOLS)/helm-unittest $(TOOLS)/kubectl-validate $(TOOLS)/actionlint ## build helm, helm-unittest, kubectl-validate and actionlint (needs Go)
 
 $(TOOLS)/helm:
 	$(GO_INSTALL) helm.sh/helm/v4/cmd/helm@$(HELM_VERSION)
@@ -120,12 +121,35 @@ $(TOOLS)/helm-unittest:
 	folder=$$(go mod download -json github.com/helm-unittest/helm-unittest@$(HELM_UNITTEST_VERSION) | sed -n 's/.*"Dir": "\(.*\)",*/\1/p'); \
 	  GOFLAGS=-p=2 go build -C "$$folder" -o $(CURDIR)/$@ ./cmd/helm-unittest
 
+$(TOOLS)/actionlint:
+	$(GO_INSTALL) github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT_VERSION)
+
 $(TOOLS)/kubectl-validate:
 	$(GO_INSTALL) sigs.k8s.io/kubectl-validate@$(KUBECTL_VALIDATE_VERSION)
 
+# Schemas of the kinds that are not Kubernetes' own, from the projects' Go modules.
+CRDS := $(TOOLS)/crds
+KSERVE_VERSION := v0.20.0
+GATEWAY_API_VERSION := v1.4.0
+KEDA_VERSION := v2.18.0
+PROMETHEUS_OPERATOR_VERSION := v0.85.0
+MODULE_DIR = $$(go mod download -json $(1) | sed -n 's/.*"Dir": "\(.*\)",*/\1/p')
+
+$(CRDS)/.stamp: Makefile tests/chart/gke-crds.yaml
+	rm -rf $(CRDS) && mkdir -p $(CRDS)
+	cp $(call MODULE_DIR,github.com/kserve/kserve@$(KSERVE_VERSION))/config/crd/full/serving.kserve.io_*.yaml $(CRDS)
+	cp $(call MODULE_DIR,sigs.k8s.io/gateway-api@$(GATEWAY_API_VERSION))/config/crd/standard/*.yaml $(CRDS)
+	cp $(call MODULE_DIR,github.com/kedacore/keda/v2@$(KEDA_VERSION))/config/crd/bases/keda.sh_*.yaml $(CRDS)
+	cp $(call MODULE_DIR,github.com/prometheus-operator/prometheus-operator@$(PROMETHEUS_OPERATOR_VERSION))/example/prometheus-operator-crd/*.yaml $(CRDS)
+	chmod -R u+w $(CRDS) && cp tests/chart/gke-crds.yaml $(CRDS) && touch $@
+
 .PHONY: test-chart
-test-chart: chart-tools $(VENV)/.dev ## lint the chart, run its unit tests, and validate what it renders
-	LADING_NEEDS_TOOLS=1 $(BIN)/pytest tests/test_chart.py $(ARGS)
+test-chart: chart-tools $(CRDS)/.stamp $(VENV)/.dev ## lint and test the chart and the workflows, and validate all that is rendered and what lies in k8s
+	LADING_NEEDS_TOOLS=1 $(BIN)/pytest tests/test_chart.py tests/k8s $(ARGS)
+
+.PHONY: kserve-runtime
+kserve-runtime: $(TOOLS)/helm ## render k8s/kserve/runtime.yaml from the chart anew
+	$(TOOLS)/helm template lading helm/lading -f k8s/kserve/runtime-values.yaml --show-only templates/servingruntime.yaml > k8s/kserve/runtime.yaml
 
 ARTIFACT ?= artifacts/cards
 IMAGE ?= $(notdir $(ARTIFACT)):$(shell sha256sum $(ARTIFACT)/lading.json 2>/dev/null | sed -E 's/^(.{12}).*/1-\1/')

@@ -25,6 +25,7 @@ COMMANDS = (
         "init",
         "monitor",
         "load",
+        "canary",
         "values",
         "fetch",
         "check",

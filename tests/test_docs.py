@@ -83,7 +83,12 @@ def test_a_command_of_another_tool_names_what_there_is(command: str) -> None:
     if words[0] == "torchrun":
         test_the_command_line_accepts_the_command(shlex.join(words[words.index("-m") + 1 :]))
     elif words[:2] == ["kubectl", "apply"]:
-        assert (ROOT / words[words.index("-k") + 1] / "kustomization.yaml").is_file()
+        if "-k" in words:
+            assert (ROOT / words[words.index("-k") + 1] / "kustomization.yaml").is_file()
+        else:
+            assert list(yaml.safe_load_all((ROOT / words[words.index("-f") + 1]).read_text()))
+    elif words[:2] == ["kubectl", "create"] and "-f" in words:
+        assert list(yaml.safe_load_all((ROOT / words[words.index("-f") + 1]).read_text()))
     elif words[:2] == ["wandb", "sweep"]:
         assert read_sweep(ROOT / words[2])["command"]
     elif words[:3] == ["dvc", "exp", "run"]:
@@ -107,7 +112,7 @@ def test_the_chart_knows_every_value_that_a_command_sets(command: str) -> None:
 @pytest.mark.parametrize("command", starting("kubectl", "kind"))
 def test_a_command_to_a_cluster_says_what_it_does_and_where(command: str) -> None:
     program, *words = shlex.split(command, comments=True)
-    kubectl = {"apply", "create", "delete", "describe", "get", "logs", "port-forward", "rollout", "wait"}
+    kubectl = {"apply", "create", "delete", "describe", "get", "logs", "port-forward", "proxy", "rollout", "wait"}
     verbs = {"kubectl": kubectl, "kind": {"create", "load", "delete"}}
     assert verbs[program] & set(words)
 

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import typer
 
 from lading import __version__
+from lading.commands.canary import canary
 from lading.commands.check import check
 from lading.commands.compare import compare
 from lading.commands.doctor import doctor
@@ -246,7 +247,7 @@ def build(
 
 for command in (
     *(inspect, report, serve, prepare, retrain, sweep, vertex, score, doctor, compare),
-    *(init, monitor, load, values, fetch, check),
+    *(init, monitor, load, canary, values, fetch, check),
 ):
     app.command()(command)
 app.add_typer(drift)

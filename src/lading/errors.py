@@ -177,3 +177,7 @@ class FetchError(LadingError):
 
 class CheckError(LadingError):
     """A running server does not answer as its artifact says; lists every difference found."""
+
+
+class CanaryError(LadingError):
+    """A route or a release cannot be asked or changed."""

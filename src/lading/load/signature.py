@@ -38,16 +38,21 @@ class Signature:
 
 
 def from_artifact(path: Path) -> Signature:
-    """Name, inputs and the first golden request of an artifact.
+    """Name, inputs and golden requests of an artifact: each row of them, or the first graph where rows are ragged.
 
     Raises:
         ArtifactError: it is no whole artifact.
     """
     artifact = Artifact.load(path)
     inputs = artifact.manifest.inputs
-    first = {name: array for name, (_, array) in first_example(inputs, artifact.golden_inputs()).items()}
+    golden = artifact.golden_inputs()
     classifies = isinstance(classifier(artifact), Classifier)
-    return Signature(artifact.manifest.name, inputs, classifies=classifies, recorded=(first,))
+    if all(spec.batched for spec in inputs):
+        rows = range(len(golden[inputs[0].name]))
+        recorded = [{name: array[row : row + 1] for name, array in golden.items()} for row in rows]
+    else:
+        recorded = [{name: array for name, (_, array) in first_example(inputs, golden).items()}]
+    return Signature(artifact.manifest.name, inputs, classifies=classifies, recorded=tuple(recorded))
 
 
 def from_server(
