@@ -1,4 +1,4 @@
-"""``python -m benchmarks.batch_scoring``: `lading score`, the in-process limit, and a loop that calls the server.
+"""``python -m benchmarks.batch_scoring``: `lading score`, the in-process limit, and loops that call a server.
 
 All of them answer the same rows on the same CPUs, in interleaved rounds whose order turns round.
 """
@@ -25,7 +25,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import ROOT, WORK
-from benchmarks.bench import artifact_of
+from benchmarks.bench import artifact_of, bench_of
+from benchmarks.load import Target
+from benchmarks.peers import peer_named, serving
 from lading.artifact import Artifact
 from lading.decode import decode_image
 from lading.machine import describe_machine, usable_cpus
@@ -38,7 +40,9 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 console = Console()
 PORT = 18_460
 LIMIT, SCORE = "in-process limit", "lading score"
+RAY = "lading score --ray local, from its start to its end"
 ONE, MANY = "HTTP loop, one connection", "HTTP loop, a connection a CPU"
+MLSERVER = "HTTP loop to MLServer, a connection a CPU"
 
 
 @app.command()
@@ -47,6 +51,9 @@ def main(
     rows: Annotated[int, typer.Option(help="that are scored in a round")] = 3000,
     http_rows: Annotated[int, typer.Option(help="that the HTTP loops ask for in a round")] = 1000,
     rounds: Annotated[int, typer.Option(help="interleaved rounds")] = 5,
+    also: Annotated[
+        str, typer.Option(help="ray (on this machine), mlserver (a loop that calls it), or both: ray,mlserver")
+    ] = "",
 ) -> None:
     """Rows a second, medians over rounds."""
     artifact = Artifact.load(artifact_of(model))
@@ -58,15 +65,23 @@ def main(
     column = (
         data if isinstance(data, list) else pa.FixedSizeListArray.from_arrays(pa.array(data.ravel()), data.shape[1])
     )
-    pq.write_table(pa.table({name: column}), source, row_group_size=rows)
     cpus = max(1, int(usable_cpus()))
-    with _serving(artifact) as url:
+    pq.write_table(pa.table({name: column}), source, row_group_size=-(-rows // (4 * cpus)))
+    with _serving(artifact) as url, contextlib.ExitStack() as stack:
         runs: dict[str, Callable[[], float]] = {
             LIMIT: lambda: _limit(artifact, data, cpus),
-            SCORE: lambda: _score(artifact, source, folder / f"{model}-scored.parquet", rows),
+            SCORE: lambda: _score(artifact, source, folder / f"{model}-scored.parquet", rows, Options(overwrite=True)),
             ONE: lambda: _http(url, name, data[:http_rows], 1),
             MANY: lambda: _http(url, name, data[:http_rows], cpus),
         }
+        if "ray" in also:
+            on_ray = Options(overwrite=True, ray="local", workers=cpus)
+            runs[RAY] = lambda: _score(artifact, source, folder / f"{model}-on-ray.parquet", rows, on_ray)
+        if "mlserver" in also:
+            target = stack.enter_context(
+                serving(bench_of(model, "0,1", "0,1"), peer_named("mlserver"), PORT + 10)
+            ).target
+            runs[MLSERVER] = lambda: _asking(target, http_rows, cpus)
         seen: dict[str, list[float]] = {key: [] for key in runs}
         for number in range(rounds):
             for key in list(runs) if number % 2 == 0 else reversed(list(runs)):
@@ -111,10 +126,10 @@ def _limit(artifact: Artifact, data: list[bytes] | Array, cpus: int) -> float:
     return len(data) / (time.perf_counter() - begin)
 
 
-def _score(artifact: Artifact, source: Path, output: Path, rows: int) -> float:
+def _score(artifact: Artifact, source: Path, output: Path, rows: int, options: Options) -> float:
     """The whole command but for the interpreter's start: loading, checking, reading, writing, joining."""
     begin = time.perf_counter()
-    score(artifact, source, output, Options(overwrite=True), Console(quiet=True))
+    score(artifact, source, output, options, Console(quiet=True))
     return rows / (time.perf_counter() - begin)
 
 
@@ -135,6 +150,20 @@ def _http(url: str, name: str, data: list[bytes] | Array, connections: int) -> f
     with ThreadPoolExecutor(connections) as pool:
         list(pool.map(ask, range(connections)))
     return len(data) / (time.perf_counter() - begin)
+
+
+def _asking(target: Target, count: int, connections: int) -> float:
+    """A loop that sends a peer the harness's one request."""
+
+    def ask(lane: int) -> None:
+        with httpx.Client(timeout=60, headers={"content-type": target.content_type}) as client:
+            for _ in range(lane, count, connections):
+                client.post(target.url, content=body).raise_for_status().json()
+
+    body, begin = target.body.read_bytes(), time.perf_counter()
+    with ThreadPoolExecutor(connections) as pool:
+        list(pool.map(ask, range(connections)))
+    return count / (time.perf_counter() - begin)
 
 
 @contextlib.contextmanager

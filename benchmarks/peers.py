@@ -135,6 +135,11 @@ def own_environment() -> Path:
 
 
 @functools.cache
+def peer_named(name: str) -> Peer:
+    """One of :data:`ALL`."""
+    return next(peer for peer in ALL if peer.name == name)
+
+
 def environment_of(peer: Peer) -> Path:
     """The interpreter of the peer's own environment, made when it is missing."""
     if not peer.requirements:

@@ -55,6 +55,16 @@ def goodput(points: Points, deadline_ms: float) -> str:
     return svg(figure)
 
 
+def batch_cost(seconds: Mapping[int, float]) -> str:
+    """Microseconds an example over the size of the batch it was run in."""
+    figure, axes = _axes("examples in a run", "microseconds an example")
+    axes.plot(list(seconds), [1e6 * took / size for size, took in seconds.items()], marker="o", ms=3, color=OWN)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(list(seconds), [str(size) for size in seconds])
+    axes.set_ylim(bottom=0)
+    return svg(figure)
+
+
 def _colour(name: str, number: int) -> str:
     return OWN if name.startswith("lading") else OTHERS[number % len(OTHERS)]
 

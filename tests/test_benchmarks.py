@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import answers, bench, closed_loop, grpc_load, load, peers, plots, report
+from benchmarks import answers, batch_cost, bench, closed_loop, grpc_load, load, peers, plots, report
 from benchmarks.limits import Limit
 from benchmarks.peers import ALL, LADING
 from benchmarks.profile import Share, app, by_operator, kind
@@ -181,6 +181,17 @@ def test_the_report_compares_with_the_goals_and_draws(tmp_path: Path) -> None:
 def test_plots_are_the_same_each_time() -> None:
     rates = {"lading": 90.0, "litserve": 40.0}
     assert plots.throughput(rates, 100.0, "cards") == plots.throughput(rates, 100.0, "cards")
+    assert plots.batch_cost({1: 1e-5, 2: 1.5e-5}) == plots.batch_cost({1: 1e-5, 2: 1.5e-5})
+
+
+def test_the_cost_of_a_batch_is_measured_for_each_size(tiny: Path) -> None:
+    found = batch_cost.measure(Artifact.load(tiny), [1, 64], rounds=9)
+    assert list(found) == [1, 64]
+    assert 0 < found[64] / 64 < found[1]
+
+
+def test_every_server_that_runs_onnx_is_asked_for_a_molecule_but_ray_serve() -> None:
+    assert {peer.name for peer in ALL if not peer.serves("molecules")} == {"fastapi_torch", "ray_serve"}
 
 
 def test_the_tiny_model_answers_probabilities(tmp_path: Path) -> None:

@@ -83,7 +83,9 @@ class SpecModule(lightning.LightningModule):
         decayed = [parameter for parameter in trained if parameter.ndim > 1]
         free = [parameter for parameter in trained if parameter.ndim <= 1]
         groups = [{"params": decayed, "weight_decay": self.weight_decay}, {"params": free, "weight_decay": 0.0}]
-        optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=self.lr)
+        # One pass over the weights instead of ten. Mixed precision unscales first, which the fused one would do itself.
+        fused = "mixed" not in str(self.trainer.precision)
+        optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=self.lr, fused=fused)
         schedule = _OneCycle(
             optimizer, self.lr, total_steps=int(self.trainer.estimated_stepping_batches), pct_start=self.warmup
         )
