@@ -138,7 +138,7 @@ def test_the_feature_that_drifted_most_comes_first(small: dict[str, Artifact]) -
         names, ratios = zip(*drift_ratios(live.app.metrics), strict=True)
         assert names == ("small-table wild psi", "small-table calm psi")
         assert ratios == pytest.approx((3, 0.5))
-        assert "1 above 1" in live.client.get("/status").text
+        assert "1 drifted" in live.client.get("/status").text
 
 
 @pytest.fixture(scope="module")

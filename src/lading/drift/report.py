@@ -1,4 +1,4 @@
-"""The newest requests beside the training data, as one page that needs no network."""
+"""The newest requests beside the reference, as one page that needs no network."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _bars(feature: FeatureReference, counts: Any) -> list[dict[str, Any]]:
             "width": round(0.42 * step, 1),
             "was": round(HEIGHT * float(was[index]) / top, 1),
             "now": round(HEIGHT * float(now[index]) / top, 1),
-            "title": f"{_bin(feature, index)}: {100 * was[index]:.1f} % in training, {100 * now[index]:.1f} % now",
+            "title": f"{_bin(feature, index)}: {100 * was[index]:.1f} % in the reference, {100 * now[index]:.1f} % now",
         }
         for index in range(len(was))
     ]

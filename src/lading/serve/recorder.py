@@ -13,6 +13,9 @@ from lading.serve.exchange import Consumer, Exchange
 
 log = structlog.get_logger("lading.recorder")
 _TICK_S = 1.0
+_GATHER_S = 0.05
+"""The thread sleeps so long between its turns: waking it for each request would take the lock from the event loop as
+often, and cost more than what it does."""
 
 
 class Recorder:
@@ -31,6 +34,7 @@ class Recorder:
         # Each is written by one thread alone, so neither needs a lock.
         self._put = self._taken = 0
         self._queue: SimpleQueue[tuple[int, Callable[[], object]] | None] = SimpleQueue()
+        self._wanted = threading.Event()
         self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
 
     def start(self) -> None:
@@ -55,12 +59,15 @@ class Recorder:
         """Return when all that was handed over until now has been consumed. Blocks: not for the event loop."""
         settled = threading.Event()
         self._queue.put((0, settled.set))
+        self._wanted.set()
         settled.wait()
+        self._wanted.clear()
 
     def close(self) -> None:
         """Return when everything that was handed over has been consumed."""
         if self._thread.is_alive():
             self._queue.put(None)
+            self._wanted.set()
             self._thread.join()
 
     def _work(self) -> None:
@@ -77,6 +84,7 @@ class Recorder:
             self._taken += size
             if self._queue.empty():
                 self._each("tick")
+                self._wanted.wait(_GATHER_S)
         self._each("close")
 
     def _hand(self, exchange: Exchange, wanted: Sequence[Consumer]) -> None:

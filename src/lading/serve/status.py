@@ -60,7 +60,8 @@ def status_page(repository: Repository, health: Health, metrics: Metrics, interv
 
 def chart(title: str, unit: str, *lines: tuple[str, Values]) -> str:
     """A heading with the newest values, and an SVG with one path a line; a gap where a value is missing."""
-    top = nice_top(max((value for _, values in lines for value in values if value is not None), default=0.0))
+    largest = max((value for _, values in lines for value in values if value is not None), default=0.0)
+    top = nice_top(largest) if largest > 0 else 1.0
     newest = [f"{name} {shown(values[-1] if values else None)}" for name, values in lines]
     named = " ".join(f'<b class="l{n}">{text}</b>' for n, text in enumerate(newest))
     label = f"{title}: {' · '.join(newest)} {unit}, at most {shown(top)} shown".replace("  ", " ")
@@ -111,13 +112,13 @@ def drift_chart(ratios: Sequence[tuple[str, float]]) -> str:
         f'width="{WIDTH * max(0.0, ratio) / top:.1f}"><title>{html.escape(name)}: {ratio:.2f}</title></rect>'
         for n, (name, ratio) in enumerate(kept)
     )
-    worst = f"{html.escape(kept[0][0])} {kept[0][1]:.2f}"
     over = sum(ratio > 1 for _, ratio in ratios)
+    named = "; ".join(f"{html.escape(name)} {ratio:.2f}" for name, ratio in kept[: max(1, min(over, 3))])
     return (
-        f"<figure><figcaption><span>Drift, score over threshold</span> <b>{over} above 1</b></figcaption>"
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="Drift: {worst}">{bars}'
+        f"<figure><figcaption><span>Drift, score over threshold</span> <b>{over} drifted</b></figcaption>"
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="Drift: {named}">{bars}'
         f'<path class="threshold" d="M{WIDTH / top:.1f} 0V{HEIGHT}"/></svg>'
-        f'<p class="none">largest: {worst}</p></figure>'
+        f'<p class="none">largest: {named}</p></figure>'
     )
 
 

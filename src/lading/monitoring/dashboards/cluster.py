@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from lading.monitoring.dashboards.panels import (
-    NAMESPACE,
-    NAMESPACES,
-    RATE,
-    WORKLOAD,
-    WORKLOADS,
-    Board,
-    Panel,
-    Query,
-    Row,
-)
+from lading.monitoring.dashboards import selectors as by
+from lading.monitoring.dashboards.panels import Board, Panel, Query, Row
 
-_CONTAINER = f'{WORKLOAD},container!=""'
-_HPA = f'{NAMESPACE},horizontalpodautoscaler=~"$workload.*"'
-_DEPLOYMENT = f'{NAMESPACE},deployment=~"$workload"'
+_CONTAINER = f'{by.WORKLOAD},container!=""'
+_HPA = f'{by.NAMESPACE},horizontalpodautoscaler=~"$workload.*"'
+_DEPLOYMENT = f'{by.NAMESPACE},deployment=~"$workload"'
 _POD = "{{pod}}"
 
 SCALING = Row(
@@ -45,7 +36,7 @@ SCALING = Row(
             "none",
             (
                 Query(
-                    f"sum(lading_requests_in_flight{{{NAMESPACE}}}) / count(lading_usable_cpus{{{NAMESPACE}}})",
+                    f"sum(lading_requests_in_flight{{{by.NAMESPACE}}}) / count(lading_usable_cpus{{{by.NAMESPACE}}})",
                     "in flight",
                 ),
             ),
@@ -73,7 +64,7 @@ RESOURCES = Row(
             "CPU",
             "Cores in use by pod.",
             "none",
-            (Query(f"sum by (pod) (rate(container_cpu_usage_seconds_total{{{_CONTAINER}}}{RATE}))", _POD),),
+            (Query(f"sum by (pod) (rate(container_cpu_usage_seconds_total{{{_CONTAINER}}}{by.RATE}))", _POD),),
         ),
         Panel(
             "CPU throttled",
@@ -81,8 +72,8 @@ RESOURCES = Row(
             "percentunit",
             (
                 Query(
-                    f"sum by (pod) (rate(container_cpu_cfs_throttled_periods_total{{{_CONTAINER}}}{RATE})) / "
-                    f"sum by (pod) (rate(container_cpu_cfs_periods_total{{{_CONTAINER}}}{RATE}))",
+                    f"sum by (pod) (rate(container_cpu_cfs_throttled_periods_total{{{_CONTAINER}}}{by.RATE})) / "
+                    f"sum by (pod) (rate(container_cpu_cfs_periods_total{{{_CONTAINER}}}{by.RATE}))",
                     _POD,
                 ),
             ),
@@ -110,8 +101,8 @@ RESOURCES = Row(
             "bytes",
             (
                 Query(
-                    f"process_resident_memory_bytes{{{NAMESPACE}}} and on (job, instance) "
-                    f"lading_usable_cpus{{{NAMESPACE}}}",
+                    f"process_resident_memory_bytes{{{by.NAMESPACE}}} and on (job, instance) "
+                    f"lading_usable_cpus{{{by.NAMESPACE}}}",
                     "{{instance}}",
                 ),
             ),
@@ -123,8 +114,8 @@ RESOURCES = Row(
             "After affinity and the cgroup's limit; lanes are the requests that run at once.",
             "none",
             (
-                Query(f"max by (instance) (lading_usable_cpus{{{NAMESPACE}}})", "{{instance}} CPUs"),
-                Query(f"max by (instance) (lading_lanes{{{NAMESPACE}}})", "{{instance}} lanes"),
+                Query(f"max by (instance) (lading_usable_cpus{{{by.NAMESPACE}}})", "{{instance}} CPUs"),
+                Query(f"max by (instance) (lading_lanes{{{by.NAMESPACE}}})", "{{instance}} lanes"),
             ),
             width=12,
         ),
@@ -139,7 +130,7 @@ LIFE = Row(
             "none",
             (
                 Query(
-                    f"max by (pod) (increase(kube_pod_container_status_restarts_total{{{WORKLOAD}}}[15m]))",
+                    f"max by (pod) (increase(kube_pod_container_status_restarts_total{{{by.WORKLOAD}}}[15m]))",
                     _POD,
                 ),
             ),
@@ -150,7 +141,7 @@ LIFE = Row(
             "From start to ready",
             "Seconds from the process's start until its models were loaded, checked and warm.",
             "s",
-            (Query(f"max by (instance) (lading_start_duration_seconds{{{NAMESPACE}}})", "{{instance}}"),),
+            (Query(f"max by (instance) (lading_start_duration_seconds{{{by.NAMESPACE}}})", "{{instance}}"),),
             thresholds=((60, "red"),),
             runbooks=("LadingSlowStart",),
         ),
@@ -160,7 +151,7 @@ LIFE = Row(
             "none",
             (
                 Query(
-                    f"sum by (pod, reason) (kube_pod_container_status_waiting_reason{{{WORKLOAD}}})",
+                    f"sum by (pod, reason) (kube_pod_container_status_waiting_reason{{{by.WORKLOAD}}})",
                     "{{pod}} {{reason}}",
                 ),
             ),
@@ -173,6 +164,6 @@ CLUSTER = Board(
     "cluster",
     "Lading / Cluster and autoscaling",
     "Replicas, CPU, memory, restarts and starts, from kube-state-metrics, cAdvisor and the servers.",
-    (NAMESPACES, WORKLOADS),
+    (by.NAMESPACES, by.WORKLOADS),
     (SCALING, RESOURCES, LIFE),
 )

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from lading.monitoring.dashboards.panels import (
-    MODEL,
-    MODELS,
-    NAMESPACES,
-    RATE,
-    VARIANT,
-    VARIANTS,
-    Board,
-    Panel,
-    Query,
-    Row,
-)
+from lading.monitoring.dashboards import selectors as by
+from lading.monitoring.dashboards.panels import Board, Panel, Query, Row
 
 _BY = "model, feature, test"
 _LEGEND = "{{model}} {{feature}} {{test}}"
 _RELATIVE = (
-    f"max by ({_BY}) (lading_drift_score{{{MODEL}}}) / on ({_BY}) max by ({_BY}) (lading_drift_threshold{{{MODEL}}})"
+    f"max by ({_BY}) (lading_drift_score{{{by.MODEL}}}) / "
+    f"on ({_BY}) max by ({_BY}) (lading_drift_threshold{{{by.MODEL}}})"
 )
 
 DISTANCE = Row(
@@ -30,8 +21,8 @@ DISTANCE = Row(
             "none",
             (
                 Query(
-                    f"sum by (model) (max by ({_BY}) (lading_drift_score{{{MODEL}}}) > bool on ({_BY}) "
-                    f"max by ({_BY}) (lading_drift_threshold{{{MODEL}}}))",
+                    f"sum by (model) (max by ({_BY}) (lading_drift_score{{{by.MODEL}}}) > bool on ({_BY}) "
+                    f"max by ({_BY}) (lading_drift_threshold{{{by.MODEL}}}))",
                     "{{model}}",
                 ),
             ),
@@ -52,7 +43,7 @@ DISTANCE = Row(
             "Scores",
             "Distance of the newest requests from the training data, in each test's own unit.",
             "none",
-            (Query(f"max by ({_BY}) (lading_drift_score{{{MODEL}}})", _LEGEND),),
+            (Query(f"max by ({_BY}) (lading_drift_score{{{by.MODEL}}})", _LEGEND),),
             runbooks=("LadingDrift",),
             width=12,
         ),
@@ -74,20 +65,20 @@ WINDOW = Row(
             "Requests in the window",
             "A small window has large scores by chance; thresholds are for windows of full size.",
             "none",
-            (Query(f"max by (model) (lading_drift_window_requests{{{MODEL}}})", "{{model}}"),),
+            (Query(f"max by (model) (lading_drift_window_requests{{{by.MODEL}}})", "{{model}}"),),
         ),
         Panel(
             "Since the last scores",
             "Seconds since drift was computed last; it grows when nothing is asked.",
             "s",
-            (Query(f"time() - max by (model) (lading_drift_evaluated_timestamp_seconds{{{MODEL}}})", "{{model}}"),),
+            (Query(f"time() - max by (model) (lading_drift_evaluated_timestamp_seconds{{{by.MODEL}}})", "{{model}}"),),
             thresholds=((3600, "orange"),),
         ),
         Panel(
             "Least probable by chance",
             "The smallest p-value of each model's tests: how likely such a distance is though nothing has changed.",
             "none",
-            (Query(f"min by (model) (lading_drift_p_value{{{MODEL}}})", "{{model}}"),),
+            (Query(f"min by (model) (lading_drift_p_value{{{by.MODEL}}})", "{{model}}"),),
         ),
     ),
 )
@@ -100,7 +91,7 @@ TRUTH = Row(
             "percentunit",
             (
                 Query(
-                    f"max by (model, variant, output) (lading_live_accuracy{{{VARIANT}}})",
+                    f"max by (model, variant, output) (lading_live_accuracy{{{by.VARIANT}}})",
                     "{{model}} {{variant}} {{output}}",
                 ),
             ),
@@ -112,7 +103,7 @@ TRUTH = Row(
             "none",
             (
                 Query(
-                    f"60 * sum by (model, result) (rate(lading_feedback_total{{{VARIANT}}}{RATE}))",
+                    f"60 * sum by (model, result) (rate(lading_feedback_total{{{by.VARIANT}}}{by.RATE}))",
                     "{{model}} {{result}}",
                 ),
             ),
@@ -124,7 +115,7 @@ TRUTH = Row(
             (
                 Query(
                     "histogram_quantile(0.5, sum by (le, model) (rate(lading_feedback_delay_seconds_bucket"
-                    f"{{{VARIANT}}}{RATE})))",
+                    f"{{{by.VARIANT}}}{by.RATE})))",
                     "{{model}}",
                 ),
             ),
@@ -135,6 +126,6 @@ DRIFT = Board(
     "drift",
     "Lading / Drift",
     "Scores against calibrated thresholds, what they rest on, and accuracy from feedback.",
-    (NAMESPACES, MODELS, VARIANTS),
+    by.OF_MODELS,
     (DISTANCE, WINDOW, TRUTH),
 )

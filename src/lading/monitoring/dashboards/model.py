@@ -2,19 +2,8 @@
 
 from __future__ import annotations
 
-from lading.monitoring.dashboards.panels import (
-    MODELS,
-    NAMESPACES,
-    RATE,
-    VARIANT,
-    VARIANTS,
-    Board,
-    Panel,
-    Query,
-    Row,
-    mean,
-    quantile,
-)
+from lading.monitoring.dashboards import selectors as by
+from lading.monitoring.dashboards.panels import Board, Panel, Query, Row, mean, quantile
 
 _BY = "model, variant"
 _LEGEND = "{{model}} {{variant}}"
@@ -27,7 +16,7 @@ TIME = Row(
             "Waiting for a lane, decoding the body, running the model; means over all servers.",
             "s",
             tuple(
-                Query(mean(f"lading_{stage}_duration_seconds", VARIANT, _BY), f"{stage} {_LEGEND}")
+                Query(mean(f"lading_{stage}_duration_seconds", by.VARIANT, _BY), f"{stage} {_LEGEND}")
                 for stage in ("queue", "decode", "inference")
             ),
             runbooks=("LadingLatencyBudgetBurn",),
@@ -37,7 +26,7 @@ TIME = Row(
             "The slowest of a hundred, by stage.",
             "s",
             tuple(
-                Query(quantile(0.99, f"lading_{stage}_duration_seconds", VARIANT), stage)
+                Query(quantile(0.99, f"lading_{stage}_duration_seconds", by.VARIANT), stage)
                 for stage in ("queue", "decode", "inference")
             ),
             runbooks=("LadingLatencyBudgetBurn",),
@@ -46,7 +35,12 @@ TIME = Row(
             "Inference, every run",
             "How many runs took how long.",
             "s",
-            (Query(f"sum by (le) (increase(lading_inference_duration_seconds_bucket{{{VARIANT}}}{RATE}))", "{{le}}"),),
+            (
+                Query(
+                    f"sum by (le) (increase(lading_inference_duration_seconds_bucket{{{by.VARIANT}}}{by.RATE}))",
+                    "{{le}}",
+                ),
+            ),
             kind="heatmap",
         ),
     ),
@@ -58,20 +52,24 @@ BATCH = Row(
             "Examples in a run",
             "Mean batch: it grows with load by itself where verify measured that a larger batch is cheaper.",
             "none",
-            (Query(mean("lading_batch_size", VARIANT, _BY), _LEGEND),),
+            (Query(mean("lading_batch_size", by.VARIANT, _BY), _LEGEND),),
         ),
         Panel(
             "Batches, every run",
             "How many runs had how many examples.",
             "none",
-            (Query(f"sum by (le) (increase(lading_batch_size_bucket{{{VARIANT}}}{RATE}))", "{{le}}"),),
+            (Query(f"sum by (le) (increase(lading_batch_size_bucket{{{by.VARIANT}}}{by.RATE}))", "{{le}}"),),
             kind="heatmap",
         ),
         Panel(
             "Runs a second",
             "Runs of the model; with batches fewer than requests.",
             "ops",
-            (Query(f"sum by ({_BY}) (rate(lading_inference_duration_seconds_count{{{VARIANT}}}{RATE}))", _LEGEND),),
+            (
+                Query(
+                    f"sum by ({_BY}) (rate(lading_inference_duration_seconds_count{{{by.VARIANT}}}{by.RATE}))", _LEGEND
+                ),
+            ),
         ),
     ),
 )
@@ -84,7 +82,8 @@ MEASURED = Row(
             "s",
             (
                 Query(
-                    f"max by ({_BY}, batch) (lading_measured_inference_seconds{{{VARIANT}}})", _LEGEND + " b={{batch}}"
+                    f"max by ({_BY}, batch) (lading_measured_inference_seconds{{{by.VARIANT}}})",
+                    _LEGEND + " b={{batch}}",
                 ),
             ),
             kind="table",
@@ -96,12 +95,12 @@ MEASURED = Row(
             "s",
             (
                 Query(
-                    f"sum by ({_BY}) (rate(lading_inference_duration_seconds_sum{{{VARIANT}}}{RATE})) / "
-                    f"(sum by ({_BY}) (rate(lading_batch_size_sum{{{VARIANT}}}{RATE})) > 0)",
+                    f"sum by ({_BY}) (rate(lading_inference_duration_seconds_sum{{{by.VARIANT}}}{by.RATE})) / "
+                    f"(sum by ({_BY}) (rate(lading_batch_size_sum{{{by.VARIANT}}}{by.RATE})) > 0)",
                     f"seen {_LEGEND}",
                 ),
                 Query(
-                    f'max by ({_BY}) (lading_measured_inference_seconds{{{VARIANT},batch="1"}})',
+                    f'max by ({_BY}) (lading_measured_inference_seconds{{{by.VARIANT},batch="1"}})',
                     f"measured {_LEGEND}",
                 ),
             ),
@@ -113,9 +112,9 @@ MEASURED = Row(
             "none",
             (
                 Query(
-                    f"sum by ({_BY}) (rate(lading_inference_duration_seconds_sum{{{VARIANT}}}{RATE})) / "
-                    f"(sum by ({_BY}) (rate(lading_batch_size_sum{{{VARIANT}}}{RATE})) > 0) / on ({_BY}) "
-                    f'max by ({_BY}) (lading_measured_inference_seconds{{{VARIANT},batch="1"}})',
+                    f"sum by ({_BY}) (rate(lading_inference_duration_seconds_sum{{{by.VARIANT}}}{by.RATE})) / "
+                    f"(sum by ({_BY}) (rate(lading_batch_size_sum{{{by.VARIANT}}}{by.RATE})) > 0) / on ({_BY}) "
+                    f'max by ({_BY}) (lading_measured_inference_seconds{{{by.VARIANT},batch="1"}})',
                     _LEGEND,
                 ),
             ),
@@ -131,14 +130,14 @@ VARIANTS_ROW = Row(
             "Score as verify measured it",
             "By split of the data; what a variant loses against fp32 was within its budget, or it would not be here.",
             "percentunit",
-            (Query(f"max by ({_BY}, split) (lading_model_score{{{VARIANT}}})", _LEGEND + " {{split}}"),),
+            (Query(f"max by ({_BY}, split) (lading_model_score{{{by.VARIANT}}})", _LEGEND + " {{split}}"),),
             kind="table",
         ),
         Panel(
             "Median inference by variant",
             "Of the variants that are loaded and asked for (`?variant=`).",
             "s",
-            (Query(quantile(0.5, "lading_inference_duration_seconds", VARIANT, _BY), _LEGEND),),
+            (Query(quantile(0.5, "lading_inference_duration_seconds", by.VARIANT, _BY), _LEGEND),),
         ),
         Panel(
             "CPU a request",
@@ -164,7 +163,7 @@ BYTES = Row(
             "Bps",
             (
                 Query(
-                    f"sum by (model, protocol) (rate(lading_request_bytes_total{{{VARIANT}}}{RATE}))",
+                    f"sum by (model, protocol) (rate(lading_request_bytes_total{{{by.VARIANT}}}{by.RATE}))",
                     "{{model}} {{protocol}}",
                 ),
             ),
@@ -176,8 +175,9 @@ BYTES = Row(
             "bytes",
             (
                 Query(
-                    f"sum by (model, protocol) (rate(lading_request_bytes_total{{{VARIANT}}}{RATE})) / "
-                    f"(sum by (model, protocol) (rate(lading_request_duration_seconds_count{{{VARIANT}}}{RATE})) > 0)",
+                    f"sum by (model, protocol) (rate(lading_request_bytes_total{{{by.VARIANT}}}{by.RATE})) / "
+                    "(sum by (model, protocol) "
+                    f"(rate(lading_request_duration_seconds_count{{{by.VARIANT}}}{by.RATE})) > 0)",
                     "{{model}} {{protocol}}",
                 ),
             ),
@@ -189,6 +189,6 @@ MODEL_BOARD = Board(
     "model",
     "Lading / Model",
     "Stages, batches, the measured cost table beside what is seen, and variants beside each other.",
-    (NAMESPACES, MODELS, VARIANTS),
+    by.OF_MODELS,
     (TIME, BATCH, MEASURED, VARIANTS_ROW, BYTES),
 )

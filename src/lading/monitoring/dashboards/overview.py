@@ -2,20 +2,8 @@
 
 from __future__ import annotations
 
-from lading.monitoring.dashboards.panels import (
-    MODEL,
-    MODELS,
-    NAMESPACE,
-    NAMESPACES,
-    RATE,
-    VARIANT,
-    VARIANTS,
-    Board,
-    Panel,
-    Query,
-    Row,
-    quantile,
-)
+from lading.monitoring.dashboards import selectors as by
+from lading.monitoring.dashboards.panels import Board, Panel, Query, Row, quantile
 
 _BURN = ("LadingAvailabilityBudgetBurn", "LadingLatencyBudgetBurn")
 
@@ -26,7 +14,7 @@ SLO = Row(
             "Error budget left",
             "Share of the window's error budget that is not yet spent, by promise. Below 0 the promise is broken.",
             "percentunit",
-            (Query(f"slo:period_error_budget_remaining:ratio{{{MODEL}}}", "{{model}} {{sloth_slo}}"),),
+            (Query(f"slo:period_error_budget_remaining:ratio{{{by.MODEL}}}", "{{model}} {{sloth_slo}}"),),
             kind="number",
             thresholds=((0, "orange"), (0.25, "green")),
             runbooks=_BURN,
@@ -36,7 +24,7 @@ SLO = Row(
             "How many times faster than allowed the budget burns over 5 minutes: 1 spends it exactly by the window's "
             "end, 14.4 pages somebody.",
             "none",
-            (Query(f"slo:current_burn_rate:ratio{{{MODEL}}}", "{{model}} {{sloth_slo}}"),),
+            (Query(f"slo:current_burn_rate:ratio{{{by.MODEL}}}", "{{model}} {{sloth_slo}}"),),
             thresholds=((1, "orange"), (14.4, "red")),
             runbooks=_BURN,
         ),
@@ -45,9 +33,9 @@ SLO = Row(
             "Share of requests that broke the promise, over the windows that alerts look at.",
             "percentunit",
             (
-                Query(f"slo:sli_error:ratio_rate5m{{{MODEL}}}", "{{model}} {{sloth_slo}} 5m"),
-                Query(f"slo:sli_error:ratio_rate1h{{{MODEL}}}", "{{model}} {{sloth_slo}} 1h"),
-                Query(f"slo:sli_error:ratio_rate6h{{{MODEL}}}", "{{model}} {{sloth_slo}} 6h"),
+                Query(f"slo:sli_error:ratio_rate5m{{{by.MODEL}}}", "{{model}} {{sloth_slo}} 5m"),
+                Query(f"slo:sli_error:ratio_rate1h{{{by.MODEL}}}", "{{model}} {{sloth_slo}} 1h"),
+                Query(f"slo:sli_error:ratio_rate6h{{{by.MODEL}}}", "{{model}} {{sloth_slo}} 6h"),
             ),
             thresholds=((0.01, "red"),),
             runbooks=_BURN,
@@ -63,7 +51,7 @@ TRAFFIC = Row(
             "reqps",
             (
                 Query(
-                    f"sum by (model, protocol) (rate(lading_requests_total{{{VARIANT}}}{RATE}))",
+                    f"sum by (model, protocol) (rate(lading_requests_total{{{by.VARIANT}}}{by.RATE}))",
                     "{{model}} {{protocol}}",
                 ),
             ),
@@ -74,7 +62,7 @@ TRAFFIC = Row(
             "By HTTP status; gRPC's are shown as the one that means the same. 429 is a refusal for overload, 499 a "
             "client that went away.",
             "reqps",
-            (Query(f"sum by (code) (rate(lading_requests_total{{{MODEL}}}{RATE}))", "{{code}}"),),
+            (Query(f"sum by (code) (rate(lading_requests_total{{{by.MODEL}}}{by.RATE}))", "{{code}}"),),
             kind="stack",
             runbooks=("LadingServerErrors", "LadingClientErrors", "LadingUnauthorized"),
         ),
@@ -84,8 +72,8 @@ TRAFFIC = Row(
             "percentunit",
             (
                 Query(
-                    _share := f'sum(rate(lading_requests_total{{{MODEL},code=~"5.."}}{RATE})) / '
-                    f"sum(rate(lading_requests_total{{{MODEL}}}{RATE}))",
+                    _share := f'sum(rate(lading_requests_total{{{by.MODEL},code=~"5.."}}{by.RATE})) / '
+                    f"sum(rate(lading_requests_total{{{by.MODEL}}}{by.RATE}))",
                     "server",
                 ),
                 Query(_share.replace('"5.."', '"4..",code!="429"'), "client"),
@@ -104,7 +92,7 @@ LATENCY = Row(
             "From a request's headers to the last byte of its answer, over all servers; read from buckets.",
             "s",
             tuple(
-                Query(quantile(share, "lading_request_duration_seconds", VARIANT), f"p{share * 100:g}")
+                Query(quantile(share, "lading_request_duration_seconds", by.VARIANT), f"p{share * 100:g}")
                 for share in (0.5, 0.9, 0.99)
             ),
             runbooks=("LadingLatencyBudgetBurn",),
@@ -113,7 +101,11 @@ LATENCY = Row(
             "Latency, every request",
             "How many requests took how long: two bands are two kinds of request, a rising band is a queue.",
             "s",
-            (Query(f"sum by (le) (increase(lading_request_duration_seconds_bucket{{{VARIANT}}}{RATE}))", "{{le}}"),),
+            (
+                Query(
+                    f"sum by (le) (increase(lading_request_duration_seconds_bucket{{{by.VARIANT}}}{by.RATE}))", "{{le}}"
+                ),
+            ),
             kind="heatmap",
             runbooks=("LadingLatencyBudgetBurn",),
         ),
@@ -123,7 +115,7 @@ LATENCY = Row(
             "s",
             (
                 Query(
-                    quantile(0.99, "lading_request_duration_seconds", VARIANT, "model, variant"),
+                    quantile(0.99, "lading_request_duration_seconds", by.VARIANT, "model, variant"),
                     "{{model}} {{variant}}",
                 ),
             ),
@@ -138,7 +130,7 @@ SATURATION = Row(
             "Requests in flight",
             "Begun and not answered, by server.",
             "none",
-            (Query(f"sum by (instance) (lading_requests_in_flight{{{NAMESPACE}}})", "{{instance}}"),),
+            (Query(f"sum by (instance) (lading_requests_in_flight{{{by.NAMESPACE}}})", "{{instance}}"),),
             runbooks=("LadingQueueSaturated",),
         ),
         Panel(
@@ -147,9 +139,9 @@ SATURATION = Row(
             "percentunit",
             (
                 Query(
-                    f"(sum by (instance) (rate(lading_decode_duration_seconds_sum{{{NAMESPACE}}}{RATE})) + "
-                    f"sum by (instance) (rate(lading_inference_duration_seconds_sum{{{NAMESPACE}}}{RATE}))) / "
-                    f"on (instance) max by (instance) (lading_lanes{{{NAMESPACE}}})",
+                    f"(sum by (instance) (rate(lading_decode_duration_seconds_sum{{{by.NAMESPACE}}}{by.RATE})) + "
+                    f"sum by (instance) (rate(lading_inference_duration_seconds_sum{{{by.NAMESPACE}}}{by.RATE}))) / "
+                    f"on (instance) max by (instance) (lading_lanes{{{by.NAMESPACE}}})",
                     "{{instance}}",
                 ),
             ),
@@ -160,7 +152,7 @@ SATURATION = Row(
             "Refused for overload",
             "By reason: queue and bytes are limits, deadline could not be met, expired passed while waiting.",
             "reqps",
-            (Query(f"sum by (reason) (rate(lading_shed_total{{{NAMESPACE}}}{RATE}))", "{{reason}}"),),
+            (Query(f"sum by (reason) (rate(lading_shed_total{{{by.NAMESPACE}}}{by.RATE}))", "{{reason}}"),),
             kind="stack",
             thresholds=((0.1, "red"),),
             runbooks=("LadingShedding",),
@@ -174,7 +166,7 @@ SERVED = Row(
             "Ready servers",
             "Servers that answer for each model.",
             "none",
-            (Query(f"sum by (model, variant) (lading_ready{{{VARIANT}}})", "{{model}} {{variant}}"),),
+            (Query(f"sum by (model, variant) (lading_ready{{{by.VARIANT}}})", "{{model}} {{variant}}"),),
             kind="number",
             thresholds=((0, "red"), (1, "green")),
             runbooks=("LadingNoReadyPod", "LadingNotReady"),
@@ -185,7 +177,7 @@ SERVED = Row(
             "none",
             (
                 Query(
-                    f"count by (model, version, variant, precision, digest) (lading_model_info{{{VARIANT}}})",
+                    f"count by (model, version, variant, precision, digest) (lading_model_info{{{by.VARIANT}}})",
                     "{{model}} {{version}} {{variant}}",
                 ),
             ),
@@ -198,7 +190,8 @@ SERVED = Row(
             "none",
             (
                 Query(
-                    f"up{{{NAMESPACE}}} and on (job, instance) max_over_time(lading_usable_cpus{{{NAMESPACE}}}[1h])",
+                    f"up{{{by.NAMESPACE}}} and on (job, instance) "
+                    f"max_over_time(lading_usable_cpus{{{by.NAMESPACE}}}[1h])",
                     "{{instance}}",
                 ),
             ),
@@ -210,6 +203,6 @@ OVERVIEW = Board(
     "overview",
     "Lading / Overview",
     "Promises, traffic, errors, latency, saturation and versions of every served model.",
-    (NAMESPACES, MODELS, VARIANTS),
+    by.OF_MODELS,
     (SLO, TRAFFIC, LATENCY, SATURATION, SERVED),
 )

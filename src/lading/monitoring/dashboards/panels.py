@@ -19,15 +19,11 @@ from grafana_foundation_sdk.models.common import DataSourceRef, GraphThresholdsS
 from grafana_foundation_sdk.models.common import GraphThresholdsStyleMode as ThresholdsStyle
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
+from lading.monitoring.dashboards.selectors import RATE
 from lading.monitoring.rule import RUNBOOKS
 
 DATASOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 TAG = "lading"
-NAMESPACE = 'namespace=~"$namespace"'
-MODEL = f'{NAMESPACE},model=~"$model"'
-VARIANT = f'{MODEL},variant=~"$variant"'
-WORKLOAD = f'{NAMESPACE},pod=~"$workload-.*"'
-RATE = "[$__rate_interval]"
 Kind = Literal["lines", "stack", "number", "heatmap", "table"]
 
 
@@ -79,12 +75,6 @@ class Board:
     def panels(self) -> list[Panel]:
         """All of them, in order."""
         return [panel for row in self.rows for panel in row.panels]
-
-
-NAMESPACES = ("namespace", "label_values(lading_model_info, namespace)")
-MODELS = ("model", f"label_values(lading_model_info{{{NAMESPACE}}}, model)")
-VARIANTS = ("variant", f"label_values(lading_model_info{{{MODEL}}}, variant)")
-WORKLOADS = ("workload", f"label_values(kube_deployment_spec_replicas{{{NAMESPACE}}}, deployment)")
 
 
 def board_json(board: Board) -> str:

@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from lading.monitoring.dashboards.panels import (
-    MODEL,
-    MODELS,
-    NAMESPACE,
-    NAMESPACES,
-    RATE,
-    VARIANT,
-    VARIANTS,
-    Board,
-    Panel,
-    Query,
-    Row,
-)
+from lading.monitoring.dashboards import selectors as by
+from lading.monitoring.dashboards.panels import Board, Panel, Query, Row
 
-_JOB = f'{NAMESPACE},job_name=~"$training"'
-TRAININGS = ("training", f"label_values(kube_job_status_start_time{{{NAMESPACE}}}, job_name)")
+_JOB = f'{by.NAMESPACE},job_name=~"$training"'
+TRAININGS = ("training", f"label_values(kube_job_status_start_time{{{by.NAMESPACE}}}, job_name)")
 
 JOBS = Row(
     "Training Jobs",
@@ -51,8 +40,8 @@ JOBS = Row(
             "none",
             (
                 Query(
-                    f'sum by (pod) (rate(container_cpu_usage_seconds_total{{{NAMESPACE},pod=~"$training-.*",'
-                    f'container!=""}}{RATE}))',
+                    f'sum by (pod) (rate(container_cpu_usage_seconds_total{{{by.NAMESPACE},pod=~"$training-.*",'
+                    f'container!=""}}{by.RATE}))',
                     "{{pod}}",
                 ),
             ),
@@ -68,7 +57,8 @@ ARTIFACTS = Row(
             "d",
             (
                 Query(
-                    f"max by (model, version) (time() - lading_model_created_timestamp_seconds{{{VARIANT}}}) / 86400",
+                    f"max by (model, version) "
+                    f"(time() - lading_model_created_timestamp_seconds{{{by.VARIANT}}}) / 86400",
                     "{{model}} {{version}}",
                 ),
             ),
@@ -82,7 +72,7 @@ ARTIFACTS = Row(
             "percentunit",
             (
                 Query(
-                    f"max by (model, variant, split) (lading_model_score{{{VARIANT}}})",
+                    f"max by (model, variant, split) (lading_model_score{{{by.VARIANT}}})",
                     "{{model}} {{variant}} {{split}}",
                 ),
             ),
@@ -94,7 +84,7 @@ ARTIFACTS = Row(
             "none",
             (
                 Query(
-                    f"max by (instance, model, version, variant, digest) (lading_model_info{{{VARIANT}}})",
+                    f"max by (instance, model, version, variant, digest) (lading_model_info{{{by.VARIANT}}})",
                     "{{instance}} {{digest}}",
                 ),
             ),
@@ -112,7 +102,7 @@ DATA = Row(
             "reqps",
             (
                 Query(
-                    f"sum by (model, kind) (rate(lading_schema_violations_total{{{MODEL}}}{RATE}))",
+                    f"sum by (model, kind) (rate(lading_schema_violations_total{{{by.MODEL}}}{by.RATE}))",
                     "{{model}} {{kind}}",
                 ),
             ),
@@ -123,14 +113,14 @@ DATA = Row(
             "Payloads written",
             "Answers in files of the payload log that were written and synced.",
             "ops",
-            (Query(f"sum by (job) (rate(lading_payload_written_total{{{NAMESPACE}}}{RATE}))", "{{job}}"),),
+            (Query(f"sum by (job) (rate(lading_payload_written_total{{{by.NAMESPACE}}}{by.RATE}))", "{{job}}"),),
             runbooks=("LadingPayloadDropped",),
         ),
         Panel(
             "Payloads dropped",
             "Lost because the buffer was full or writing failed; the requests themselves were answered.",
             "ops",
-            (Query(f"sum by (job) (rate(lading_payload_dropped_total{{{NAMESPACE}}}{RATE}))", "{{job}}"),),
+            (Query(f"sum by (job) (rate(lading_payload_dropped_total{{{by.NAMESPACE}}}{by.RATE}))", "{{job}}"),),
             thresholds=((0.01, "red"),),
             runbooks=("LadingPayloadDropped",),
         ),
@@ -146,7 +136,7 @@ ENDS = Row(
             (
                 Query(
                     "min by (job, file) (lading_tls_certificate_expiry_timestamp_seconds"
-                    f"{{{NAMESPACE}}} - time()) / 86400",
+                    f"{{{by.NAMESPACE}}} - time()) / 86400",
                     "{{file}}",
                 ),
             ),
@@ -161,7 +151,7 @@ ENDS = Row(
             "d",
             (
                 Query(
-                    f"min by (job, key) (lading_api_key_expiry_timestamp_seconds{{{NAMESPACE}}} - time()) / 86400",
+                    f"min by (job, key) (lading_api_key_expiry_timestamp_seconds{{{by.NAMESPACE}}} - time()) / 86400",
                     "{{key}}",
                 ),
             ),
@@ -176,6 +166,6 @@ TRAINING = Board(
     "training",
     "Lading / Training and data",
     "Training Jobs, the artifact's age and score, inputs that are refused, the payload log, and what expires.",
-    (NAMESPACES, MODELS, VARIANTS, TRAININGS),
+    (*by.OF_MODELS, TRAININGS),
     (JOBS, ARTIFACTS, DATA, ENDS),
 )
