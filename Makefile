@@ -159,6 +159,10 @@ image: $(ARTIFACT)/lading.json build/serve.cdx.json ## build the serving image o
 	docker/build serve "$(IMAGE)" "$(ARTIFACT)"
 	@echo "image: $(IMAGE)"
 
+.PHONY: frontend-image
+frontend-image: ## build the demo's image as IMAGE
+	docker/build frontend "$(IMAGE)"
+
 E2E_IMAGE ?= $(IMAGE)
 
 .PHONY: e2e-cluster
