@@ -50,13 +50,13 @@ def release(artifact: Path) -> Iterator[Release]:
 
 
 def values(repository: str, tag: str, digest: str) -> dict[str, object]:
-    """Small requests, for a node of two CPUs; a short sleep, for there is no load balancer to wait for."""
+    """Small requests, for a node of two CPUs holds ending pods too; a short sleep, for no load balancer is waited for."""
     return {
         "image": {"repository": repository, "tag": tag, "pullPolicy": "IfNotPresent"},
         "artifact": {"digest": digest},
         "service": {"type": "NodePort"},
         "replicaCount": 2,
-        "resources": {"requests": {"cpu": "400m", "memory": "384Mi"}, "limits": {"cpu": "1", "memory": "768Mi"}},
+        "resources": {"requests": {"cpu": "250m", "memory": "384Mi"}, "limits": {"cpu": "1", "memory": "768Mi"}},
         "shutdown": {"preStopSeconds": 5},
         "rollout": {"minReadySeconds": 1},
         # What is tested is that nothing is lost, not how fast two CPUs are while pods start beside the load.
