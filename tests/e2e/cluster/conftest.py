@@ -50,7 +50,7 @@ def release(artifact: Path) -> Iterator[Release]:
 
 
 def values(repository: str, tag: str, digest: str) -> dict[str, object]:
-    """Small requests, for a node of two CPUs holds ending pods too; a short sleep, for no load balancer is waited for."""
+    """Small requests, for one node of two CPUs holds ending pods too; a short sleep, for nothing balances before it."""
     return {
         "image": {"repository": repository, "tag": tag, "pullPolicy": "IfNotPresent"},
         "artifact": {"digest": digest},

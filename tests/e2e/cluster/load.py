@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import collections
 import json
+import re
 import signal
 import statistics
 import time
@@ -28,6 +29,8 @@ SHARES = {
 }
 """Of the rate. A new channel costs the sender most, and there are two CPUs for both ends."""
 
+REFUSALS = ("429", "504", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED")
+
 Profile = Sequence[tuple[float, float]]
 """Requests a second, and for how many seconds; after the last one nothing more is sent."""
 Send = Callable[[], Awaitable[None]]
@@ -44,7 +47,7 @@ class Stream:
     def report(self) -> StreamReport:
         done = sorted(milliseconds for _, milliseconds in self.answered)
         percentiles = statistics.quantiles(done, n=100) if len(done) > 1 else [0.0] * 99
-        reasons = dict(collections.Counter(reason for _, reason in self.failed))
+        reasons = dict(collections.Counter(re.sub(r"\d+ (ms|in)\b", r"N \1", reason) for _, reason in self.failed))
         return {"sent": len(self.due), "failed": reasons, "p50_ms": percentiles[49], "p99_ms": percentiles[98]}
 
 
@@ -104,8 +107,8 @@ def by_second(streams: Sequence[Stream]) -> list[Second]:
 
 
 def is_shed(reason: str) -> bool:
-    """Whether the server refused for overload, as it says it does, rather than failed."""
-    return reason.startswith(("RuntimeError: 429", "RuntimeError: RESOURCE_EXHAUSTED"))
+    """Whether the server refused for overload, at once or when a deadline passed in the queue, rather than failed."""
+    return reason.startswith(tuple(f"RuntimeError: {code}" for code in REFUSALS))
 
 
 async def send_all(url: str, address: str, photo: bytes, model: str, options: Options) -> dict[str, Stream]:

@@ -29,10 +29,11 @@ def watched(namespace: str, deployment: str) -> Iterator[list[Replicas]]:
 
     def read() -> None:
         assert process.stdout is not None
-        for line in process.stdout:
-            wanted, _, ready = line.strip().partition(" ")
-            if wanted:
-                rows.append(Replicas(time.time(), int(wanted), int(ready or 0)))
+        with process.stdout as lines:
+            for line in lines:
+                wanted, _, ready = line.strip().partition(" ")
+                if wanted:
+                    rows.append(Replicas(time.time(), int(wanted), int(ready or 0)))
 
     reader = threading.Thread(target=read)
     reader.start()

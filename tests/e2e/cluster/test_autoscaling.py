@@ -49,7 +49,8 @@ def capacity(release: Release, photo: Path) -> Iterator[float]:
 
 
 def step(release: Release, photo: Path, name: str, capacity: float) -> Run:
-    """Send the step and write what was seen."""
+    """Send the step, on one pod that has nothing to do, and write what was seen."""
+    wait_until("one pod", lambda: release.get("deployment", release.name)["spec"]["replicas"] == 1, seconds=180)
     release.settled()
     with (
         watched(release.namespace, release.name) as replicas,
