@@ -171,6 +171,25 @@ def test_where_no_group_is_known_thresholds_follow_how_the_requests_cluster(refe
     assert excess_clustering(reference, few) == 1
 
 
+def test_an_embedding_that_moves_is_found_though_its_mean_and_spread_stay() -> None:
+    spec = TensorSpec(name="embedding", dtype="float32", shape=("batch", 128))
+
+    def points(count: int, seed: int, moved: float) -> Iterator[tuple[Mapping[str, Array], Mapping[str, Array]]]:
+        rng = np.random.default_rng(seed)
+        way = moved * np.tile([1, -1], 64)
+        for _ in range(count):
+            yield {"x": rng.normal(size=3)}, {"embedding": rng.normal(size=128) + way}
+
+    reference = Reference.fit((X,), (spec,), points(1000, 1, 0.0))
+    assert {f"embedding.{index}" for index in range(8)} <= reference.features.keys()
+    for moved, found in ((0.0, False), (0.7, True)):
+        window = Window(reference, 500)
+        for example in points(500, 2, moved):
+            window.add(example_features((X,), (spec,), *example))
+        drifted = {score.feature for score in scores_of(reference, window.blocks(), ALARMS) if score.drifted}
+        assert any(name.startswith(("embedding", JOINT)) for name in drifted) is found
+
+
 def test_groups_are_numbered_alike_whatever_they_are_called() -> None:
     examples, groups = visits(10, 10, seed=1)
     names = [f"visitor {group}" for group in groups]

@@ -7,6 +7,7 @@ fixed bins. Drift is then a distance between two histograms with the same bins.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -24,6 +25,9 @@ BINS = 10
 """Ten quantile bins: the usual choice for the population stability index."""
 MAX_COLUMNS = 64
 """A tensor with more columns than this is summarised as a whole: one feature a column would not be read by anyone."""
+EMBEDDING, PROJECTIONS = "embedding", 8
+"""An output of this name, or one that ends with it, is what a layer before the last one says: a point in many dims.
+Each of these random directions is a feature, so that points that move are seen though no single column says much."""
 IMAGE_FEATURES = ("brightness", "contrast", "sharpness", "saturation", "warmth", "tint")
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
 
@@ -185,10 +189,19 @@ def features(spec: TensorSpec, tensor: Array) -> dict[str, Array]:
     result: dict[str, Array] = {}
     if not spec.batched:
         result[f"{spec.name}.count"] = np.array([float(len(rows))])
-    if values.shape[1] > MAX_COLUMNS:
+    if spec.name.endswith(EMBEDDING) and not spec.labels:
+        values = values @ _directions(values.shape[1])
+    elif values.shape[1] > MAX_COLUMNS:
         return result | {f"{spec.name}.mean": values.mean(axis=1), f"{spec.name}.std": values.std(axis=1)}
     names = spec.labels or tuple(str(column) for column in range(values.shape[1]))
     return result | {f"{spec.name}.{name}": values[:, column] for column, name in enumerate(names)}
+
+
+@lru_cache(maxsize=16)
+def _directions(dims: int) -> NDArray[np.float64]:
+    # The one generator whose stream numpy promises never to change (NEP 19): a reference outlives its numpy.
+    drawn = np.random.RandomState(dims).standard_normal((dims, PROJECTIONS))
+    return np.asarray(drawn / np.linalg.norm(drawn, axis=0))
 
 
 def _image_features(name: str, image: Array) -> dict[str, Array]:
