@@ -49,11 +49,12 @@ def starting(*words: str) -> list[str]:
 
 
 TRAINING = starting("torchrun", "kubectl", "dvc", "wandb")
+CLOUD = starting("gcloud", "terraform", "docker", "docker/build", "env", "sed")
 
 
 def test_every_command_of_the_documentation_is_of_a_kind_that_is_tested() -> None:
     tested = {*starting("make"), *starting("lading"), *starting("curl", "echo"), *starting("python"), *TRAINING}
-    tested |= {*starting("helm"), *starting("kind"), *starting("locust")}
+    tested |= {*starting("helm"), *starting("kind"), *starting("locust"), *CLOUD}
     assert {command for _, command in ALL} == tested
 
 
@@ -115,6 +116,22 @@ def test_a_command_to_a_cluster_says_what_it_does_and_where(command: str) -> Non
     kubectl = {"apply", "create", "delete", "describe", "get", "logs", "port-forward", "proxy", "rollout", "wait"}
     verbs = {"kubectl": kubectl, "kind": {"create", "load", "delete"}}
     assert verbs[program] & set(words)
+
+
+@pytest.mark.parametrize("command", CLOUD)
+def test_a_command_to_a_cloud_names_files_and_variables_that_there_are(command: str) -> None:
+    words = shlex.split(command, comments=True)
+    files = [word for word in words if word.startswith(("k8s/", "docker/", "-chdir="))]
+    assert all((ROOT / word.removeprefix("-chdir=")).exists() for word in files)
+    terraform = "\n".join(file.read_text() for file in (ROOT / "k8s" / "gke" / "terraform").glob("*.tf"))
+    if words[0] == "terraform":
+        assert words[2] in ("init", "apply", "output", "destroy")
+        named = [word.partition("=")[0] for flag, word in itertools.pairwise(words) if flag == "-var"]
+        assert all(f'variable "{name}"' in terraform for name in named)
+        assert words[2] != "output" or f'output "{words[3]}"' in terraform
+    if words[0] == "env":
+        script = (ROOT / next(word for word in words if word.startswith("k8s/"))).read_text()
+        assert all(word.partition("=")[0] in script for word in words[1:] if word.split("=")[0].isupper())
 
 
 @pytest.mark.slow

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,10 +13,9 @@ import typer
 import yaml
 
 from lading.cli import app
+from tests.k8s.tools import ROOT, tool, validate
 
-ROOT = Path(__file__).parents[2]
 K8S = ROOT / "k8s"
-TOOLS = ROOT / "build" / "tools"
 FOLDERS = ("kserve", "canary")
 FILES = [file for folder in FOLDERS for file in sorted((K8S / folder).rglob("*.yaml")) if "values" not in file.name]
 NO_KINDS = "Kustomization"
@@ -29,30 +26,8 @@ def documents(file: Path) -> list[dict[str, Any]]:
     return [one for one in yaml.safe_load_all(file.read_text()) if one["kind"] != NO_KINDS]
 
 
-def _named(document: dict[str, Any]) -> dict[str, Any]:
-    """What the API server does with ``generateName``."""
-    metadata = document["metadata"]
-    return {**document, "metadata": {"name": f"{metadata.get('generateName')}abcde", **metadata}}
-
-
-def tool(name: str) -> str:
-    found = str(TOOLS / name) if (TOOLS / name).is_file() else shutil.which(name)
-    if found is None:
-        assert "LADING_NEEDS_TOOLS" not in os.environ, f"{name} is not here"
-        pytest.skip(f"{name} is not here: `make test-chart` builds it")
-    return found
-
-
 def test_every_manifest_is_valid_by_the_schemas_of_its_kinds(tmp_path: Path) -> None:
-    validate = tool("kubectl-validate")
-    if not (TOOLS / "crds").is_dir():
-        pytest.skip("the schemas are not here: `make test-chart` fetches them")
-    for number, file in enumerate(FILES):
-        if found := [_named(one) for one in documents(file)]:
-            (tmp_path / f"{number:02}-{file.name}").write_text(yaml.safe_dump_all(found))
-    words = [validate, str(tmp_path), "--local-crds", str(TOOLS / "crds"), "--version", "1.30"]
-    result = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, "\n".join(line for line in result.stderr.splitlines() if "OK" not in line)
+    validate({f"{number:02}-{file.name}": documents(file) for number, file in enumerate(FILES)}, tmp_path)
 
 
 def test_the_serving_runtime_is_what_the_chart_renders() -> None:
