@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("lading.request")
 
+WRITE = "lading.write"
+"""Key in the scope, where the server has it: takes status, headers and body, and says whether it has sent them."""
 CLIENT_WENT_AWAY = 499  # nginx's code; never sent, only counted
 Headers = list[tuple[bytes, bytes]]
 Answer = Callable[[HttpCall], Awaitable[tuple[Headers, bytes]]]
@@ -77,8 +79,10 @@ class InferenceEndpoint:
         try:
             code, headers, body = await self._outcome(call)
             headers = [*headers, *call.answer_headers(len(body))]
-            await send({"type": "http.response.start", "status": code, "headers": headers})
-            await send({"type": "http.response.body", "body": body})
+            write = scope.pop(WRITE, None)  # holds the scope itself
+            if write is None or not write(code, headers, body):
+                await send({"type": "http.response.start", "status": code, "headers": headers})
+                await send({"type": "http.response.body", "body": body})
             status, sent = code, len(body)
         except ClientDisconnect:
             log.debug("the client went away", path=scope["path"], **log_ids(call.scope))

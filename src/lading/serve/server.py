@@ -16,8 +16,8 @@ import uvicorn
 
 from lading.errors import ServerError
 from lading.serve.app import App
+from lading.serve.lean_http import LeanHttp
 from lading.serve.open_files import most_connections
-from lading.serve.refusing_http import RefusingHttp
 from lading.serve.structured_log import configure_logging
 from lading.serve.worker_group import share_of_one
 from lading.settings import Settings, unknown_variables
@@ -174,7 +174,7 @@ def _uvloop() -> asyncio.AbstractEventLoop:
 def _config(app: App, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=RefusingHttp.of(
+        http=LeanHttp.of(
             settings.model_copy(update={"max_connections": most_connections(settings.max_connections)}),
             refuse=app.refusal,
             overloaded=app.engine.overloaded,
