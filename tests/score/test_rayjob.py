@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -98,3 +99,11 @@ def test_its_command_is_one_that_lading_takes() -> None:
     assert given["ray"] == "auto"
     mounts = PODS[0]["spec"]["containers"][0]["volumeMounts"]
     assert any(str(given["output"]).startswith(mount["mountPath"] + "/") for mount in mounts)
+
+
+def test_scoring_needs_nothing_that_its_extra_does_not_bring() -> None:
+    """What only a server has is hidden, as it is not there in the batch image."""
+    hidden = ("structlog", "starlette", "uvicorn", "grpc", "bentoml", "pydantic_settings", "torch")
+    program = f"import sys; sys.modules.update(dict.fromkeys({hidden})); import lading.score.score, lading.score.scorer"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
