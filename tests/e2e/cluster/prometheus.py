@@ -1,33 +1,31 @@
-"""A Prometheus on this machine that finds the pods of a namespace as one in the cluster would.
+"""A Prometheus on this machine that scrapes a release's pods, with the labels that one in the cluster gives them.
 
-The pods' addresses have to be reachable from here, and this machine from KEDA: ``LADING_E2E_PROMETHEUS`` is the host by
-which KEDA finds it, ``127.0.0.1`` where KEDA runs on this machine too.
+Debian's is built without the discovery of Kubernetes, so the pods are written into a file that it watches. Their
+addresses have to be reachable from here, and this machine from KEDA: ``LADING_E2E_PROMETHEUS`` is the host by which
+KEDA finds it, ``127.0.0.1`` where KEDA runs on this machine too.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import socket
 import subprocess
 import tempfile
+import threading
+import time
 from pathlib import Path
 
 import httpx
 
-from tests.e2e.cluster.kube import wait_until
+from tests.e2e.cluster.kube import Release, wait_until
 
 HOST = os.environ.get("LADING_E2E_PROMETHEUS", "127.0.0.1")
 CONFIG = """
 global: {{scrape_interval: 5s}}
-scrape_configs:
-  - job_name: pods
-    kubernetes_sd_configs: [{{role: pod, kubeconfig_file: "{kubeconfig}", namespaces: {{names: ["{namespace}"]}}}}]
-    relabel_configs:
-      - {{source_labels: [__meta_kubernetes_pod_container_port_name], regex: "{port}", action: keep}}
-      - {{source_labels: [__meta_kubernetes_namespace], target_label: namespace}}
-      - {{source_labels: [__meta_kubernetes_pod_name], target_label: pod}}
+scrape_configs: [{{job_name: pods, file_sd_configs: [{{files: ["{targets}"]}}]}}]
 """
 
 
@@ -39,31 +37,58 @@ def found() -> bool:
 class Prometheus:
     """Starts and stops with ``with``, and in between with ``start()`` and ``stop()``."""
 
-    def __init__(self, namespace: str) -> None:
-        self.namespace = namespace
+    def __init__(self, release: Release) -> None:
+        self.release = release
         self.folder = Path(tempfile.mkdtemp(prefix="prometheus-"))
+        self.targets = self.folder / "targets.json"
         with socket.socket() as free:
             free.bind((HOST, 0))
             self.url = f"http://{HOST}:{free.getsockname()[1]}"
         self.process: subprocess.Popen[bytes] | None = None
+        self._ending = threading.Event()
+        self._discovering = threading.Thread(target=self._discover)
+        self.blind = False
+        """Set it to take all targets away."""
 
     def __enter__(self) -> Prometheus:
+        self._write_targets()
         self.start()
+        self._discovering.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._ending.set()
+        self._discovering.join()
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def start(self, port: str = "http") -> None:
-        """Scrape the pods' port of this name; a name that no port has makes a Prometheus that knows nothing."""
+    def _discover(self) -> None:
+        while not self._ending.wait(2):
+            self._write_targets()
+
+    def _write_targets(self) -> None:
+        """Each pod that has an address, in one step, for Prometheus looks at any time."""
+        rows = [
+            {
+                "targets": [f"{pod['status']['podIP']}:8080"],
+                "labels": {"namespace": self.release.namespace, "pod": pod["metadata"]["name"]},
+            }
+            for pod in ([] if self.blind else self.release.pods())
+            if pod["status"].get("podIP")
+        ]
+        new = self.targets.with_suffix(".new")
+        new.write_text(json.dumps(rows))
+        new.replace(self.targets)
+
+    def start(self) -> None:
+        """Begin to scrape, with nothing known yet."""
         config = self.folder / "prometheus.yml"
-        kubeconfig = os.environ["KUBECONFIG"]
-        config.write_text(CONFIG.format(kubeconfig=kubeconfig, namespace=self.namespace, port=port))
+        config.write_text(CONFIG.format(targets=self.targets))
+        data = self.folder / f"data-{time.monotonic_ns()}"
         # Its own log is of no interest unless it does not start, and then it says why at once.
         self.process = subprocess.Popen(
             [
-                *("prometheus", f"--config.file={config}", f"--storage.tsdb.path={self.folder / port}"),
+                *("prometheus", f"--config.file={config}", f"--storage.tsdb.path={data}"),
                 *(f"--web.listen-address={self.url.removeprefix('http://')}", "--log.level=error"),
             ]
         )
