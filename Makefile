@@ -71,7 +71,7 @@ generate: $(VENV)/.dev ## write what is generated: schemas, tables of commands, 
 
 .PHONY: check-generated
 check-generated: generate ## fail when generating changed a committed file
-	git diff --exit-code -- docs helm src/lading/serve/proto k8s/gke/monitoring
+	git diff --exit-code -- docs helm src/lading/serve/proto k8s/gke/monitoring k8s/kserve
 
 .PHONY: watch
 watch: artifacts/cards/lading.json $(VENV)/.dev ## a server under load, its status page, and Prometheus with the real rules
@@ -146,10 +146,6 @@ $(CRDS)/.stamp: Makefile tests/chart/gke-crds.yaml
 .PHONY: test-chart
 test-chart: chart-tools $(CRDS)/.stamp $(VENV)/.dev ## lint and test the chart and the workflows, and validate all that is rendered and what lies in k8s
 	LADING_NEEDS_TOOLS=1 $(BIN)/pytest tests/test_chart.py tests/k8s $(ARGS)
-
-.PHONY: kserve-runtime
-kserve-runtime: $(TOOLS)/helm ## render k8s/kserve/runtime.yaml from the chart anew
-	$(TOOLS)/helm template lading helm/lading -f k8s/kserve/runtime-values.yaml --show-only templates/servingruntime.yaml > k8s/kserve/runtime.yaml
 
 ARTIFACT ?= artifacts/cards
 IMAGE ?= $(notdir $(ARTIFACT)):$(shell sha256sum $(ARTIFACT)/lading.json 2>/dev/null | sed -E 's/^(.{12}).*/1-\1/')

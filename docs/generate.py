@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,6 +54,19 @@ def main() -> None:
     generate_monitoring(DOCS.parent)
     for file, text in chart.generated_files().items():
         file.write_text(text)
+    _write_kserve_runtime()
+
+
+def _write_kserve_runtime() -> None:
+    """The chart's ServingRuntime as a file, where Helm is; `make test-chart` compares it everywhere."""
+    built = DOCS.parent / "build" / "tools" / "helm"
+    helm = str(built) if built.is_file() else shutil.which("helm")
+    if helm is not None:
+        folder = DOCS.parent / "k8s" / "kserve"
+        words = ["template", "lading", "helm/lading", "-f", str(folder / "runtime-values.yaml")]
+        words += ["--show-only", "templates/servingruntime.yaml"]
+        made = subprocess.run([helm, *words], cwd=DOCS.parent, capture_output=True, text=True, check=True)
+        (folder / "runtime.yaml").write_text(made.stdout)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def test_the_serving_runtime_is_what_the_chart_renders() -> None:
     words = ["template", "lading", "helm/lading", "-f", "k8s/kserve/runtime-values.yaml"]
     words += ["--show-only", "templates/servingruntime.yaml"]
     made = subprocess.run([tool("helm"), *words], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert (K8S / "kserve" / "runtime.yaml").read_text() == made.stdout, "run `make kserve-runtime`"
+    assert (K8S / "kserve" / "runtime.yaml").read_text() == made.stdout, "run `make generate`"
 
 
 @pytest.mark.parametrize("file", sorted((K8S / "kserve").glob("*.yaml")), ids=lambda file: file.name)
