@@ -32,12 +32,14 @@ PLAIN = "plain"
 def cases(log: Path) -> dict[str, dict[str, str]]:
     """The settings of each server, by name."""
     off = {"LADING_DRIFT": "false"}
-    written = {"LADING_PAYLOAD_LOG": str(log / "all"), "LADING_PAYLOAD_ROTATE_S": "2"}
+    written = {"LADING_PAYLOAD_LOG": str(log / "all"), "LADING_PAYLOAD_ROTATE_S": "5"}
     return {
         PLAIN: off,
         "plain again": off,
         "drift, as by default": {"LADING_DRIFT": "true"},
         "payload log": off | written,
+        "payload log, a tenth of the requests": off
+        | {**written, "LADING_PAYLOAD_LOG": str(log / "tenth"), "LADING_PAYLOAD_SHARE": "0.1"},
         "payload log, pictures as files": off
         | {**written, "LADING_PAYLOAD_LOG": str(log / "files"), "LADING_PAYLOAD_IMAGES": "files"},
         "feedback": off | {"LADING_FEEDBACK": "10000"},
