@@ -32,6 +32,8 @@ class ApiServer:
     history: list[dict[str, Any]] = field(default_factory=list)
     conflicts: int = 0
     """Patches to refuse, as after a change by somebody else."""
+    refused: set[str] = field(default_factory=set)
+    """Paths that may not be patched."""
 
     def weights(self) -> list[int]:
         """What the new release had, version by version."""
@@ -62,6 +64,9 @@ def api_server(**routes: dict[str, Any]) -> Iterator[ApiServer]:
             patch = json.loads(self.rfile.read(int(self.headers["content-length"])))
             assert self.headers["content-type"] == "application/json-patch+json"
             path = self.path.removeprefix(PREFIX)
+            if path in api.refused:
+                self.answer(403, {"message": "forbidden"})
+                return
             changed = copy.deepcopy(api.routes[path])
             if api.conflicts:
                 api.conflicts -= 1

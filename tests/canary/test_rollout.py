@@ -74,6 +74,20 @@ def test_whatever_fails_the_requests_are_given_back(api: ApiServer, failure: Bas
     assert api.weights() == [5, 0]
 
 
+def test_a_route_that_cannot_follow_takes_the_other_back() -> None:
+    with api_server(httproutes_cards=route(), grpcroutes_cards=route(kind="GRPCRoute")) as api:
+        canary, _ = rollout(api, GOOD, GOOD, paths=("httproutes/cards", "grpcroutes/cards"))
+
+        def refuse_the_last(line: str) -> None:
+            if "cards-b with 50 %" in line:
+                api.refused.add("grpcroutes/cards")
+
+        object.__setattr__(canary, "say", refuse_the_last)
+        with pytest.raises(CanaryError, match="403"):
+            canary.run()
+        assert current_weights(api.routes["httproutes/cards"], ["cards-a", "cards-b"]) == {"cards-a": 100, "cards-b": 0}
+
+
 def test_the_wrong_order_is_refused_before_anything_is_changed() -> None:
     with api_server(httproutes_cards=route(stable=0, canary=100)) as api:
         canary, _ = rollout(api, GOOD)

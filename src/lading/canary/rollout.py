@@ -46,7 +46,7 @@ class Canary:
             for percent in self.steps:
                 self._weigh(percent)
                 self._judge(f"{percent} % of the requests")
-        self._weigh(WHOLE)
+            self._weigh(WHOLE)
         self._tell(f"{self.canary} is promoted. {self.stable} has no requests now, and may take them back.")
 
     def shadow(self) -> None:
