@@ -50,13 +50,19 @@ class Release:
         found: dict[str, Any] = json.loads(self.kubectl("get", *words, "--output", "json"))
         return found
 
-    def upgrade(self, *sets: str, check: bool = True, rollback: bool = False, timeout: int = 180) -> str:
-        """`helm upgrade --install --wait` with the release's values and these on top."""
+    def upgrade(
+        self, *sets: str, check: bool = True, rollback: bool = False, force: bool = False, timeout: int = 180
+    ) -> str:
+        """`helm upgrade --install --wait` with the release's values and these on top.
+
+        ``force`` takes the number of pods back from an autoscaler that is switched off.
+        """
         options = [word for value in sets for word in ("--set", value)]
         return run(
             *("helm", "upgrade", "--install", self.name, str(CHART), "--namespace", self.namespace, "--reset-values"),
             *("--values", "-", *options, "--wait", "--timeout", f"{timeout}s"),
             *(["--rollback-on-failure"] if rollback else []),
+            *(["--force-conflicts"] if force else []),
             check=check,
             stdin=json.dumps(self.values),
             timeout=3 * timeout + 60,

@@ -45,7 +45,7 @@ def capacity(release: Release, photo: Path) -> Iterator[float]:
         time.sleep(10)
     answered = sorted(second["answered"] for second in report.seconds[3:])
     yield float(answered[len(answered) // 2])
-    release.upgrade()
+    release.upgrade(force=True)
 
 
 def step(release: Release, photo: Path, name: str, capacity: float) -> Run:
@@ -100,14 +100,14 @@ def watched_by(release: Release, capacity: float) -> Iterator[Prometheus]:
     """A Prometheus, and KEDA that asks it."""
     if not (known("scaledobjects") and prometheus.found()):
         pytest.skip("KEDA is not in the cluster, or Prometheus not on this machine")
-    release.upgrade(*SMALL)
+    release.upgrade(*SMALL, force=True)
     release.settled()
     with Prometheus(release) as source:
         wait_until("Prometheus has scraped", lambda: source.series("lading_ready") > 0, seconds=60)
         release.upgrade(*keda(source.url))
         wait_until("KEDA's HPA has a metric", lambda: "ScalingActive" in conditions(release), seconds=90)
         yield source
-        release.upgrade(*SMALL)
+        release.upgrade(*SMALL, force=True)
 
 
 def test_keda_on_queue_time_follows_a_step(

@@ -27,7 +27,7 @@ def load(release: Release, photo: Path) -> Iterator[Load]:
     release.settled()
     url, grpc = release.url, release.grpc
     yield lambda: under_load(url, grpc, photo, RATE)
-    release.upgrade()
+    release.upgrade(force=True)
 
 
 def test_a_changed_setting_rolls_the_pods_and_loses_nothing(release: Release, load: Load) -> None:
