@@ -17,7 +17,7 @@ from benchmarks.peers import ALL, LADING, LADING_BENTO, LADING_V2, Peer, serving
 
 CONNECTIONS = 8
 WARM_UP_S = 1.5
-PORT = 18_000
+PORT = 17_000
 
 
 def measure_peers(bench: Bench, peers: Sequence[Peer], number: int, seconds: float) -> None:

@@ -17,7 +17,7 @@ from benchmarks.peers import LADING, own_environment, refuse_taken, target_of
 PROC = Path("/proc")
 
 
-def measure_start(bench: Bench, port: int = 18_600) -> None:
+def measure_start(bench: Bench, port: int = 17_600) -> None:
     """One start of ``lading serve`` with all its ports, as a container starts it, to its first 200 of ``/readyz``."""
     asked = target_of(LADING, bench.model, port)
     seconds, process = _start(bench, asked, port)

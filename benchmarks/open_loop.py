@@ -12,7 +12,7 @@ from benchmarks.peers import ALL, Peer, serving
 DEADLINE_MS = 100.0
 CONNECTIONS = 256
 SHARES = (0.3, 0.5, 0.7, 0.9, 1.0, 1.5, 2.0, 3.0)
-PORT = 18_700
+PORT = 17_700
 
 
 def measure_loads(bench: Bench, peer: Peer, seconds: float, shares: tuple[float, ...] = SHARES) -> None:
