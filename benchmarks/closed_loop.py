@@ -41,6 +41,8 @@ def _peer(bench: Bench, peer: Peer, seconds: float) -> dict[str, Any]:
         run(running.target, seconds=WARM_UP_S, connections=CONNECTIONS)
         with watching(running.target, bench.expected) as seen:
             load = run(running.target, seconds=seconds, connections=CONNECTIONS)
+        if not load.rate:
+            raise RuntimeError(f"it answered nothing within {seconds:g} s")
         return {
             "load": replace(load, rate=load.rate + seen.right / seconds).as_dict(),  # the watch was answered too
             "checked": seen.right,

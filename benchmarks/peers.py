@@ -114,7 +114,14 @@ ALL = (
         ("mlserver==1.7.1",),
         molecules=("/v2/models/peer/infer", MOLECULE_V2),
     ),
-    Peer("ray_serve", ("/", RAW), ("/", ROW), ("ray[serve]==2.54.0", "protobuf<6")),
+    Peer(
+        "ray_serve",
+        ("/", RAW),
+        ("/", ROW),
+        ("ray[serve]==2.54.0", "protobuf<6"),
+        # Its proxy starts on the one core as well, and its replica, a process of its own, imports what the peers share.
+        environment=(("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60"), ("PYTHONPATH", f"{ROOT / 'src'}:{PEERS}")),
+    ),
     Peer(
         "kserve_python",
         ("/v2/models/peer/infer", V2),
