@@ -90,7 +90,8 @@ def conditions(release: Release) -> set[str]:
 
 def keda(url: str) -> tuple[str, ...]:
     """Values for KEDA on a Prometheus that scrapes every 5 s."""
-    options = {"serverAddress": url, "window": "20s", "pollingInterval": "5", "inFlightPerPod": "0.6"}
+    # 0.6 of a lane that has a fifth of a CPU.
+    options = {"serverAddress": url, "window": "20s", "pollingInterval": "5", "inFlightPerPod": "0.12"}
     options |= {"fallback.replicas": "2"}
     return (*SMALL, "autoscaling.kind=keda", *(f"autoscaling.keda.{key}={value}" for key, value in options.items()))
 
