@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from models.card_decks.canvas import Canvas, Colour, placed
 from models.card_decks.fonts import glyphs
-from models.card_decks.labels import INDEX, RANKS, Card
+from models.card_decks.labels import COURTS, INDEX, RANKS, Card
 from models.card_decks.patterns import Box, fill_pattern, mix, rectangle
 from models.card_decks.shapes import Points, bezier, crown, ellipse, star
 from models.card_decks.signs import draw_sign
@@ -29,6 +29,9 @@ def draw_court(canvas: Canvas, style: DeckStyle, card: Card) -> None:
     box = (width * inset, height * inset * 0.62, width * (1 - inset), height * (1 - inset * 0.62))
     art = Canvas(width, height, style.paper)
     kind = style.court
+    if style.disguised and kind not in FLAT:
+        # A queen may wear a beard: only the index tells.
+        card = Card(card.suit, COURTS[int(rng.integers(len(COURTS)))])
     if kind in ("mosaic", "stripes", "picture"):
         fill_pattern(art, box, style, kind, rng)
         if rng.random() < 0.6:

@@ -14,7 +14,7 @@ from models.card_decks.labels import COURTS, INDEX, Card
 from models.card_decks.patterns import Box, clouds, rectangle
 from models.card_decks.shapes import ellipse, star
 from models.card_decks.signs import draw_sign
-from models.card_decks.style import INDEX_ONLY, DeckStyle
+from models.card_decks.style import INDEX_ONLY, DeckStyle, inverted
 
 HEIGHT = 448
 """Pixels of a flat card: twice what a model sees, so that no photograph has to enlarge one."""
@@ -44,6 +44,13 @@ _COLUMNS = _LAYOUTS | {
     10: tuple((column, row / 4) for column in (0, 1) for row in range(5)),
 }
 """Where they stand in decks that fill columns."""
+_OFFSET = _LAYOUTS | {
+    7: (*((column, row / 2) for column in (0, 1) for row in range(3)), (0.5, 0.75)),
+    8: tuple((column, row / 3) for column in (0, 1) for row in range(4)),
+    9: (*((column, row / 3) for column in (0, 1) for row in range(4)), (0.5, _THIRD / 2)),
+}
+"""Where they stand in decks whose nine is a ten without its lower middle pip."""
+_FIELDS = {"columns": _COLUMNS, "offset": _OFFSET}
 
 
 def draw_card(style: DeckStyle, card: Card) -> NDArray[np.uint8]:
@@ -52,6 +59,8 @@ def draw_card(style: DeckStyle, card: Card) -> NDArray[np.uint8]:
     Returns:
         RGBA, uint8 (448, 448 x aspect, 4); outside the rounded corners alpha is 0.
     """
+    if style.inverse:
+        style = inverted(style, card.suit)
     canvas = Canvas(round(HEIGHT * style.aspect), HEIGHT, style.paper)
     rng = np.random.default_rng([style.seed, 7])
     if style.texture:
@@ -106,7 +115,7 @@ def _pips(canvas: Canvas, style: DeckStyle, card: Card) -> None:
     left = max(0.5 - 0.26, style.index_x + style.index_height * 0.5 + size * 0.5 * style.aspect)
     left = min(left, 0.34) if style.layout != "tight" else 0.36
     top = 0.5 * size + (0.075 if style.layout != "tight" else 0.2)
-    for column, row in (_COLUMNS if style.layout == "columns" else _LAYOUTS)[card.pips]:
+    for column, row in _FIELDS.get(style.layout, _LAYOUTS)[card.pips]:
         x, y = left + column * (1 - 2 * left), top + row * (1 - 2 * top)
         flip = row > 0.5 and style.layout != "upright"
         _pip(canvas, style, card, (x, y), size, flip=flip)

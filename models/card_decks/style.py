@@ -7,7 +7,7 @@ of the suits' shapes, so that a held-out deck is a new deck and not a new mixtur
 from __future__ import annotations
 
 import colorsys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,7 +27,7 @@ LAYOUTS = (*["standard"] * 8, "tight", "upright", "none", "large")
 INDEX_ONLY = ("none", "large", "sign")
 """Layouts whose number cards say their number in the index alone."""
 TRAIN_LAYOUTS = (*LAYOUTS, "columns", "columns")
-WIDE_LAYOUTS = (*TRAIN_LAYOUTS, "none", "large", "large", *["sign"] * 3)
+WIDE_LAYOUTS = (*TRAIN_LAYOUTS, *["offset"] * 4, "none", "large", "large", *["sign"] * 3)
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,10 @@ class DeckStyle:
     texture: float
     """Strength of a picture printed behind the pips."""
     palette: tuple[Colour, ...]
+    inverse: bool = False
+    """Light pips on cards of their suit's colour."""
+    disguised: bool = False
+    """Crowns, caps and beards of court cards say nothing about the rank."""
 
 
 def sample_style(seed: int, *, held_out: bool, wide: bool = False) -> DeckStyle:
@@ -116,7 +120,18 @@ def sample_style(seed: int, *, held_out: bool, wide: bool = False) -> DeckStyle:
         joker_word=str(rng.choice(["JOKER", "JOKER", "Joker", "joker", ""])),
         texture=float(rng.uniform(0.05, 0.35)) if rng.random() < 0.15 else 0.0,
         palette=_palette(rng),
+        # Of a generator of their own, so that the other decks stay what they were.
+        inverse=wide and bool(np.random.default_rng([seed, 41]).random() < 0.06),
+        disguised=wide and bool(np.random.default_rng([seed, 43]).random() < 0.7),
     )
+
+
+def inverted(style: DeckStyle, suit: str) -> DeckStyle:
+    """The style of one suit's cards in a deck that prints light pips on the suit's colour."""
+    paper = style.colours[suit]
+    light: Colour = tuple(200 + part // 5 for part in style.paper)  # type: ignore[assignment]
+    dark: Colour = tuple(round(part * 0.6) for part in paper)  # type: ignore[assignment]
+    return replace(style, paper=dark, colours=dict.fromkeys(style.colours, light), ink=None, frame=light)
 
 
 def _lettering(rng: np.random.Generator, seed: int, *, held_out: bool, wide: bool) -> Lettering:
