@@ -51,6 +51,7 @@ class Cards(ModelSpec):
         data: ``rendered`` decks, which need no download, or ``kaggle``'s pictures.
         root: folder of Kaggle's data set where it is already on disk.
         train_examples: rendered training pictures, rounded up to whole decks of 106.
+        train_from: number of the first training deck; those from 700 on are wide.
     """
 
     name = "cards"
@@ -70,8 +71,10 @@ class Cards(ModelSpec):
         data: Literal["rendered", "kaggle"] = "rendered",
         root: str | None = None,
         train_examples: int = EXAMPLES["train"],
+        train_from: int = 0,
     ) -> None:
-        self.backbone, self.data, self.root, self.train_examples = backbone, data, root, train_examples
+        self.backbone, self.data, self.root = backbone, data, root
+        self.train_examples, self.train_from = train_examples, train_from
         if data == "kaggle":
             self.test_splits = ("test",)  # type: ignore[misc]  # that set has one
 
@@ -81,9 +84,11 @@ class Cards(ModelSpec):
     def dataset(self, split: str) -> Dataset:
         if self.data == "kaggle":
             return KaggleCards(split, root=Path(self.root) if self.root else None)
-        if split in ("train", "valid"):
-            # Prepared when training starts: a build reads a few of them.
-            return RenderedDecks(split, self.train_examples if split == "train" else EXAMPLES[split])
+        if split == "train":
+            # Prepared when training starts, as validation pictures are: a build reads a few of them.
+            return RenderedDecks(split, self.train_examples, first=self.train_from)
+        if split == "valid":
+            return RenderedDecks(split, EXAMPLES[split])
         return RenderedDecks(split, EXAMPLES.get(split, 0)).prepare()
 
     def reference(self) -> Dataset:

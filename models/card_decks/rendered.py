@@ -50,17 +50,25 @@ class RenderedDecks:
     Args:
         split: one of ``SPLITS``.
         count: pictures; each deck gives two of every card.
+        first: number of the deck to begin with.
         seed: another seed is another set of photographs.
         cache: folder of the prepared pictures; default: below ``LADING_DATA`` or ``~/.cache/lading``.
         workers: processes that prepare; default: one a usable CPU.
     """
 
     def __init__(
-        self, split: str, count: int, *, seed: int = 0, cache: Path | None = None, workers: int | None = None
+        self,
+        split: str,
+        count: int,
+        *,
+        first: int = 0,
+        seed: int = 0,
+        cache: Path | None = None,
+        workers: int | None = None,
     ) -> None:
         if split not in SPLITS:
             raise DataError(f"rendered decks have no split {split!r}; the splits are: {', '.join(SPLITS)}")
-        self.split, self.count, self.seed = split, count, seed
+        self.split, self.count, self.first, self.seed = split, count, first, seed
         self.workers = workers or len(os.sched_getaffinity(0))
         self.folder = (cache or cache_root() / "cards-rendered") / f"{split}-{seed}-{self.fingerprint[:12]}"
         self._files: dict[int, PhotoFile] = {}
@@ -84,6 +92,7 @@ class RenderedDecks:
         if not 0 <= index < self.count:
             raise IndexError(index)
         deck, number = divmod(index, PHOTOS_A_DECK)
+        deck += self.first
         if deck not in self._files and self._path(deck).is_file():
             self._files[deck] = PhotoFile(self._path(deck))
         if deck in self._files:
@@ -92,7 +101,8 @@ class RenderedDecks:
 
     def prepare(self) -> RenderedDecks:
         """Render every deck that is not in the cache, in several processes; an interrupted run goes on where it was."""
-        missing = [deck for deck in range(-(-self.count // PHOTOS_A_DECK)) if not self._path(deck).is_file()]
+        decks = range(self.first, self.first + -(-self.count // PHOTOS_A_DECK))
+        missing = [deck for deck in decks if not self._path(deck).is_file()]
         if not missing:
             return self
         jobs = [(self.split, self.seed, deck, self._path(deck)) for deck in missing]
