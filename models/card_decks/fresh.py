@@ -12,7 +12,7 @@ from lading.decode import decode_image
 from lading.spec import Example
 from models.card_decks.labels import CARDS, Card
 from models.card_decks.photograph import photograph
-from models.card_decks.rendered import SIZE, _Faces, targets
+from models.card_decks.rendered import SIZE, Faces, targets
 from models.card_decks.style import sample_style
 
 _FRESH_STYLES = 2_000_000
@@ -57,6 +57,6 @@ class FreshDecks:
 
 def _photos(deck: int, count: int) -> list[tuple[bytes, Card]]:
     rng = np.random.default_rng([_FRESH_STYLES, deck])
-    faces = _Faces(sample_style(_FRESH_STYLES + deck, held_out=False))
+    faces = Faces(sample_style(_FRESH_STYLES + deck, held_out=False))
     numbers = rng.choice(len(CARDS), size=count, replace=count > len(CARDS))
     return [(photograph(faces[1 + int(number)], faces, rng), CARDS[int(number)]) for number in numbers]

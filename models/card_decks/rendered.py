@@ -136,11 +136,11 @@ class _Deck:
     def photo(self, number: int) -> tuple[bytes, Card]:
         rng = np.random.default_rng([self.seed, SPLITS.index(self.split), self.number, number])
         card = CARDS[number % len(CARDS)]
-        faces = _Faces(style_of(self.split, self.number))
+        faces = Faces(style_of(self.split, self.number))
         return photograph(faces[1 + CARDS.index(card)], faces, rng), card
 
 
-class _Faces(Sequence[Picture]):
+class Faces(Sequence[Picture]):
     """A deck's back, then its 53 faces."""
 
     def __init__(self, style: DeckStyle) -> None:
