@@ -71,6 +71,23 @@ def test_training_decks_show_no_crown_over_a_pip_and_held_out_decks_no_sign_or_w
     assert "sign" not in {style.layout for style in held_out} | {style.court for style in held_out}
 
 
+def test_wide_decks_print_nines_as_tens_without_a_pip_and_light_suits_on_their_own_colour() -> None:
+    wide = [sample_style(seed, held_out=False, wide=True) for seed in range(200)]
+    assert {"offset", "columns", "standard"} <= {style.layout for style in wide}
+    assert 0 < sum(style.inverse for style in wide) < sum(style.disguised for style in wide) < len(wide)
+    plain = [sample_style(seed, held_out=held_out) for seed in range(200) for held_out in (False, True)]
+    assert not any(style.layout == "offset" or style.inverse or style.disguised for style in plain)
+    style = replace(sample_style(3, held_out=False, wide=True), inverse=True, texture=0.0, frame=None)
+    for suit in ("hearts", "spades"):
+        edge = draw_card(style, Card(suit, "two"))[224, 4, :3].astype(int)
+        assert np.abs(edge - np.array(style.colours[suit]) * 0.6).max() <= 1
+
+
+def test_a_data_set_may_begin_at_any_deck(tmp_path: Path) -> None:
+    later = RenderedDecks("train", 2, first=3, cache=tmp_path)
+    assert later.photo(1) == RenderedDecks("train", 4 * PHOTOS_A_DECK, cache=tmp_path).photo(3 * PHOTOS_A_DECK + 1)
+
+
 def test_the_first_decks_stay_what_the_reference_checkpoint_was_trained_on_and_those_after_them_are_wide() -> None:
     edges = [("train", 699), ("train", 700), ("valid", 9), ("valid", 10)]
     assert [style_of(split, deck).wide for split, deck in edges] == [False, True, False, True]
