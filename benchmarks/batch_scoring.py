@@ -27,7 +27,8 @@ from rich.table import Table
 from benchmarks import ROOT, WORK
 from benchmarks.bench import artifact_of, bench_of
 from benchmarks.load import Target
-from benchmarks.peers import peer_named, serving
+from benchmarks.peers import peer_named
+from benchmarks.running_peer import serving
 from lading.artifact import Artifact
 from lading.decode import decode_image
 from lading.machine import describe_machine, usable_cpus

@@ -13,7 +13,8 @@ from benchmarks.bench import Bench, add_round, console
 from benchmarks.footprint import resident_mb
 from benchmarks.grpc_load import run_grpc
 from benchmarks.load import Load, run
-from benchmarks.peers import ALL, LADING, LADING_BENTO, LADING_V2, Peer, serving, target_of
+from benchmarks.peers import ALL, LADING, LADING_BENTO, LADING_V2, Peer
+from benchmarks.running_peer import serving, target_of
 
 CONNECTIONS = 8
 WARM_UP_S = 1.5

@@ -13,7 +13,8 @@ from benchmarks.bench import RESULTS, bench_of, console, read_results
 from benchmarks.closed_loop import measure_peers, measure_shares
 from benchmarks.footprint import measure_start
 from benchmarks.open_loop import measure_loads
-from benchmarks.peers import ALL, LADING, environment_of
+from benchmarks.peer_environment import environment_of
+from benchmarks.peers import ALL, LADING
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 Model = Annotated[str, typer.Option(help="cards, tiny or molecules")]

@@ -12,7 +12,9 @@ import httpx
 from benchmarks import ROOT
 from benchmarks.bench import Bench, add_round, console
 from benchmarks.load import Target, run
-from benchmarks.peers import LADING, own_environment, refuse_taken, target_of
+from benchmarks.peer_environment import own_environment
+from benchmarks.peers import LADING
+from benchmarks.running_peer import refuse_taken, target_of
 
 PROC = Path("/proc")
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 from benchmarks.answers import watching
 from benchmarks.bench import Bench, add_round, console
 from benchmarks.load import run
-from benchmarks.peers import ALL, Peer, serving
+from benchmarks.peers import ALL, Peer
+from benchmarks.running_peer import serving
 
 DEADLINE_MS = 100.0
 CONNECTIONS = 256

@@ -23,7 +23,8 @@ from rich.table import Table
 from benchmarks.bench import Bench, add_round, bench_of, console
 from benchmarks.closed_loop import CONNECTIONS, PORT
 from benchmarks.load import run
-from benchmarks.peers import LADING, Running, serving
+from benchmarks.peers import LADING
+from benchmarks.running_peer import Running, serving
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 PLAIN = "plain"

@@ -55,6 +55,15 @@ def test_the_share_with_the_best_validation_score_is_kept_with_both_runs_on_reco
     assert result.output.count("\n") > 11
 
 
+def test_a_share_that_was_chosen_elsewhere_is_taken(checkpoints: tuple[Path, Path], tmp_path: Path) -> None:
+    arguments = ["tests/tiny.py:TinyImage", *map(str, checkpoints), "--out", str(tmp_path), "--share", "0.5"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    card = read_card(tmp_path / "tiny-image.safetensors")
+    assert card is not None
+    assert card.config["averaged_with"]["share"] == 0.5
+
+
 def test_checkpoints_of_other_shapes_have_no_mean(checkpoints: tuple[Path, Path], tmp_path: Path) -> None:
     narrow = ColourNet(channels=8)
     other = save_checkpoint(tmp_path / "narrow.safetensors", narrow, new_card(TinyImage(), narrow))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import answers, batch_cost, bench, closed_loop, grpc_load, load, peers, plots, report
+from benchmarks import answers, batch_cost, bench, closed_loop, grpc_load, load, peers, plots, report, running_peer
 from benchmarks.limits import Limit
 from benchmarks.peers import ALL, LADING
 from benchmarks.profile import Share, app, by_operator, kind
@@ -68,7 +68,7 @@ def test_every_other_round_goes_backwards() -> None:
 def test_every_peer_gets_the_same_photo_or_row_in_its_own_form(peer: peers.Peer, model: str) -> None:
     if not peer.serves(model):
         return
-    target = peers.target_of(peer, model, 1)
+    target = running_peer.target_of(peer, model, 1)
     body = target.body.read_bytes()
     if target.content_type == "application/json":
         assert json.loads(body)
@@ -83,8 +83,8 @@ def test_a_server_that_was_left_over_is_not_measured() -> None:
     with socket.create_server(("127.0.0.1", 0)) as left_over:
         port = left_over.getsockname()[1]
         with pytest.raises(RuntimeError, match=f"port {port} is in use"):
-            peers.refuse_taken(port)
-    peers.refuse_taken(port)
+            running_peer.refuse_taken(port)
+    running_peer.refuse_taken(port)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_numbers_are_compared_with_those_of_the_model_in_process(tiny: Path) -> 
 
 def test_the_watch_asks_while_the_load_runs_and_tells_of_a_wrong_answer(tiny: Path) -> None:
     with live_server(Artifact.load(tiny)) as live:
-        target = peers.target_of(peers.LADING, "tiny", 1)
+        target = running_peer.target_of(peers.LADING, "tiny", 1)
         target = load.Target(f"{live.url}/predict", target.body, target.content_type)
         right = answers.expected_of(tiny)
         with answers.watching(target, right) as seen:

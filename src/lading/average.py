@@ -32,16 +32,20 @@ def main(
     first: Annotated[Path, typer.Argument(help="checkpoint; its run becomes the parent")],
     second: Annotated[Path, typer.Argument(help="checkpoint of the same shapes")],
     out: Annotated[Path, typer.Option(help="run folder to write the mean to")],
+    share: Annotated[
+        float | None, typer.Option(min=0, max=1, help="of the second; default: the best of several on valid")
+    ] = None,
 ) -> None:
     """Try shares of the second checkpoint from 0 to 1, and keep the mean with the best validation score."""
     spec, console = load_spec(model), Console()
-    scores = {share: _valid_score(spec, mean_of(spec, first, second, share)) for share in SHARES}
+    shares = SHARES if share is None else (share,)
+    scores = {part: _valid_score(spec, mean_of(spec, first, second, part)) for part in shares}
     table = Table("share of the second", f"{spec.score_name} (valid)")
-    for share, score in scores.items():
-        table.add_row(f"{share:.1f}", f"{score:.4f}")
+    for part, score in scores.items():
+        table.add_row(f"{part:.1f}", f"{score:.4f}")
     console.print(table)
-    share = max(scores, key=lambda share: (scores[share], -abs(share - 0.5)))
-    console.print(f"checkpoint: {write_mean(spec, (first, second), share, scores[share], out)}")
+    best = max(scores, key=lambda part: (scores[part], -abs(part - 0.5)))
+    console.print(f"checkpoint: {write_mean(spec, (first, second), best, scores[best], out)}")
 
 
 def mean_of(spec: ModelSpec, first: Path, second: Path, share: float) -> nn.Module:
