@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import os
 import re
+import ssl
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ class Cluster:
             ServerError: the API server does not answer, or refuses (but for a conflict, 409).
         """
         headers = {"authorization": f"Bearer {self.token.read_text().strip()}"}
-        verify: Any = _trusting(self.authority) if self.authority is not None else True
+        verify = True if self.authority is None else ssl.create_default_context(cafile=str(self.authority))
         try:
             with httpx.Client(base_url=self.url, verify=verify, headers=headers, timeout=10) as client:
                 answer = client.request(method, path, **what)
@@ -73,12 +74,6 @@ class Cluster:
         if answer.is_error and answer.status_code != httpx.codes.CONFLICT:
             raise ServerError(f"the API server refuses {method} {path}: {answer.status_code} {answer.text[:300]}")
         return answer
-
-
-def _trusting(authority: Path) -> Any:
-    import ssl
-
-    return ssl.create_default_context(cafile=str(authority))
 
 
 class Retraining:
@@ -117,9 +112,8 @@ class Retraining:
             return f"left: no CronJob has the label {MODEL_LABEL}={model}"
         jobs = self._cluster.ask("GET", f"{self._path}/jobs", params=selector).json()["items"]
         for job in jobs:
-            done = any(one["status"] == "True" for one in job.get("status", {}).get("conditions") or ()
-                       if one["type"] in ("Complete", "Failed"))  # fmt: skip
-            if not done:
+            conditions = job.get("status", {}).get("conditions") or ()
+            if not any(one["type"] in ("Complete", "Failed") and one["status"] == "True" for one in conditions):
                 return f"left: {job['metadata']['name']} runs"
             since = datetime.fromisoformat(job["metadata"]["creationTimestamp"]).timestamp()
             if time.time() - since < self._every_s:
