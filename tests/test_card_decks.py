@@ -71,6 +71,19 @@ def test_training_decks_show_no_crown_over_a_pip_and_held_out_decks_no_sign_or_w
     assert "sign" not in {style.layout for style in held_out} | {style.court for style in held_out}
 
 
+def test_wide_decks_draw_their_suits_by_many_hands_and_a_plain_deck_as_before() -> None:
+    wide = [sample_style(seed, held_out=False, wide=True).shapes for seed in range(40)]
+    plain = [sample_style(seed, held_out=False).shapes for seed in range(40)]
+    for suit in ("hearts", "spades", "diamonds", "clubs"):
+        outlines = [np.concatenate(shapes[suit]) for shapes in wide]
+        alike = sum(
+            np.array_equal(outline, np.concatenate(shapes[suit]))
+            for outline, shapes in zip(outlines, plain, strict=True)
+        )
+        assert alike < 20
+        assert max(np.abs(outline).max() for outline in outlines) <= 1.2
+
+
 def test_wide_decks_print_nines_as_tens_without_a_pip_and_light_suits_on_their_own_colour() -> None:
     wide = [sample_style(seed, held_out=False, wide=True) for seed in range(200)]
     assert {"offset", "columns", "standard"} <= {style.layout for style in wide}

@@ -49,12 +49,13 @@ def starting(*words: str) -> list[str]:
 
 
 TRAINING = starting("torchrun", "kubectl", "dvc", "wandb")
+DEBIAN = starting("apt-get")
 CLOUD = starting("gcloud", "terraform", "docker", "docker/build", "env", "sed")
 
 
 def test_every_command_of_the_documentation_is_of_a_kind_that_is_tested() -> None:
     tested = {*starting("make"), *starting("lading"), *starting("curl", "echo"), *starting("python"), *TRAINING}
-    tested |= {*starting("helm"), *starting("kind"), *starting("locust"), *CLOUD}
+    tested |= {*starting("helm"), *starting("kind"), *starting("locust"), *CLOUD, *DEBIAN}
     assert {command for _, command in ALL} == tested
 
 
@@ -132,6 +133,11 @@ def test_a_command_to_a_cloud_names_files_and_variables_that_there_are(command: 
     if words[0] == "env":
         script = (ROOT / next(word for word in words if word.startswith("k8s/"))).read_text()
         assert all(word.partition("=")[0] in script for word in words[1:] if word.split("=")[0].isupper())
+
+
+@pytest.mark.parametrize("command", DEBIAN)
+def test_a_command_that_installs_is_the_one_that_a_program_asks_for(command: str) -> None:
+    assert any(command in file.read_text() for file in (ROOT / "benchmarks").glob("*.py"))
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 Points = NDArray[np.float64]
 _STEPS = 14
+_STEM = 0.07
 
 
 def bezier(*control: tuple[float, float]) -> Points:
@@ -46,10 +47,10 @@ def heart(plump: float, notch: float, tip: float) -> list[Points]:
     return [mirrored(left)]
 
 
-def spade(plump: float, notch: float, tip: float, foot: float) -> list[Points]:
+def spade(plump: float, notch: float, tip: float, foot: float, stem: float = _STEM) -> list[Points]:
     (upside_down,) = heart(plump, notch, tip)
     body = upside_down * (0.94, -0.82) + (0, -0.18)
-    return [body, _stem(foot, 0.3)]
+    return [body, _stem(foot, 0.3, stem)]
 
 
 def diamond(slim: float, curve: float) -> list[Points]:
@@ -68,15 +69,38 @@ def diamond(slim: float, curve: float) -> list[Points]:
     ]
 
 
-def club(leaf: float, spread: float, foot: float) -> list[Points]:
-    """Three round leaves of radius ``leaf`` and a stem."""
+def club(leaf: float, spread: float, foot: float, stem: float = _STEM) -> list[Points]:
+    """Three round leaves of radius ``leaf`` and a stem, ``stem`` half its width where it begins."""
     return [
         ellipse(0, -1 + leaf, leaf, leaf),
         ellipse(-spread, 0.22, leaf, leaf),
         ellipse(spread, 0.22, leaf, leaf),
         ellipse(0, 0, leaf * 0.5, leaf * 0.5),
-        _stem(foot, 0.0),
+        _stem(foot, 0.0, stem),
     ]
+
+
+def redrawn(shapes: list[Points], rng: np.random.Generator) -> list[Points]:
+    """A suit as another hand would draw it: its left and right halves stay alike, unless the whole leans.
+
+    Heights shift, widths swell or shrink on the way down, and what lies outside is lifted or lowered. The result fills
+    the box from -1 to 1.
+    """
+    waves, phase = rng.normal(0, (0.09, 0.06, 0.05)), rng.uniform(0, np.pi, 3)
+    lift, taper, shift = rng.normal(0, 0.12), rng.normal(0, 0.1), np.clip(rng.normal(0, 0.12), -0.25, 0.25)
+    lean = rng.normal(0, 0.07) if rng.random() < 0.25 else 0.0
+
+    def moved(points: Points) -> Points:
+        x, y = points[:, 0], points[:, 1]
+        width = 1 + taper * y + (waves * np.sin(np.outer(y, (1, 2, 3)) * np.pi / 2 + phase)).sum(axis=1)
+        height = y + shift * (1 - y**2) + lift * (x**2 - 0.3) * (1 - np.abs(y))
+        return np.stack([x * width + lean * y, height], axis=1)
+
+    outlines = [moved(points) for points in shapes]
+    every = np.concatenate(outlines)
+    low, high = every.min(axis=0), every.max(axis=0)
+    # Back into the box: a pip's size and width are the deck's.
+    return [(points - (low + high) / 2) / ((high - low) / 2) for points in outlines]
 
 
 def crown(points: int, height: float, round_tips: bool) -> list[Points]:
@@ -90,5 +114,5 @@ def crown(points: int, height: float, round_tips: bool) -> list[Points]:
     return shapes
 
 
-def _stem(foot: float, top: float) -> Points:
-    return mirrored(np.concatenate([bezier((-foot, 1), (-0.1, 0.9), (-0.07, top)), np.array([(0.0, top)])]))
+def _stem(foot: float, top: float, width: float) -> Points:
+    return mirrored(np.concatenate([bezier((-foot, 1), (-width - 0.03, 0.9), (-width, top)), np.array([(0.0, top)])]))

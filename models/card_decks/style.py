@@ -13,7 +13,7 @@ import numpy as np
 
 from models.card_decks.canvas import Colour
 from models.card_decks.fonts import Lettering, font_files
-from models.card_decks.shapes import Points, club, diamond, heart, spade
+from models.card_decks.shapes import Points, club, diamond, heart, redrawn, spade
 
 TRAIN_COURTS = ("figure", "figure", "mosaic", "picture", "letter", "panel", "pip", "pip")
 WIDE_COURTS = (*TRAIN_COURTS, *["sign"] * 4)
@@ -100,7 +100,7 @@ def sample_style(seed: int, *, held_out: bool, wide: bool = False) -> DeckStyle:
         frame_inset=float(rng.uniform(0.01, 0.035)),
         corner=float(rng.uniform(0.02, 0.07)),
         colours=_suit_colours(rng, dark),
-        shapes=_suit_shapes(rng, held_out),
+        shapes=_suit_shapes(rng, seed, held_out=held_out, wide=wide),
         pip_width=float(rng.uniform(0.78, 1.0)),
         pip_size=float(rng.uniform(0.12, 0.215)),
         layout=layout,
@@ -151,7 +151,7 @@ def _lettering(rng: np.random.Generator, seed: int, *, held_out: bool, wide: boo
     )
 
 
-def _suit_shapes(rng: np.random.Generator, held_out: bool) -> dict[str, list[Points]]:
+def _suit_shapes(rng: np.random.Generator, seed: int, *, held_out: bool, wide: bool) -> dict[str, list[Points]]:
     # Held-out shapes lie outside the training ranges: plumper or slimmer, with other feet and curves.
     def between(low: float, high: float, other_low: float, other_high: float) -> float:
         return float(rng.uniform(other_low, other_high) if held_out else rng.uniform(low, high))
@@ -160,12 +160,18 @@ def _suit_shapes(rng: np.random.Generator, held_out: bool) -> dict[str, list[Poi
     tip = float(rng.uniform(0.0, 0.5))
     foot = between(0.25, 0.6, 0.18, 0.24)
     leaf = between(0.40, 0.48, 0.36, 0.395)
-    return {
+    slim, curve, spread = float(rng.uniform(0, 1)), between(-0.06, 0.22, 0.23, 0.32), float(rng.uniform(0.5, 0.58))
+    own = np.random.default_rng([seed, 47])
+    stem = {"stem": float(own.uniform(0.04, 0.15))} if wide else {}
+    shapes = {
         "hearts": heart(plump, notch, tip),
-        "spades": spade(plump, notch, tip, foot),
-        "diamonds": diamond(float(rng.uniform(0, 1)), between(-0.06, 0.22, 0.23, 0.32)),
-        "clubs": club(leaf, float(rng.uniform(0.5, 0.58)), foot),
+        "spades": spade(plump, notch, tip, foot, **stem),
+        "diamonds": diamond(slim, curve),
+        "clubs": club(leaf, spread, foot, **stem),
     }
+    if not wide or own.random() < 0.2:
+        return shapes
+    return {suit: redrawn(outlines, own) for suit, outlines in shapes.items()}
 
 
 def _suit_colours(rng: np.random.Generator, dark: bool) -> dict[str, Colour]:
