@@ -47,6 +47,7 @@ def test_the_share_with_the_best_validation_score_is_kept_with_both_runs_on_reco
     assert card is not None
     assert card.parent == read_card(checkpoints[0])
     assert card.config["averaged_with"]["run_id"] == "fresh"
+    assert {"command", "data_fingerprint"} <= card.config["averaged_with"].keys()
     assert card.config["averaged_with"]["share"] < 0.5
     module, _ = load_checkpoint(TinyImage(), path)
     expected = mean_of(TinyImage(), *checkpoints, card.config["averaged_with"]["share"]).state_dict()

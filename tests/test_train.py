@@ -6,6 +6,7 @@ import csv
 import shlex
 import sys
 from collections.abc import Mapping
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import numpy as np
@@ -195,7 +196,12 @@ def test_graphs_and_tables_are_trained_as_pictures_are(name: str, tmp_path: Path
 def test_the_recorded_command_names_no_folder_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     typed = ["/opt/bin/lading", "train", "m.py:M", f"init={Path.cwd()}/runs/a b/m.safetensors", "--out", "runs/m"]
     monkeypatch.setattr(sys, "argv", typed)
-    assert command_line() == shlex.join(["lading", "train", "m.py:M", "init=runs/a b/m.safetensors", "--out", "runs/m"])
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
+    words = ["train", "m.py:M", "init=runs/a b/m.safetensors", "--out", "runs/m"]
+    assert command_line() == shlex.join(["lading", *words])
+    for name in ("lading", "lading.__main__"):
+        monkeypatch.setattr(sys.modules["__main__"], "__spec__", ModuleSpec(name, None))
+        assert command_line() == shlex.join(["python", "-m", "lading", *words])
 
 
 def test_max_steps_ends_a_run_early(tmp_path: Path) -> None:

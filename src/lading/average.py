@@ -72,7 +72,8 @@ def write_mean(spec: ModelSpec, pair: tuple[Path, Path], share: float, score: fl
     (_, card), (_, other) = load_checkpoint(spec, first), load_checkpoint(spec, second)
     spec = spec_of(spec, card.config.get("model", {}))
     out.mkdir(parents=True, exist_ok=True)
-    averaged = {"share": share, "created": other.created, "run_id": other.run_id, "git_commit": other.git_commit}
+    kept_of_run = ("command", "created", "run_id", "git_commit", "data_fingerprint")
+    averaged = {"share": share, **{name: getattr(other, name) for name in kept_of_run}}
     kept = {name: value for name, value in card.metrics.items() if name.startswith("macs")}
     run = new_card(
         spec,

@@ -212,8 +212,9 @@ def use_threads(config: DictConfig) -> None:
 
 def command_line() -> str:
     """The command as it was typed, but for the folders of this machine: the program's, and the one it ran in."""
-    here = f"{Path.cwd()}/"
-    return shlex.join([Path(sys.argv[0]).name, *(word.replace(here, "") for word in sys.argv[1:])])
+    here, module = f"{Path.cwd()}/", sys.modules["__main__"].__spec__
+    program = [Path(sys.argv[0]).name] if module is None else ["python", "-m", module.name.removesuffix(".__main__")]
+    return shlex.join([*program, *(word.replace(here, "") for word in sys.argv[1:])])
 
 
 def _load_best(trainer: lightning.Trainer, lit: SpecModule) -> float | None:
