@@ -93,6 +93,8 @@ def test_a_command_of_another_tool_names_what_there_is(command: str) -> None:
         assert list(yaml.safe_load_all((ROOT / words[words.index("-f") + 1]).read_text()))
     elif words[:2] == ["wandb", "sweep"]:
         assert read_sweep(ROOT / words[2])["command"]
+    elif words[:2] == ["dvc", "repro"]:
+        assert set(words[2:]) <= yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].keys()
     elif words[:3] == ["dvc", "exp", "run"]:
         params = yaml.safe_load((ROOT / "params.yaml").read_text())
         for word in words[4::2]:

@@ -41,16 +41,23 @@ def stages() -> dict[str, dict[str, object]]:
     return content["stages"]
 
 
-def test_the_cards_pipeline_runs_from_data_to_artifact_with_commands_that_are_accepted() -> None:
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())["cards"]
-    made = stages()
-    assert list(made) == ["data", "train", "build"]
-    words = str(made["train"]["cmd"]).split()
+@pytest.mark.parametrize(
+    ("name", "target", "examples"),
+    [("cards", "models/cards.py:Cards", "train_examples"), ("molecules", "models/molecules.py:Molecules", "molecules")],
+)
+def test_a_model_runs_from_data_to_artifact_with_commands_that_are_accepted(
+    name: str, target: str, examples: str
+) -> None:
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())[name]
+    made = {stage: content for stage, content in stages().items() if stage.endswith(f"-{name}")}
+    assert [stage.removesuffix(f"-{name}") for stage in made] == ["data", "train", "build"]
+    words = str(made[f"train-{name}"]["cmd"]).split()
     overrides = [word for word in words if "=" in word and not word.startswith("LADING_DATA")]
-    for name, value in params.items():
-        overrides = [word.replace(f"${{cards.{name}}}", str(value)) for word in overrides]
-    config = compose("models/cards.py:Cards", overrides)
-    assert config.model.train_examples == params["train_examples"]
+    for key, value in params.items():
+        overrides = [word.replace(f"${{{name}.{key}}}", str(value)) for word in overrides]
+    config = compose(target, overrides)
+    assert config.model[examples] == params[examples]
+    assert config.init == params["init"]
     for stage in made.values():
         missing = [dep for dep in stage["deps"] if not (ROOT / dep).exists() and not dep.startswith(("data/", "runs/"))]  # type: ignore[attr-defined]
         assert not missing
