@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import Progress
 
+from lading import __version__
 from lading.artifact import (
     Artifact,
     Manifest,
@@ -50,7 +51,7 @@ GOLDEN_TOLERANCE: Mapping[Precision, float] = {
     "unknown": 0.1,
 }
 """Largest difference from the golden outputs, as a share of the largest golden value, but at least of 1 for fp32."""
-PACKAGES = ("lading", "numpy", "onnx", "onnxruntime")
+PACKAGES = ("numpy", "onnx", "onnxruntime")
 
 
 def pack(
@@ -212,7 +213,8 @@ def _refused(entry: VerifiedVariant) -> RefusedVariant:
 
 def _provenance(checkpoint: Path | None, target: str | None) -> Provenance:
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    installed = {package: metadata.version(package) for package in PACKAGES}
+    # Lading's own is not asked for: an image holds its source without an installer's metadata.
+    installed = {"lading": __version__} | {package: metadata.version(package) for package in PACKAGES}
     card = _run_card(checkpoint)
     if card is None:
         return Provenance(created=created, spec=target, packages=installed)

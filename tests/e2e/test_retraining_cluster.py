@@ -5,31 +5,40 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import subprocess
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 
 from lading.errors import ServerError
 from lading.retraining import Cluster, Retraining
+from tests.e2e.trainer_pods import (
+    NAMESPACE,
+    TRAINING,
+    kubectl,
+    model_volume,
+    more_arguments,
+    needs_trainer,
+    overlay,
+    tiny_model,
+    training_volume,
+    wait_for_job,
+)
 
-MANIFESTS = Path(__file__).parents[2] / "k8s" / "training" / "retraining"
+MANIFESTS = TRAINING / "retraining"
 ALERT = {"status": "firing", "labels": {"alertname": "LadingDrift", "model": "cards"}, "fingerprint": "abc"}
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif("KUBECONFIG" not in os.environ, reason="names no cluster (KUBECONFIG)"),
 ]
-
-
-def kubectl(*words: str, given: str | None = None) -> str:
-    done = subprocess.run(["kubectl", *words], input=given, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @pytest.fixture
@@ -72,3 +81,51 @@ def test_an_alert_becomes_a_job_that_the_cluster_takes(namespace: str, tmp_path:
         cluster.ask("GET", f"/api/v1/namespaces/{namespace}/secrets")
     with pytest.raises(ServerError, match="403"):
         Retraining(cluster, "default", 3600, ["LadingDrift"]).take({"alerts": [ALERT]})
+
+
+@needs_trainer
+def test_a_notification_to_the_receiver_leaves_a_candidate_in_the_volume(tmp_path: Path) -> None:
+    pod = "/spec/jobTemplate/spec/template/spec"
+    patch = [
+        *tiny_model(pod, "initContainers/0"),
+        *more_arguments(pod, "initContainers/0"),
+        *tiny_model(pod, "containers/0"),
+        model_volume(pod),
+        *(
+            {"op": "replace", "path": f"{pod}/{container}/0/env/1/value", "value": "tiny-image"}
+            for container in ("initContainers", "containers")
+        ),
+    ]
+    folder = overlay(tmp_path / "retraining", MANIFESTS, "CronJob", patch)
+    token = uuid.uuid4().hex
+    with training_volume(tmp_path / "volume"):
+        try:
+            kubectl("apply", "-k", str(TRAINING / "base"))
+            kubectl("-n", NAMESPACE, "create", "secret", "generic", "retraining-token", f"--from-literal=token={token}")
+            kubectl("apply", "-k", str(folder))
+            kubectl("-n", NAMESPACE, "rollout", "status", "deployment/retraining", "--timeout=180s")
+            with forwarded("svc/retraining", 8070) as address:
+                refused = httpx.post(f"{address}/alerts", json={"alerts": [ALERT]})
+                assert refused.status_code == 401
+                headers = {"authorization": f"Bearer {token}"}
+                answer = httpx.post(f"{address}/alerts", json={"alerts": [ALERT]}, headers=headers)
+            assert answer.status_code == 200, answer.text
+            (started,) = re.findall(r"started (retraining-cards-[\w-]+)", answer.text)
+            wait_for_job(started)
+            shown = " ".join(kubectl("-n", NAMESPACE, "logs", f"job/{started}", "-c", "build").split())
+            assert f"artifact: /output/{started}/artifact" in shown
+        finally:
+            kubectl("delete", "namespace", NAMESPACE, "--wait=true", "--timeout=120s")
+
+
+@contextmanager
+def forwarded(service: str, port: int) -> Iterator[str]:
+    """A service of the cluster at an address of this machine."""
+    words = ["kubectl", "-n", NAMESPACE, "port-forward", service, f":{port}"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as forward:
+        try:
+            assert forward.stdout is not None
+            (local,) = re.findall(r"127\.0\.0\.1:(\d+)", forward.stdout.readline())
+            yield f"http://127.0.0.1:{local}"
+        finally:
+            forward.terminate()
