@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lading.calibration import BINS, Activation, float_activations, observe
@@ -25,6 +25,7 @@ def identity(shape: str = "[batch, 4]") -> onnx.ModelProto:
     st.lists(st.floats(-100, 100, width=32), min_size=8, max_size=64),
     st.sampled_from(["minmax", "entropy", "percentile"]),
 )
+@example([0.0] * 7 + [1e-45], "percentile")
 def test_a_range_lies_within_what_was_seen(values: list[float], method: str) -> None:
     feed = {"x": np.array(values[: len(values) // 4 * 4], np.float32).reshape(-1, 4)}
     seen = observe(identity(), ["x"], [feed], histograms=True)["x"]

@@ -125,8 +125,8 @@ def _widen(seen: dict[str, Activation], name: str, values: Array) -> None:
 def _count(activation: Activation, values: Array) -> None:
     if activation.counts is None:
         activation.counts = np.zeros(2 * BINS, np.int64)
-    if activation.reach == 0:
-        return
+    if activation.reach <= BINS / np.finfo(np.float32).max:
+        return  # so close to zero that float32 cannot hold how many bins there are to 1
     # An odd step falls on every column and channel of a layout whose sizes are even.
     flat = values.ravel()[:: values.size // COUNTED | 1]
     bins = (flat * np.float32(BINS / activation.reach) + np.float32(BINS)).astype(np.int64)
