@@ -12,6 +12,7 @@ from lading.artifact import Artifact
 from lading.cli import app
 from lading.doctor import examine, memory_limit
 from lading.settings import Settings
+from lading.terminal import console
 from tests.serve.small_artifacts import table_artifact, with_golden_outputs
 
 
@@ -71,6 +72,8 @@ def test_memory_is_the_lesser_of_the_limit_and_what_is_there(
 
 def test_the_command_ends_with_1_when_something_failed(table: Artifact, tmp_path: Path) -> None:
     environment = {"LADING_HTTP_PORT": "0", "LADING_GRPC_PORT": "0", "LADING_LANSE": "2", "COLUMNS": "200"}
+    # A console knows its width from the first time that it printed, perhaps in another test.
+    console.cache_clear()
     passed = CliRunner().invoke(app, ["doctor", str(table.path)], env=environment)
     assert passed.exit_code == 0, passed.output
     assert "did you mean LADING_LANES?" in passed.output
