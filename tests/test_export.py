@@ -187,6 +187,24 @@ def test_another_graph_than_the_module_is_found_out(tiny_onnx: Path) -> None:
     assert any("output 'colour' differs by" in failure for failure in failures)
 
 
+class Shifted(nn.Module):
+    """Values of about 1000 metres, ``by`` more of them."""
+
+    def __init__(self, by: float) -> None:
+        super().__init__()
+        self.by = by
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return 1000 + self.by + features[:, :1].tanh()
+
+
+@pytest.mark.parametrize(("by", "found"), [(0.05, False), (0.2, True)])
+def test_what_may_differ_grows_with_the_output(by: float, found: bool, tmp_path: Path) -> None:
+    export_module(Broken(Shifted(0.0)), Shifted(0.0), tmp_path / "fp32.onnx")
+    _, failures = compare(Broken(Shifted(by)), Shifted(by), tmp_path / "fp32.onnx")
+    assert bool(failures) is found
+
+
 def test_names_axes_and_dtypes_are_compared_before_values(tiny_onnx: Path) -> None:
     class Renamed(TinyImage):
         outputs = (TinyImage.outputs[1], TinyImage.outputs[0])
