@@ -38,6 +38,7 @@ def prometheus_stack(
     *,
     interval: str = "5s",
     webhook: str = "",
+    token: str = "",
 ) -> Iterator[Stack]:
     """Run both until the block ends.
 
@@ -47,6 +48,7 @@ def prometheus_stack(
         groups: rules to evaluate.
         interval: between scrapes, and between evaluations.
         webhook: URL that Alertmanager posts to; nowhere when empty.
+        token: bearer token that it sends with that; none when empty.
 
     Raises:
         FileNotFoundError: Prometheus or Alertmanager is not installed.
@@ -68,7 +70,7 @@ def prometheus_stack(
             "alerting": {"alertmanagers": [{"static_configs": [{"targets": [stack.alertmanager[7:]]}]}]},
         },
     )
-    _write(folder / "alertmanager.yaml", _routes(webhook))
+    _write(folder / "alertmanager.yaml", _routes(webhook, token))
     prometheus = ["prometheus", f"--config.file={folder}/prometheus.yaml", f"--storage.tsdb.path={folder}/data"]
     alertmanager = ["prometheus-alertmanager", f"--config.file={folder}/alertmanager.yaml"]
     alertmanager += [f"--storage.path={folder}/alertmanager", "--cluster.listen-address="]
@@ -86,12 +88,13 @@ def free_port() -> int:
         return port
 
 
-def _routes(webhook: str) -> dict[str, Any]:
+def _routes(webhook: str, token: str) -> dict[str, Any]:
     """The example's routes and inhibitions, without waiting, to one receiver."""
     example: dict[str, Any] = yaml.safe_load(ALERTMANAGER_EXAMPLE.read_text())
     receiver: dict[str, Any] = {"name": "team"}
     if webhook:
-        receiver["webhook_configs"] = [{"url": webhook, "send_resolved": True}]
+        sent = {"http_config": {"authorization": {"credentials": token}}} if token else {}
+        receiver["webhook_configs"] = [{"url": webhook, "send_resolved": True, **sent}]
     route = {
         "receiver": "team",
         "group_by": example["route"]["group_by"],

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lading.errors import ArtifactError
-from lading.reference import BINS, Reference, features
+from lading.reference import BINS, Reference, features, picture_descriptors
 from lading.spec import TensorSpec
 
 TABLE = TensorSpec(name="x", dtype="float32", shape=("batch", 2))
@@ -57,6 +57,26 @@ def test_a_darker_picture_is_a_darker_feature() -> None:
     bright = np.full((8, 8, 3), 200, np.uint8)
     assert features(IMAGE, bright)["image.brightness"] == pytest.approx(200, abs=0.5)
     assert features(IMAGE, bright // 4)["image.brightness"] == pytest.approx(50, abs=0.5)
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(0, 2**32 - 1))
+def test_some_pixels_describe_a_picture_nearly_as_all_do(height: int, width: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    slopes = np.linspace(-1, 1, height)[:, None, None] * rng.uniform(-60, 60, 3)
+    picture = (128 + slopes + rng.uniform(-40, 40, 3) + np.zeros((height, width, 3))).astype(np.uint8)
+    luma = picture @ np.array([0.299, 0.587, 0.114])
+    red, green, blue = picture.reshape(-1, 3).mean(axis=0)
+    whole = (
+        luma.mean(),
+        luma.std(),
+        np.abs(np.diff(luma, axis=0)).mean() if height > 1 else 0,
+        np.ptp(picture, axis=2).mean(),
+        red - blue,
+        green - (red + blue) / 2,
+    )
+    # Of 120 steps from top to bottom: the row that has no neighbour, and the rows between those that are looked at.
+    tolerance = 1 + 120 * (1 / height + np.sqrt(width / (784 * height)))
+    assert picture_descriptors(picture) == pytest.approx(np.array(whole), abs=tolerance)
 
 
 def test_a_constant_column_has_no_empty_bins() -> None:

@@ -80,6 +80,28 @@ class TinyImage(ModelSpec):
         return float(np.mean([np.mean(outputs[name].argmax(1) == targets[name]) for name in outputs]))
 
 
+class WatchedImage(TinyImage):
+    """The same pictures, with a reference that is large enough for thresholds of drift."""
+
+    light = 1.0
+
+    def pictures(self, count: int, seed: int) -> list[Example]:
+        rng = np.random.default_rng(seed)
+        return [_picture(rng, self.light) for _ in range(count)]
+
+    def dataset(self, split: str) -> list[Example]:
+        return self.pictures({"train": 96, "valid": 32}.get(split, 48), sum(split.encode()))
+
+    def reference(self) -> list[Example]:
+        return self.pictures(400, 0)
+
+
+class DimmedImage(WatchedImage):
+    """The same once somebody has turned the light down: bright ones are as dark as dark ones were."""
+
+    light = 0.45
+
+
 class TinyTable(ModelSpec):
     """A regression over four float features; unlabelled output."""
 
@@ -182,11 +204,11 @@ def _rng(split: str) -> np.random.Generator:
     return np.random.default_rng(sum(split.encode()))
 
 
-def _picture(rng: np.random.Generator) -> Example:
+def _picture(rng: np.random.Generator, light: float = 1.0) -> Example:
     colour, shade = int(rng.integers(3)), int(rng.integers(2))
     pixels = rng.integers(0, 60, size=(16, 16, 3))
     pixels[..., colour] += 80 if shade == 0 else 180
-    return {"image": pixels.astype(np.uint8)}, {"colour": np.asarray(colour), "shade": np.asarray(shade)}
+    return {"image": (light * pixels).astype(np.uint8)}, {"colour": np.asarray(colour), "shade": np.asarray(shade)}
 
 
 def _ring(rng: np.random.Generator, size: int) -> Example:

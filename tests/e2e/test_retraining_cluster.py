@@ -6,10 +6,8 @@ import base64
 import json
 import os
 import re
-import subprocess
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from lading.retraining import Cluster, Retraining
 from tests.e2e.trainer_pods import (
     NAMESPACE,
     TRAINING,
+    forwarded,
     kubectl,
     model_volume,
     more_arguments,
@@ -116,16 +115,3 @@ def test_a_notification_to_the_receiver_leaves_a_candidate_in_the_volume(tmp_pat
             assert f"artifact: /output/{started}/artifact" in shown
         finally:
             kubectl("delete", "namespace", NAMESPACE, "--wait=true", "--timeout=120s")
-
-
-@contextmanager
-def forwarded(service: str, port: int) -> Iterator[str]:
-    """A service of the cluster at an address of this machine."""
-    words = ["kubectl", "-n", NAMESPACE, "port-forward", service, f":{port}"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as forward:
-        try:
-            assert forward.stdout is not None
-            (local,) = re.findall(r"127\.0\.0\.1:(\d+)", forward.stdout.readline())
-            yield f"http://127.0.0.1:{local}"
-        finally:
-            forward.terminate()

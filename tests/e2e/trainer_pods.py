@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -76,11 +77,11 @@ def overlay(folder: Path, base: Path, kind: str, patch: list[dict[str, Any]]) ->
     return folder
 
 
-def tiny_model(pod: str, container: str) -> list[dict[str, Any]]:
-    """The patch that has a container of a pod template at ``pod`` read the tiny model, and ask for little."""
+def tiny_model(pod: str, container: str, model: str = "TinyImage") -> list[dict[str, Any]]:
+    """The patch that has a container of a pod template at ``pod`` read a tiny model, and ask for little."""
     mount = {"name": "model", "mountPath": "/model"}
     return [
-        {"op": "replace", "path": f"{pod}/{container}/env/0/value", "value": "/model/tiny.py:TinyImage"},
+        {"op": "replace", "path": f"{pod}/{container}/env/0/value", "value": f"/model/tiny.py:{model}"},
         {"op": "add", "path": f"{pod}/{container}/volumeMounts/-", "value": mount},
         {"op": "replace", "path": f"{pod}/{container}/resources/requests/cpu", "value": "100m"},
     ]
@@ -90,9 +91,22 @@ def model_volume(pod: str) -> dict[str, Any]:
     return {"op": "add", "path": f"{pod}/volumes/-", "value": {"name": "model", "configMap": {"name": "tiny"}}}
 
 
-def more_arguments(pod: str, container: str) -> list[dict[str, Any]]:
+def more_arguments(pod: str, container: str, *more: str) -> list[dict[str, Any]]:
     """The patch that makes a training short."""
-    return [{"op": "add", "path": f"{pod}/{container}/args/-", "value": word} for word in SMALL]
+    return [{"op": "add", "path": f"{pod}/{container}/args/-", "value": word} for word in (*SMALL, *more)]
+
+
+@contextmanager
+def forwarded(service: str, port: int) -> Iterator[str]:
+    """A service of the cluster at an address of this machine."""
+    words = ["kubectl", "-n", NAMESPACE, "port-forward", service, f":{port}"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as forward:
+        try:
+            assert forward.stdout is not None
+            (local,) = re.findall(r"127\.0\.0\.1:(\d+)", forward.stdout.readline())
+            yield f"http://127.0.0.1:{local}"
+        finally:
+            forward.terminate()
 
 
 def wait_for_job(job: str) -> None:

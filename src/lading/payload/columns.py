@@ -17,7 +17,7 @@ import simplejpeg
 
 from lading.artifact import Manifest
 from lading.payload.require import require_pyarrow
-from lading.reference import IMAGE_FEATURES, features
+from lading.reference import IMAGE_FEATURES, picture_descriptors
 from lading.serve.exchange import Exchange
 from lading.spec import Array, TensorSpec
 
@@ -111,10 +111,9 @@ def _cells(spec: TensorSpec, array: Array, request_id: str, images: str) -> tupl
         return cells, {}
     if spec.content != "image":
         return {spec.name: array.reshape(-1), **cells}, {}
-    seen = [features(spec, picture) for picture in array]
-    for feature in IMAGE_FEATURES:
-        name = f"{spec.name}.{feature}"
-        cells[name] = np.array([found[name][0] for found in seen], dtype=np.float32)
+    described = [picture_descriptors(picture) for picture in array]
+    columns = np.array(described, dtype=np.float32).reshape(-1, len(IMAGE_FEATURES)).T
+    cells |= {f"{spec.name}.{feature}": column for feature, column in zip(IMAGE_FEATURES, columns, strict=True)}
     if images != "files":
         return cells, {}
     # A request's id may hold what a file's name must not.
