@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import statistics
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,7 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def measure(bench: Bench, turns: int, seconds: float) -> dict[str, list[tuple[float, float]]]:
+def measure(bench: Bench, turns: int, seconds: float, only: Sequence[str]) -> dict[str, list[tuple[float, float]]]:
     """Throughput and CPU time an answer of each case, over those of the plain server beside it, turn by turn."""
     ratios: dict[str, list[tuple[float, float]]] = {}
     with ExitStack() as stack:
@@ -85,6 +86,7 @@ def measure(bench: Bench, turns: int, seconds: float) -> dict[str, list[tuple[fl
         servers: dict[str, Running] = {
             name: stack.enter_context(serving(bench, LADING, PORT + 600 + number, **settings))
             for number, (name, settings) in enumerate(cases(folder).items())
+            if name == PLAIN or not only or name in only
         }
         for server in servers.values():
             turn(server, seconds)
@@ -116,10 +118,13 @@ def main(
     model: Annotated[str, typer.Option(help="cards, tiny or molecules")] = "cards",
     turns: Annotated[int, typer.Option(help="of each case")] = 12,
     seconds: Annotated[float, typer.Option(help="a turn")] = 1.5,
+    only: Annotated[
+        list[str] | None, typer.Option(help="a case, as the table names it; repeatable; default: all")
+    ] = None,
 ) -> None:
     """Print the throughput of each case as a share of the plain server's."""
     bench = bench_of(model, "0", "1")
-    ratios = measure(bench, turns, seconds)
+    ratios = measure(bench, turns, seconds, only or ())
     shown = Table(
         "", "throughput", "95 % of it", "CPU an answer", "95 % of it", title=f"{model}, {turns} turns of {seconds} s"
     )

@@ -65,6 +65,15 @@ class Settings(RecordingSettings):
     grpc_max_message_mb: float = Field(
         default=16.0, gt=0, allow_inf_nan=False, description="largest gRPC message, in megabytes (1,000,000 bytes)"
     )
+    grpc_connection_s: float = Field(
+        default=10.0,
+        gt=0,
+        le=86400,
+        allow_inf_nan=False,
+        description="seconds after which a gRPC connection is told to go (GOAWAY): calls under way on it are answered, "
+        "and the client opens another, so that new pods are found and ending ones left; less than "
+        "`shutdown.preStopSeconds` of the chart",
+    )
     tls_certificate: Path | None = Field(
         default=None, description="PEM file with the certificate chain; with it the HTTP and gRPC ports speak TLS only"
     )

@@ -195,3 +195,15 @@ def test_requests_are_counted_under_their_protocol(small: dict[str, Artifact]) -
     assert 'lading_requests_total{code="200",model="small-table",protocol="grpc",variant="fp32"} 1.0' in text
     assert 'lading_requests_total{code="404",model="unknown",protocol="grpc",variant="unknown"} 1.0' in text
     assert "made-up" not in text
+
+
+def test_a_connection_is_told_to_go_when_it_is_old_and_no_call_is_lost(small: dict[str, Artifact]) -> None:
+    states: queue.SimpleQueue[grpc.ChannelConnectivity] = queue.SimpleQueue()
+    connected = 0
+    with live_server(small["table"], grpc_connection_s=0.2) as live, grpc.insecure_channel(live.grpc) as channel:
+        channel.subscribe(states.put)
+        stub = GRPCInferenceServiceStub(channel)  # type: ignore[no-untyped-call]
+        while connected < 4:
+            assert stub.ModelInfer(typed([1, 2, 3, 4])).outputs[0].name
+            while not states.empty():
+                connected += states.get() is grpc.ChannelConnectivity.READY

@@ -41,6 +41,9 @@ class GrpcServer:
                 # A client may ping as often as load balancers do; grpc's own default closes the connection on it.
                 ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
                 ("grpc.keepalive_permit_without_calls", 1),
+                # When a server stops, gRPC cancels calls that have come in and were not yet taken up. A connection that
+                # was told to go before, by its age, loses none; streams stay until they end.
+                ("grpc.max_connection_age_ms", int(settings.grpc_connection_s * 1000)),
             ]
         )
         server.add_generic_rpc_handlers((generic_handler(Servicer(self._app)),))

@@ -60,5 +60,6 @@ def values(repository: str, tag: str, digest: str) -> dict[str, object]:
         "shutdown": {"preStopSeconds": 5},
         "rollout": {"minReadySeconds": 1},
         # What is tested is that nothing is lost, not how fast two CPUs are while pods start beside the load.
-        "settings": {"deadline_ms": 20000, "log_format": "json"},
+        # Connections of gRPC have to move within the sleep.
+        "settings": {"deadline_ms": 20000, "log_format": "json", "grpc_connection_s": 3},
     }
