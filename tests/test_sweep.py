@@ -27,7 +27,7 @@ def sweep_file(folder: Path, **changes: Any) -> Path:
         "metric": {"name": "valid/score", "goal": "maximize"},
         "parameters": {
             "optimizer.lr": {"distribution": "log_uniform_values", "min": 0.0001, "max": 0.1},
-            "data.batch_size": {"values": [16, 32]},
+            "data.batch_size": {"distribution": "int_uniform", "min": 16, "max": 32},
         },
     }
     OmegaConf.save(content | changes, folder / "sweep.yaml")
@@ -45,7 +45,7 @@ def test_trials_are_trained_one_after_another_and_the_best_is_named(tmp_path: Pa
         assert card.metrics["valid/score"] == trial.value
         assert card.config["optimizer"]["lr"] == trial.parameters["optimizer.lr"]
         assert 0.0001 <= trial.parameters["optimizer.lr"] <= 0.1
-        assert trial.parameters["data.batch_size"] in {16, 32}
+        assert trial.parameters["data.batch_size"] in range(16, 33)
         assert card.config["trainer"]["max_epochs"] == 1
     assert len({trial.parameters["optimizer.lr"] for trial in trials}) == 3
     assert sweep_table(read_sweep(file), trials).row_count == 3
@@ -60,7 +60,7 @@ def test_a_grid_runs_through_every_combination(tmp_path: Path) -> None:
 def test_the_cards_sweep_is_understood_by_training() -> None:
     words = multirun_arguments(read_sweep(SWEEP), Path("out"), count=2, seed=0)
     assert "optimizer.lr=tag(log, interval(0.0005,0.01))" in words
-    assert "data.batch_size=interval(32,96)" in words
+    assert "data.batch_size=int(interval(32,96))" in words
     keys = [word.split("=")[0] for word in words if not word.startswith("hydra")]
     config = compose("models/cards.py:Cards", [])
     assert all(OmegaConf.select(config, key) is not None for key in keys)

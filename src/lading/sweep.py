@@ -172,7 +172,7 @@ def _space(sweep: Mapping[str, Any], name: str) -> str:
     low, high = entry["min"], entry["max"]
     kind = entry.get("distribution", "int_uniform" if isinstance(low, int) and isinstance(high, int) else "uniform")
     if kind == "int_uniform":
-        return f"interval({int(low)},{int(high)})"
+        return f"int(interval({int(low)},{int(high)}))"
     if kind in {"uniform", "log_uniform_values"}:
         interval = f"interval({float(low)},{float(high)})"
         return interval if kind == "uniform" else f"tag(log, {interval})"
