@@ -11,12 +11,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -32,6 +30,7 @@ from tests.e2e.trainer_pods import (
     TRAINING,
     forwarded,
     kubectl,
+    listening,
     model_volume,
     more_arguments,
     needs_trainer,
@@ -167,18 +166,6 @@ def train_on_dimmed_pictures_from_now_on() -> None:
     kubectl("-n", NAMESPACE, "patch", "cronjob", "retraining-cards", "--type=json", "-p", json.dumps(patch))
 
 
-@contextlib.contextmanager
-def api() -> Iterator[str]:
-    """`kubectl proxy`."""
-    with subprocess.Popen(["kubectl", "proxy", "--port=0"], stdout=subprocess.PIPE, text=True) as proxy:
-        try:
-            assert proxy.stdout is not None
-            (address,) = re.findall(r"127\.0\.0\.1:\d+", proxy.stdout.readline())
-            yield f"http://{address}"
-        finally:
-            proxy.terminate()
-
-
 def asked(prometheus: str, query: str) -> list[dict[str, str]]:
     """Labels of the series that a query finds."""
     answer = httpx.get(f"{prometheus}/api/v1/query", params={"query": query}).json()
@@ -239,7 +226,11 @@ def test_a_change_of_light_ends_in_a_promoted_model_that_knows_it(tmp_path: Path
         said = subprocess.run(
             [
                 *(sys.executable, "-m", "lading", "canary", "tiny-a", "tiny-b", "--route=httproutes/tiny"),
-                *(f"--namespace={NAMESPACE}", f"--api={running.enter_context(api())}", *PROMOTED),
+                *(
+                    f"--namespace={NAMESPACE}",
+                    f"--api={running.enter_context(listening('proxy', '--port=0'))}",
+                    *PROMOTED,
+                ),
                 *(f"--prometheus={stack.prometheus}", f"--stable-url={urls['tiny-a']}"),
                 *(f"--canary-url={urls['tiny-b']}", f'--stable-selector=instance="{targets["tiny-a"]}"'),
                 f'--canary-selector=instance="{targets["tiny-b"]}"',

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -97,16 +97,20 @@ def more_arguments(pod: str, container: str, *more: str) -> list[dict[str, Any]]
 
 
 @contextmanager
-def forwarded(service: str, port: int) -> Iterator[str]:
-    """A service of the cluster at an address of this machine."""
-    words = ["kubectl", "-n", NAMESPACE, "port-forward", service, f":{port}"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as forward:
+def listening(*words: str) -> Iterator[str]:
+    """A kubectl command that opens a free port of this machine and prints it: `proxy`, or `port-forward`."""
+    with subprocess.Popen(["kubectl", *words], stdout=subprocess.PIPE, text=True) as running:
         try:
-            assert forward.stdout is not None
-            (local,) = re.findall(r"127\.0\.0\.1:(\d+)", forward.stdout.readline())
-            yield f"http://127.0.0.1:{local}"
+            assert running.stdout is not None
+            (address,) = re.findall(r"127\.0\.0\.1:\d+", running.stdout.readline())
+            yield f"http://{address}"
         finally:
-            forward.terminate()
+            running.terminate()
+
+
+def forwarded(service: str, port: int) -> AbstractContextManager[str]:
+    """A service of the cluster at an address of this machine."""
+    return listening("-n", NAMESPACE, "port-forward", service, f":{port}")
 
 
 def wait_for_job(job: str) -> None:
