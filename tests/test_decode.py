@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -64,6 +65,37 @@ def test_a_large_jpeg_is_decoded_at_a_reduced_scale_to_the_same_picture() -> Non
     reduced = decode_image(encoded(large, "JPEG"), height=32, width=32).astype(int)
     exact = decode_image(encoded(large, "PNG"), height=32, width=32).astype(int)
     assert np.abs(reduced - exact).mean() < 3
+
+
+@pytest.mark.parametrize(
+    "shape", [(256, 192), (448, 448), (300, 900), (100, 80), (64, 500), (32, 64), (1, 1), (3, 1000)]
+)
+def test_resizing_is_pillows_antialiased_bilinear_filter(shape: tuple[int, int]) -> None:
+    rows, columns = shape
+    soft = np.random.default_rng(0).integers(0, 256, (rows // 8 + 1, columns // 8 + 1, 3), dtype=np.uint8)
+    picture = Image.fromarray(soft).resize((columns, rows), Image.Resampling.BICUBIC)
+    expected = np.asarray(picture.resize((64, 48), Image.Resampling.BILINEAR, reducing_gap=2.0)).astype(int)
+    found = decode_image(encoded(np.asarray(picture)), height=48, width=64).astype(int)
+    assert np.abs(found - expected).max() <= 4
+    assert np.abs(found - expected).mean() < 0.7
+
+
+def test_many_threads_decode_at_once_to_the_same_pixels() -> None:
+    rng = np.random.default_rng(0)
+    pictures = [encoded(rng.integers(0, 256, (300 + 8 * n, 500, 3), dtype=np.uint8), "JPEG") for n in range(8)]
+    alone = [decode_image(picture, height=224, width=224) for picture in pictures]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda picture: decode_image(picture, height=224, width=224), pictures * 4))
+    assert all(np.array_equal(found, alone[place % 8]) for place, found in enumerate(together))
+
+
+def test_a_rotation_that_comes_late_in_a_jpegs_header_is_honoured() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    plain = encoded(QUADRANTS, "JPEG", exif=exif)
+    comments = (b"\xff\xfe" + (60_002).to_bytes(2, "big") + b"x" * 60_000) * 3
+    pixels = decode_image(plain[:2] + comments + plain[2:], height=32, width=32)
+    assert pixels[4, 4].max() < 40
 
 
 def test_transparency_is_laid_over_white() -> None:

@@ -90,6 +90,14 @@ class Settings(RecordingSettings):
     threads: int = Field(
         default=1, ge=1, le=256, description="threads inside one inference; 1 gives the most throughput per CPU"
     )
+    brief_ms: float = Field(
+        default=0.5,
+        ge=0,
+        allow_inf_nan=False,
+        description="a model whose run of one example took no more milliseconds when it was measured (with several "
+        "lanes: this divided by them) answers small requests on the event loop, without the way to a lane and back; "
+        "0: none does",
+    )
     workers: int = Field(
         default=1,
         ge=1,

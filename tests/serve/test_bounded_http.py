@@ -8,6 +8,7 @@ import socket
 import threading
 
 import httpx
+import pytest
 
 from lading.artifact import Artifact
 from tests.serve.live_server import LiveServer, live_server, wait_until
@@ -35,6 +36,7 @@ def test_a_body_that_does_not_come_is_answered_504(small: dict[str, Artifact]) -
         answer = connection.recv(10_000)
         assert answer.startswith(b"HTTP/1.1 504")
         assert b"the body did not arrive within 0.05 s" in answer
+        assert connection.recv(10_000) == b""  # what still came of the body would be read as a request
 
 
 def test_a_connection_too_many_is_refused_and_the_others_are_served(small: dict[str, Artifact]) -> None:
@@ -72,15 +74,19 @@ def test_a_request_on_a_kept_connection_is_answered_while_the_server_stops(small
         assert unused.recv(10_000) == b""
 
 
-def test_a_client_that_leaves_the_queue_is_never_run(small: dict[str, Artifact]) -> None:
+WHOLE = b"content-length: %d\r\n\r\n" % len(BODY) + BODY
+CHUNKED = b"transfer-encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
+
+
+@pytest.mark.parametrize("rest", [WHOLE, CHUNKED], ids=["the short way", "by ASGI"])
+def test_a_client_that_leaves_the_queue_is_never_run(small: dict[str, Artifact], rest: bytes) -> None:
     with live_server(small["table"], lanes=1) as live:
         gate = threading.Event()
         live.hold(gate)
         live.app.repository.find().service_seconds = 1.0  # so that it is worth watching who leaves
         live.app.engine._backlog = 1.0
         with connect(live) as connection:
-            head = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(BODY)
-            connection.sendall(head + BODY)
+            connection.sendall(b"POST /predict HTTP/1.1\r\nhost: x\r\n" + rest)
             wait_until(lambda: live.app.engine._pending == 2)
         wait_until(lambda: 'code="499"' in live.client.get("/metrics").text)
         gate.set()

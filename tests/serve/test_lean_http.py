@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from lading.artifact import Artifact
-from tests.serve.live_server import LiveServer, live_server
+from tests.serve.live_server import LiveServer, live_server, wait_until
 from tests.serve.test_engine import value
 
 BODY = json.dumps({"features": [[1, 2, 3, 4]]}).encode()
@@ -169,3 +169,89 @@ def test_nothing_but_inference_is_refused(small: dict[str, Artifact]) -> None:
         assert answer(connection)[0] == 404
         assert live.client.get("/metrics").status_code == 200
         assert live.client.get("/predict").status_code == 405
+
+
+def refuses_connections(live: LiveServer) -> bool:
+    try:
+        connected(live).__enter__().close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def answer_to(connection: socket.socket, *parts: bytes) -> tuple[int, dict[str, str], bytes]:
+    for part in parts:
+        connection.sendall(part)
+    return answer(connection)
+
+
+def test_the_short_way_and_asgis_give_the_same_answers_and_count_the_same(small: dict[str, Artifact]) -> None:
+    """ASGI's is taken by a body whose length is not known beforehand."""
+
+    def whole(body: bytes) -> bytes:
+        return post(b"x-request-id: same", length=len(body)) + body
+
+    def chunked(body: bytes) -> bytes:
+        head = b"POST /predict HTTP/1.1\r\nhost: x\r\nx-request-id: same\r\ntransfer-encoding: chunked\r\n\r\n"
+        return head + (b"%x\r\n%s\r\n" % (len(body), body) if body else b"") + b"0\r\n\r\n"
+
+    bodies = [BODY, b"", b"{", b'{"features": [[1, 2]]}', b'{"features": [[1, 2, 3, 1e39]]}']
+    with live_server(small["table"], grpc_port="off") as live, connected(live) as connection:
+
+        def counted(code: str) -> float:
+            return value(live.app, "lading_requests_total", model="small-table", protocol="http", code=code)
+
+        by_way = []
+        for way in (whole, chunked):
+            found = [answer_to(connection, way(body)) for body in bodies]
+            assert [status for status, _, _ in found] == [200, 400, 400, 400, 400]
+            assert (counted("200"), counted("400")) == ((1, 4) if way is whole else (2, 8))
+            for _, headers, _ in found:
+                headers.pop("date")
+            by_way.append(found)
+        assert by_way[0] == by_way[1]
+
+
+def test_a_body_that_comes_in_pieces_is_put_together(small: dict[str, Artifact]) -> None:
+    with live_server(small["table"], grpc_port="off") as live, connected(live) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        whole = post() + BODY
+        for cuts in ((30, 70), (len(whole) - len(BODY), len(whole) - 3), tuple(range(len(whole) - 20, len(whole)))):
+            pieces = [whole[begin:end] for begin, end in zip((0, *cuts), (*cuts, len(whole)), strict=True)]
+            status, _, body = answer_to(connection, *pieces)
+            assert (status, json.loads(body)["outputs"]) == (200, {"total": [[10.0]]})
+
+
+def test_requests_that_do_not_wait_for_answers_get_them_in_order(small: dict[str, Artifact]) -> None:
+    with live_server(small["table"], grpc_port="off") as live, connected(live) as connection:
+        sent = [post(b"x-request-id: n%d" % number) + BODY for number in range(20)]
+        connection.sendall(b"".join([*sent, LIVEZ]))
+        found = [answer(connection) for _ in range(21)]
+        assert [headers["x-request-id"] for _, headers, _ in found[:20]] == [f"n{number}" for number in range(20)]
+        assert {status for status, _, _ in found} == {200}
+
+
+def test_a_request_that_is_due_when_the_server_stops_is_answered_and_its_connection_closed(
+    small: dict[str, Artifact],
+) -> None:
+    gate = threading.Event()
+    with live_server(small["table"], lanes=1, grpc_port="off", brief_ms=0) as live, connected(live) as connection:
+        live.hold(gate)
+        connection.sendall(post() + BODY)
+        wait_until(lambda: live.app.engine._pending == 2)
+        live.stop.set()
+        wait_until(lambda: refuses_connections(live))
+        gate.set()
+        status, headers, _ = answer(connection)
+        assert (status, headers["connection"]) == (200, "close")
+        assert connection.recv(1) == b""
+
+
+def test_a_client_that_leaves_before_its_body_has_come_is_counted_once(small: dict[str, Artifact]) -> None:
+    with live_server(small["table"], grpc_port="off") as live:
+        with connected(live) as connection:
+            connection.sendall(post(length=100) + b"{")
+            wait_until(lambda: value(live.app, "lading_requests_in_flight") == 1)
+        wait_until(lambda: value(live.app, "lading_requests_in_flight") == 0)
+        assert value(live.app, "lading_requests_total", model="small-table", code="499") == 1
+        assert live.client.post("/predict", content=BODY).status_code == 200

@@ -126,7 +126,12 @@ def test_nan_is_not_json(molecules: LiveServer) -> None:
     assert (answer.status_code, answer.json()["error"][:37]) == (400, "NaN and Infinity are not JSON numbers")
 
 
-def test_what_is_wrong_with_one_molecule_never_harms_those_that_share_its_run(molecules: LiveServer) -> None:
+def test_what_is_wrong_with_one_molecule_never_harms_those_that_share_its_run(artifact: Artifact) -> None:
+    with live_server(artifact, lanes=1, brief_ms=0) as live:  # so that all wait for the lane
+        share_a_run(live)
+
+
+def share_a_run(molecules: LiveServer) -> None:
     wrong = [sent for sent, _ in WRONG.values()][:6]
     sent = [entry for pair in zip(map(body, SMILES), (wrong * 2)[: len(SMILES)], strict=True) for entry in pair]
     gate = threading.Event()

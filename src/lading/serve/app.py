@@ -28,11 +28,13 @@ from lading.serve.engine import Engine
 from lading.serve.errors import http_error, lading_error
 from lading.serve.health import Health
 from lading.serve.history import History
+from lading.serve.http_call import HttpCall
 from lading.serve.http_inference import HttpInference, model_in
-from lading.serve.inference_endpoint import Answer, Headers, InferenceEndpoint
+from lading.serve.inference_endpoint import InferenceEndpoint
 from lading.serve.observe import Observe
 from lading.serve.openapi import openapi
 from lading.serve.page import PAGE, content_security_policy
+from lading.serve.plan import Plan
 from lading.serve.recording import Recording
 from lading.serve.repository import Repository
 from lading.serve.status import POLICY, status_page
@@ -90,16 +92,11 @@ class App:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "POST":
-            endpoint = self._at(scope["path"])
+            endpoint = self.endpoint_at(scope["path"])
             if endpoint is not None:
                 await endpoint(scope, receive, send)
                 return
         await self._rest(scope, receive, send)
-
-    def refusal(self, scope: Scope) -> tuple[Headers, bytes] | None:
-        """Headers and body of the 429 that a POST would get, whose body has not come; ``None`` if it would not."""
-        endpoint = self._at(scope["path"])
-        return endpoint.refusal(scope) if endpoint is not None else None
 
     async def start(self) -> None:
         """Start the lanes and load the models."""
@@ -125,17 +122,18 @@ class App:
         if self.tracing is not None:
             await asyncio.to_thread(self.tracing.close)
 
-    def _at(self, path: str) -> InferenceEndpoint | None:
+    def endpoint_at(self, path: str) -> InferenceEndpoint | None:
+        """What answers a ``POST`` to a path, where that is an inference."""
         return self._plain.get(path) or (self._v2 if model_in(path) else None)
 
-    def _endpoint(self, answer: Answer, protocol: str, route: str) -> InferenceEndpoint:
+    def _endpoint(self, plan: Callable[[HttpCall], Plan], protocol: str, route: str) -> InferenceEndpoint:
         return InferenceEndpoint(
-            answer,
+            plan,
+            self._inference,
             protocol,
-            self.metrics,
-            self.settings,
-            self.keys,
-            admit=self._inference.admit,
+            metrics=self.metrics,
+            settings=self.settings,
+            keys=self.keys,
             route=route,
             tracing=self.tracing,
             record=self.recording.record,

@@ -9,7 +9,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from lading.serve.authorize import OPEN_PATHS
-from lading.serve.http_call import GONE
 from lading.settings import Settings
 
 RESERVE = 64
@@ -57,8 +56,6 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        scope: Scope = self.scope  # type: ignore[assignment]
-        scope[GONE] = None
         self._in_headers = True
 
     def on_headers_complete(self) -> None:
@@ -87,9 +84,6 @@ class BoundedHttp(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
         super().connection_lost(exc)
-        scope: Scope = self.scope or {}  # type: ignore[assignment]
-        if leave := scope.pop(GONE, None):
-            leave()
 
     def _wait_for_headers(self) -> None:
         self._headers_due = self.loop.call_later(self.header_timeout_s, self._close_late)

@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections import deque
+from collections.abc import Callable
 
 import structlog
 
 from lading.errors import ExpiredError, NotReadyError, OverloadedError
 from lading.machine import usable_cpus
 from lading.metrics import Metrics
-from lading.serve.job import Job, Read
-from lading.serve.lanes import Lanes, Outcome
+from lading.serve.job import Job, Outcome, Read
+from lading.serve.lanes import Lanes, attempt_jobs
 from lading.serve.served_model import ServedModel
 from lading.serve.stages import Stages
 from lading.settings import Settings
@@ -29,6 +31,8 @@ PROMISED = 0.6
 here: bytes that wait in sockets, the way back, and other programs on the same CPUs. A shorter queue answers as many."""
 CAUTION = 1.15
 """The queue is reckoned to take this much longer than the mean says, so that what is accepted seldom comes late."""
+BRIEF_BYTES = 16_384
+"""A larger body goes to a lane whatever the model: its parsing may take longer than a run."""
 
 
 class Engine:
@@ -43,17 +47,18 @@ class Engine:
         self.lanes = settings.lanes or max(1, math.floor(usable_cpus() / settings.threads))
         self.draining = False
         self._metrics = metrics
+        self._brief_s = settings.brief_ms / 1e3 / self.lanes
         self._wedged_s = settings.wedged_s
         self._limit = self.lanes + settings.max_queue
         self._max_bytes = settings.max_queue_bytes
         self._pending = 0
         self._bytes = 0
-        self._shed_at = -math.inf
         self._backlog = 0.0  # seconds in a lane that all accepted requests are reckoned to take
         self._idle = asyncio.Event()
         self._idle.set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._threads: Lanes | None = None
+        self._brief: deque[Job] = deque()  # for the loop's own next turn
         metrics.usable_cpus.set(usable_cpus())
         metrics.lanes.set(self.lanes)
         metrics.queue_limit.set(settings.max_queue)
@@ -64,9 +69,9 @@ class Engine:
         """False when a lane has died, or has been in one batch for longer than ``LADING_WEDGED_S``."""
         return self._threads is None or self._threads.alive(self._wedged_s)
 
-    def overloaded(self) -> bool:
-        """Whether requests were refused in the last second."""
-        return time.perf_counter() - self._shed_at < 1.0
+    def brief(self, model: ServedModel) -> bool:
+        """Whether small requests to this model are answered on the loop: with more lanes, less is gained by it."""
+        return model.run_seconds <= self._brief_s
 
     @property
     def wait_seconds(self) -> float:
@@ -128,41 +133,85 @@ class Engine:
         *,
         deadline: float = math.inf,
         size: int = 0,
+        brief: bool = False,
         stages: Stages | None = None,
     ) -> dict[str, Array]:
-        """Read one request and answer it, both in a lane.
+        """Like :meth:`submit`, for a coroutine: returns the outputs, batch dim included, or raises what came instead.
+
+        When it is cancelled, the request leaves the queue.
+        """
+        answer: asyncio.Future[dict[str, Array]] = asyncio.get_running_loop().create_future()
+
+        def done(outcome: dict[str, Array] | BaseException) -> None:
+            if answer.done():
+                return
+            if isinstance(outcome, dict):
+                answer.set_result(outcome)
+            else:
+                answer.set_exception(outcome)
+
+        job = self.submit(model, read, done, deadline=deadline, size=size, brief=brief, stages=stages)
+        try:
+            return await answer
+        finally:
+            job.abandoned = True
+
+    def submit(
+        self,
+        model: ServedModel,
+        read: Read,
+        done: Callable[[dict[str, Array] | BaseException], None],
+        *,
+        deadline: float = math.inf,
+        size: int = 0,
+        brief: bool = False,
+        stages: Stages | None = None,
+    ) -> Job:
+        """Read one request and answer it, both in a lane, or both on the loop when that takes next to no time.
 
         Args:
             model: what answers.
             read: gives the model's inputs, batch dim included.
+            done: is called on the loop, later, with the outputs, or with what ``read`` or the model raised.
             deadline: on ``time.perf_counter``, in seconds.
             size: bytes of the body.
+            brief: ``read`` takes no longer than it takes to parse so many bytes.
             stages: where to note when the request was where.
 
-        Returns:
-            Arrays by output name, batch dim included.
-
         Raises:
-            RequestError: what ``read`` or the check of its arrays refused.
             NotReadyError, OverloadedError, ExpiredError: as :meth:`admit`.
         """
         self.admit(model, deadline, size)
         if self._loop is None or self._threads is None:
             raise NotReadyError("not ready: the server is starting")
         expected = model.service_seconds
-        answer: asyncio.Future[dict[str, Array]] = self._loop.create_future()
-        job = Job(model, model.predictor, read, time.perf_counter(), deadline, size, expected, answer, stages=stages)
+        job = Job(model, model.predictor, read, time.perf_counter(), deadline, size, expected, done, stages=stages)
         self._pending += 1
         self._bytes += size
         self._backlog += expected
         model.pending += 1
         self._idle.clear()
-        self._threads.put(job)
-        return await answer
+        if brief and size <= BRIEF_BYTES and self.brief(model):
+            if not self._brief:
+                self._loop.call_soon(self._turn)
+            self._brief.append(job)
+        else:
+            self._threads.put(job)
+        return job
+
+    def _turn(self) -> None:
+        """Run what came since the last turn: the loop reads every socket that has something before it comes here."""
+        jobs = [self._brief.popleft()]
+        model = jobs[0].model
+        while self._brief and len(jobs) < model.batch and self._brief[0].model is model:
+            jobs.append(self._brief.popleft())
+        if self._brief:
+            assert self._loop is not None
+            self._loop.call_soon(self._turn)
+        self._answer(attempt_jobs(model, jobs))
 
     def _shed(self, reason: str, sentence: str) -> None:
         self._metrics.shed(reason)
-        self._shed_at = time.perf_counter()
         wait = self._backlog / self.lanes
         raise OverloadedError(f"{sentence}: send it again later", retry_after_s=max(1, math.ceil(wait)))
 
@@ -178,15 +227,8 @@ class Engine:
             job.model.pending -= 1
             if isinstance(outcome, ExpiredError):
                 self._metrics.shed("expired")
-            # A caller that went away has cancelled its future.
-            if job.answer.done():
-                continue
-            if isinstance(outcome, dict):
-                job.answer.set_result(outcome)
-            elif outcome is not None:
-                job.answer.set_exception(outcome)
-            else:
-                job.answer.cancel()
+            if outcome is not None and not job.abandoned:
+                job.done(outcome)
         if self._pending == 0:
             self._backlog = 0.0  # what floating-point sums leave over
             self._idle.set()

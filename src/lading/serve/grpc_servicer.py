@@ -180,6 +180,7 @@ class Servicer:
                 read,
                 deadline=begin + seconds,
                 size=received,
+                brief=True,
                 stages=span.stages if span else None,
             )
             response = write_response(model, request, outputs)

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from lading.spec import Array
 
 DEADLINE = b"x-request-timeout-ms"
-GONE = "lading.gone"
-"""Key in the scope, where the server has it: what to call when the client goes away."""
+_BARE_ENCODINGS = (b"", b"identity")
 # zlib's window bits: 16 more for gzip's header; deflate is sent with zlib's header by some clients and bare by others.
 _GZIP, _ZLIB, _BARE = 31, 15, -15
 
@@ -100,6 +99,11 @@ class HttpCall:
         declared = self.headers.get(b"content-length", b"")
         return int(declared) if declared.isdigit() else 0
 
+    @property
+    def encoded(self) -> bool:
+        """Whether the body is compressed."""
+        return self.headers.get(b"content-encoding", b"") not in _BARE_ENCODINGS
+
     def deadline(self) -> float:
         """When the answer is due, on ``time.perf_counter``, in seconds.
 
@@ -132,8 +136,11 @@ class HttpCall:
             async with asyncio.timeout(self.settings.body_timeout_s):
                 return await self._rest(first, limit)
         except TimeoutError:
-            seconds = f"{self.settings.body_timeout_s:g} s"
-            raise ExpiredError(f"the body did not arrive within {seconds}") from None
+            raise self.late_body() from None
+
+    def late_body(self) -> ExpiredError:
+        """What is answered when the body takes too long."""
+        return ExpiredError(f"the body did not arrive within {self.settings.body_timeout_s:g} s")
 
     def inflated(self, body: bytes) -> bytes:
         """Undo the body's ``content-encoding``, bounded as the body is. Takes time: runs in a lane.
@@ -143,10 +150,10 @@ class HttpCall:
             ContentTypeError: the encoding is neither gzip nor deflate.
             RequestError: the data are torn.
         """
-        encoding = self.headers.get(b"content-encoding")
-        if encoding is None or encoding in (b"identity", b""):
+        if not self.encoded:
             return body
-        return inflate(body, encoding.decode("latin-1").lower(), self.settings.max_body_bytes)
+        encoding = self.headers[b"content-encoding"].decode("latin-1").lower()
+        return inflate(body, encoding, self.settings.max_body_bytes)
 
     def _begin_span(self, tracing: Tracing, route: str, caller: TraceContext | None) -> RequestSpan:
         known = {

@@ -6,7 +6,7 @@ This is the path that every request takes, so it is plain ASGI: a router and mid
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -20,32 +20,33 @@ from lading.serve.authorize import Keys
 from lading.serve.errors import UNEXPECTED, error_body, error_headers, log_failure
 from lading.serve.exchange import Exchange
 from lading.serve.http_call import HttpCall
+from lading.serve.http_inference import HttpInference
+from lading.serve.job import Job
+from lading.serve.plan import JSON, Headers, Plan
 from lading.serve.request_id import log_ids
 from lading.settings import Settings
 
 if TYPE_CHECKING:
     from lading.serve.tracing import Tracing
+    from lading.spec import Array
 
 log = structlog.get_logger("lading.request")
 
-WRITE = "lading.write"
-"""Key in the scope, where the server has it: takes status, headers and body, and says whether it has sent them."""
 CLIENT_WENT_AWAY = 499  # nginx's code; never sent, only counted
-Headers = list[tuple[bytes, bytes]]
-Answer = Callable[[HttpCall], Awaitable[tuple[Headers, bytes]]]
-JSON: Headers = [(b"content-type", b"application/json")]
+Answer = tuple[int, Headers, bytes]
+"""Status, headers and body."""
 
 
 class InferenceEndpoint:
-    """An ASGI app around a function that answers.
+    """An ASGI app, and the same without ASGI for a server that reads bodies itself.
 
     Args:
-        answer: gives headers and body, or raises.
+        plan: says what is to be done with a request, or raises.
+        inference: does it.
         protocol: label of the metrics: ``http`` or ``v2``.
         metrics: where the request is counted.
         settings: limits, and whether to log each request.
         keys: who may ask; everyone when ``None``.
-        admit: raises what a request would be refused with; ``None``: nothing is refused before it is answered.
         route: its path, with names for what varies.
         tracing: begins a span for each request; ``None`` where tracing is off.
         record: is shown every answer of a model.
@@ -53,19 +54,19 @@ class InferenceEndpoint:
 
     def __init__(
         self,
-        answer: Answer,
+        plan: Callable[[HttpCall], Plan],
+        inference: HttpInference,
         protocol: str,
+        *,
         metrics: Metrics,
         settings: Settings,
         keys: Keys | None,
-        *,
-        admit: Callable[[HttpCall], None] | None = None,
         route: str = "",
         tracing: Tracing | None = None,
         record: Callable[[Exchange], None] | None = None,
     ) -> None:
+        self._plan, self._inference, self._engine = plan, inference, inference.engine
         self._record = record
-        self._answer, self._admit = answer, admit
         self._route, self._tracing = route, tracing
         self._protocol = protocol
         self._metrics = metrics
@@ -77,54 +78,64 @@ class InferenceEndpoint:
         self._metrics.requests_in_flight.inc()
         status, sent = CLIENT_WENT_AWAY, 0
         try:
-            code, headers, body = await self._outcome(call)
-            headers = [*headers, *call.answer_headers(len(body))]
-            write = scope.pop(WRITE, None)  # holds the scope itself
-            if write is None or not write(code, headers, body):
-                await send({"type": "http.response.start", "status": code, "headers": headers})
-                await send({"type": "http.response.body", "body": body})
+            code, headers, body = await self._answer(call)
+            await send({"type": "http.response.start", "status": code, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
             status, sent = code, len(body)
         except ClientDisconnect:
             log.debug("the client went away", path=scope["path"], **log_ids(call.scope))
         finally:
             self._count(call, status, sent)
 
-    def refusal(self, scope: Scope) -> tuple[Headers, bytes] | None:
-        """Headers and body of the 429 that a request would get, counted; ``None`` when it would get something else."""
-        if self._admit is None or self._tracing is not None or self._settings.access_log:
-            return None
-        call = HttpCall(scope, _no_body, self._settings, self._route)
+    def open(self, scope: Scope) -> OpenRequest | Answer | None:
+        """Begin with a request whose headers have been read, and whose body has not.
+
+        Returns:
+            A request that waits for its body; the 429 that it was refused with, which has been counted; or ``None``
+            for one that ASGI's way is for, which it has not touched.
+        """
+        call = HttpCall(scope, _no_body, self._settings, self._route, self._tracing)
         try:
             if self._keys is not None:
                 self._keys.check(call.headers.get(b"authorization"))
-            self._admit(call)
+            plan = self._plan(call)
+            deadline = call.deadline()
+            self._engine.admit(plan.model, deadline, call.declared_bytes)
         except OverloadedError as error:
-            call.error = str(error)
-            body = error_body(scope, error.status, call.error)
             self._metrics.requests_in_flight.inc()
-            self._count(call, error.status, len(body))
-            return [*JSON, *error_headers(error), *call.answer_headers(len(body))], body
+            answer = self._failed(call, error)
+            self._count(call, answer[0], len(answer[2]))
+            return answer
         except LadingError:
             return None
-        return None
+        # A body whose length is not known beforehand is read piece by piece.
+        if b"content-length" not in call.headers or call.declared_bytes > self._settings.max_body_bytes:
+            return None
+        self._metrics.requests_in_flight.inc()
+        return OpenRequest(self, call, plan, deadline)
 
-    async def _outcome(self, call: HttpCall) -> tuple[int, Headers, bytes]:
+    async def _answer(self, call: HttpCall) -> Answer:
         try:
             if self._keys is not None:
                 self._keys.check(call.headers.get(b"authorization"))
-            headers, body = await self._answer(call)
-        except LadingError as error:
-            log_failure(error, call.scope)
-            call.error = str(error)
-            return error.status, [*JSON, *error_headers(error)], error_body(call.scope, error.status, str(error))
+            headers, body = await self._inference.answer(call, self._plan(call))
         except ClientDisconnect:
             raise
-        except Exception:
-            log.exception("unexpected error", path=call.scope["path"], **log_ids(call.scope))
-            code = HTTPStatus.INTERNAL_SERVER_ERROR
-            call.error = UNEXPECTED
-            return code, JSON, error_body(call.scope, code, UNEXPECTED)
-        return HTTPStatus.OK, headers, body
+        except Exception as error:
+            return self._failed(call, error)
+        return HTTPStatus.OK, [*headers, *call.answer_headers(len(body))], body
+
+    def _failed(self, call: HttpCall, error: BaseException) -> Answer:
+        headers = JSON
+        if isinstance(error, LadingError):
+            log_failure(error, call.scope)
+            status, call.error = error.status, str(error)
+            headers = [*JSON, *error_headers(error)]
+        else:
+            log.error("unexpected error", exc_info=error, path=call.scope["path"], **log_ids(call.scope))
+            status, call.error = HTTPStatus.INTERNAL_SERVER_ERROR, UNEXPECTED
+        body = error_body(call.scope, status, call.error)
+        return status, [*headers, *call.answer_headers(len(body))], body
 
     def _count(self, call: HttpCall, status: int, sent: int) -> None:
         end = time.perf_counter()
@@ -168,6 +179,78 @@ class InferenceEndpoint:
                 ms=round(seconds * 1e3, 3),
                 **log_ids(call.scope),
             )
+
+
+class OpenRequest:
+    """A request that was admitted, until it is answered or its client goes away.
+
+    Args:
+        endpoint: whose it is.
+        call: what its headers say.
+        plan: what to do with its body.
+        deadline: on ``time.perf_counter``, in seconds.
+    """
+
+    __slots__ = ("_call", "_deadline", "_endpoint", "_job", "_plan", "_write")
+
+    def __init__(self, endpoint: InferenceEndpoint, call: HttpCall, plan: Plan, deadline: float) -> None:
+        self._endpoint, self._call, self._plan, self._deadline = endpoint, call, plan, deadline
+        self._write: Callable[[Answer], None] | None = None
+        self._job: Job | None = None
+
+    def submit(self, body: bytes, write: Callable[[Answer], None]) -> None:
+        """Have it answered.
+
+        Args:
+            body: all of it.
+            write: is called once with the answer, perhaps at once; never after :meth:`leave`.
+        """
+        call, plan, self._write = self._call, self._plan, write
+        call.received = len(body)
+
+        def read() -> Mapping[str, Array]:
+            call.inputs = plan.read(body)
+            return call.inputs
+
+        stages = call.span.stages if call.span else None
+        try:
+            self._job = self._endpoint._engine.submit(
+                plan.model,
+                read,
+                self._done,
+                deadline=self._deadline,
+                size=len(body),
+                brief=plan.brief,
+                stages=stages,
+            )
+        except LadingError as error:
+            self._done(error)
+
+    def fail_late(self, write: Callable[[Answer], None]) -> None:
+        """Answer that the body did not come in time."""
+        self._write = write
+        self._done(self._call.late_body())
+
+    def leave(self) -> None:
+        """Its client has gone: it is counted, and dropped unless a lane has begun with it."""
+        if self._job is not None:
+            self._job.abandoned = True
+        log.debug("the client went away", path=self._call.scope["path"], **log_ids(self._call.scope))
+        self._endpoint._count(self._call, CLIENT_WENT_AWAY, 0)
+
+    def _done(self, outcome: Mapping[str, Array] | BaseException) -> None:
+        call, endpoint = self._call, self._endpoint
+        try:
+            if isinstance(outcome, BaseException):
+                raise outcome
+            call.outputs = outcome
+            headers, body = self._plan.encode(outcome)
+            answer: Answer = (HTTPStatus.OK, [*headers, *call.answer_headers(len(body))], body)
+        except Exception as error:
+            answer = endpoint._failed(call, error)
+        assert self._write is not None
+        self._write(answer)
+        endpoint._count(call, answer[0], len(answer[2]))
 
 
 async def _no_body() -> Message:

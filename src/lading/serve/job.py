@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -13,6 +12,8 @@ from lading.spec import Array
 
 Read = Callable[[], Mapping[str, Array]]
 """Turns a request's bytes into arrays, batch dim included. Runs in a lane, and may raise RequestError."""
+Outcome = dict[str, Array] | BaseException | None
+"""A job's outputs, why there are none, or ``None`` when nobody waits for them."""
 
 
 @dataclass(slots=True, eq=False)
@@ -30,7 +31,9 @@ class Job:
     """Bytes of its body."""
     expected: float
     """Seconds in a lane that it was reckoned to take when it was accepted."""
-    answer: asyncio.Future[dict[str, Array]]
-    """Cancelled when its caller has gone; the job is dropped then, unless a lane has begun with it."""
+    done: Callable[[dict[str, Array] | BaseException], None]
+    """Called once on the event loop with its outputs, or with why there are none, unless it was abandoned."""
+    abandoned: bool = False
+    """Set on the event loop when the caller has gone; the job is dropped then, unless a lane has begun with it."""
     stages: Stages | None = None
     """Where to note when it was where; only for a request that is traced."""

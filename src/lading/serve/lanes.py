@@ -16,14 +16,11 @@ import structlog
 
 from lading.errors import ExpiredError, LadingError
 from lading.serve.batch import CheckedInputs, group_requests, join_requests, part_outputs
-from lading.serve.job import Job
+from lading.serve.job import Job, Outcome
 from lading.serve.served_model import ServedModel
-from lading.spec import Array
 
 log = structlog.get_logger("lading.lanes")
 
-Outcome = dict[str, Array] | BaseException | None
-"""A job's outputs, why there are none, or ``None`` when nobody waits for them."""
 Deliver = Callable[[list[tuple[Job, Outcome]]], None]
 
 
@@ -101,7 +98,7 @@ def run_jobs(model: ServedModel, jobs: list[Job]) -> list[tuple[Job, Outcome]]:
         model.metrics.queue_duration.observe(begin - job.queued)
         if job.stages is not None:
             job.stages.queue = (job.queued, begin)
-        if job.answer.cancelled():
+        if job.abandoned:
             outcomes.append((job, None))
         elif at > job.deadline:
             outcomes.append((job, ExpiredError("the deadline passed while the request was waiting for a lane")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,9 @@ class ServedModel:
         self.service_seconds = self.cost.seconds(1)
         """Mean seconds in a lane that one request takes, its decoding and its share of a run."""
         self.not_ready_because = "the model is being loaded"
+        pictures = any(spec.content == "image" for spec in self.inputs)
+        self.run_seconds = math.inf if pictures else self.service_seconds
+        """T(1) as verify measured it; no bound where a few bytes may stand for a large picture."""
         self.pending = 0
         """Requests accepted and not answered; counted by the engine."""
         self.queue: SimpleQueue[Job] = SimpleQueue()

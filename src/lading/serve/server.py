@@ -176,8 +176,7 @@ def _config(app: App, settings: Settings) -> uvicorn.Config:
         app,
         http=LeanHttp.of(
             settings.model_copy(update={"max_connections": most_connections(settings.max_connections)}),
-            refuse=app.refusal,
-            overloaded=app.engine.overloaded,
+            endpoint_at=app.endpoint_at,
         ),
         ws="none",
         lifespan="off",

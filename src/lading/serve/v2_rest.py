@@ -135,6 +135,7 @@ def parameters(engine: Engine, repository: Repository, model: ServedModel) -> di
         "lanes": engine.lanes,
         "threads": model.threads,
         "batch": model.batch,
+        "brief": engine.brief(model),
         "cost_ms": {str(size): round(model.cost.seconds(size) * 1e3, 4) for size in model.cost.sizes},
     }
 
