@@ -19,7 +19,18 @@ from lading.machine import describe_machine
 
 console = Console(highlight=False, soft_wrap=True)
 RESULTS = WORK / "results"
-PACKAGES = ("lading", "onnxruntime", "simplejpeg", "cykooz-resizer", "pillow", "uvicorn", "uvloop", "httptools", "grpcio", "bentoml")
+PACKAGES = (
+    "lading",
+    "onnxruntime",
+    "simplejpeg",
+    "cykooz-resizer",
+    "pillow",
+    "uvicorn",
+    "uvloop",
+    "httptools",
+    "grpcio",
+    "bentoml",
+)
 
 
 @dataclass(frozen=True)

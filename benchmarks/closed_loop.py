@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,45 +15,85 @@ from benchmarks.footprint import resident_mb
 from benchmarks.grpc_load import run_grpc
 from benchmarks.load import Load, run
 from benchmarks.peers import ALL, LADING, LADING_BENTO, LADING_V2, Peer
-from benchmarks.running_peer import serving, target_of
+from benchmarks.running_peer import Running, serving, target_of
 
 CONNECTIONS = 8
 WARM_UP_S = 1.5
 PORT = 17_000
+STEADY = 0.05
+"""Two limits that differ by less are taken for the same speed of the machine."""
+
+
+TURNS = 5
 
 
 def measure_peers(bench: Bench, peers: Sequence[Peer], number: int, seconds: float) -> None:
-    """One round of every peer, with the limit before and after; every other round goes backwards."""
+    """One round of every peer, each in turns with Lading and with the limit; every other round goes backwards.
+
+    Two speeds are compared that were measured within three turns: another guest of the machine's cores may change what
+    they give by half from one second to the next.
+    """
     found: dict[str, Any] = {}
-    before = bench.limit.measure(min(seconds, 3.0))
-    for peer in order(peers, number):
-        try:
-            found[peer.name] = _peer(bench, peer, seconds)
-        except Exception as error:
-            # A peer that cannot run here must not end the round of the others; the report shows that it is missing.
-            console.print(f"[red]{peer.name}[/red]: {error}")
-            continue
-        console.print(f"{peer.name}: {found[peer.name]['load']['rate']:.0f}/s")
-    add_round(f"peers-{bench.model}", {"limits": [before, bench.limit.measure(min(seconds, 3.0))], "peers": found})
+    with serving(bench, LADING, PORT) as lading:
+        run(lading.target, seconds=WARM_UP_S, connections=CONNECTIONS)
+        for peer in order([peer for peer in peers if peer is not LADING], number):
+            try:
+                with serving(bench, peer, PORT + 10 * ALL.index(peer) + 10) as running:
+                    run(running.target, seconds=WARM_UP_S, connections=CONNECTIONS)
+                    found[peer.name] = _in_turns(bench, running, lading, seconds / TURNS)
+            except Exception as error:
+                # A peer that cannot run here must not end the round of the others; the report shows that it is missing.
+                console.print(f"[red]{peer.name}[/red]: {error}")
+                continue
+            turns = found[peer.name]["turns"]
+            ratio = statistics.median(turn["lading"] / turn["rate"] for turn in turns)
+            console.print(f"{peer.name}: {found[peer.name]['load']['rate']:.0f}/s, Lading {ratio:.2f} times that")
+        found[LADING.name] = _in_turns(bench, lading, None, seconds / TURNS)
+    add_round(f"peers-{bench.model}", {"peers": found})
 
 
-def _peer(bench: Bench, peer: Peer, seconds: float) -> dict[str, Any]:
-    port = PORT + 10 * ALL.index(peer)
-    with serving(bench, peer, port) as running:
-        run(running.target, seconds=WARM_UP_S, connections=CONNECTIONS)
-        with watching(running.target, bench.expected) as seen:
-            load = run(running.target, seconds=seconds, connections=CONNECTIONS)
-        if not load.rate:
-            raise RuntimeError(f"it answered nothing within {seconds:g} s")
-        return {
-            "load": replace(load, rate=load.rate + seen.right / seconds).as_dict(),  # the watch was answered too
-            "checked": seen.right,
-            "start_s": running.start_s,
-            "resident_mb": resident_mb(running.pid),
-        }
+def _in_turns(bench: Bench, running: Running, lading: Running | None, seconds: float) -> dict[str, Any]:
+    loads, turns, checked = [], [], 0
+    for number in range(TURNS):
+        turn: dict[str, float] = {"limit": bench.limit.measure(seconds)}
+        # Whether a server is asked first or second must not matter.
+        for server in (running, lading) if number % 2 == 0 else (lading, running):
+            if server is None:
+                continue
+            with watching(server.target, bench.expected) as seen:
+                load = run(server.target, seconds=seconds, connections=CONNECTIONS)
+            if not load.rate:
+                raise RuntimeError(f"it answered nothing within {seconds:g} s")
+            rate = load.rate + seen.right / seconds  # the watch was answered too
+            turn["rate" if server is running else "lading"] = rate
+            if server is running:
+                loads.append(replace(load, rate=rate))
+                checked += seen.right
+        turns.append({"lading": turn["rate"], **turn})
+    return {
+        "load": middle(loads).as_dict(),
+        "turns": turns,
+        "checked": checked,
+        "start_s": running.start_s,
+        "resident_mb": resident_mb(running.pid),
+    }
 
 
-def measure_shares(bench: Bench, turns: int = 6, seconds: float = 1.0) -> None:
+def middle(loads: Sequence[Load]) -> Load:
+    """Several turns as one: the median of every number, and all the codes."""
+    percentiles = {
+        key: statistics.median(one.percentiles[key] for one in loads)
+        for key in loads[0].percentiles
+        if all(key in one.percentiles for one in loads)
+    }
+    codes: Counter[str] = Counter()
+    for one in loads:
+        codes.update(one.codes)
+    rate = statistics.median(one.rate for one in loads)
+    return Load(rate, percentiles, dict(codes), sum(one.failed for one in loads))
+
+
+def measure_shares(bench: Bench, turns: int = 8, seconds: float = 1.0) -> None:
     """One round of Lading's own protocols and ports, in short turns, each between two of the limit.
 
     All servers are up meanwhile; those that are not asked sleep. A slow spell of the machine thus hits all alike.
@@ -88,11 +129,17 @@ def measure_shares(bench: Bench, turns: int = 6, seconds: float = 1.0) -> None:
                     rate = ask().rate
                 rate += seen.right / seconds
                 before, limit = limit, bench.limit.measure(seconds)
-                found[name].append({"rate": rate, "limit": (before + limit) / 2})
+                steady = abs(before - limit) < STEADY * limit
+                found[name].append({"rate": rate, "limit": (before + limit) / 2, "steady": float(steady)})
     for name, turns_of in found.items():
-        share = statistics.median(turn["rate"] / turn["limit"] for turn in turns_of)
+        share = statistics.median(turn["rate"] / turn["limit"] for turn in steady_ones(turns_of))
         console.print(f"{name}: {share:.3f} of L_pipe")
     add_round("shares", {"paths": found})
+
+
+def steady_ones(turns: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+    """The turns between two limits that agree, where there are any: the machine's speed did not change meanwhile."""
+    return [turn for turn in turns if turn["steady"]] or turns
 
 
 def order(peers: Sequence[Peer], number: int) -> list[Peer]:

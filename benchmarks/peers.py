@@ -48,7 +48,14 @@ def _versions(*packages: str) -> tuple[str, ...]:
 
 
 # The same ONNX Runtime as Lading's own, so that it is the servers that are compared.
-COMMON = ("numpy", *_versions("onnxruntime", "pillow", "simplejpeg", "cykooz-resizer"), "pydantic", "orjson", "uvloop", "httptools")
+COMMON = (
+    "numpy",
+    *_versions("onnxruntime", "pillow", "simplejpeg", "cykooz-resizer"),
+    "pydantic",
+    "orjson",
+    "uvloop",
+    "httptools",
+)
 RAW, V2 = bodies.photo_raw, bodies.photo_v2_json
 ROW, ROW_V2 = bodies.row_json, bodies.row_v2_json
 MOLECULE, MOLECULE_V2 = ("/predict", bodies.molecule_json), bodies.molecule_v2_json

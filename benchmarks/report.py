@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import plots
+from benchmarks.closed_loop import steady_ones
 from benchmarks.open_loop import DEADLINE_MS
 from benchmarks.peers import FRAMEWORKS
 
@@ -69,7 +70,7 @@ def write(results: Path, out: Path) -> None:
     for model, rounds in found.peers.items():
         parts.append(peers_table(model, rounds))
         rates = {name: median_rate(rounds, name) for name in names_in(rounds)}
-        limit = statistics.median(value for one in rounds for value in one["limits"])
+        limit = _middle(turn["limit"] for one in rounds for entry in one["peers"].values() for turn in entry["turns"])
         (out / f"throughput-{model}.svg").write_text(plots.throughput(rates, limit, model))
     if found.loads:
         points = {name: load_points(rounds) for name, rounds in found.loads.items()}
@@ -143,11 +144,7 @@ def peers_table(model: str, rounds: Rounds) -> str:
     there = names_in(rounds)
     for name in sorted(there, key=lambda one: -median_rate(rounds, one)):
         entries = [one["peers"][name] for one in rounds if name in one["peers"]]
-        share = statistics.median(
-            one["peers"][name]["load"]["rate"] / statistics.mean(one["limits"])
-            for one in rounds
-            if name in one["peers"]
-        )
+        share = _middle(turn["rate"] / turn["limit"] for entry in entries for turn in entry["turns"])
         p50, p99 = (statistics.median(one["load"]["percentiles"][key] for one in entries) for key in ("50", "99"))
         faster = f"{times(rounds, name):.2f}x" if "lading" in there else ""
         ready, memory = (statistics.median(one[key] for one in entries) for key in ("start_s", "resident_mb"))
@@ -175,11 +172,12 @@ def loads_table(points: dict[str, list[dict[str, float]]]) -> str:
 def load_points(rounds: Rounds) -> list[dict[str, float]]:
     """Medians over the rounds by offered share of the peak."""
     by_share: dict[float, list[dict[str, float]]] = {}
-    for one in rounds:
-        for load in one["loads"]:
+    for share in {load["share"] for one in rounds for load in one["loads"]}:
+        of_share = [load for one in rounds for load in one["loads"] if load["share"] == share]
+        for load in steady_ones(of_share):
             point = {
-                "within": load["within"] / one["peak"],
-                "offered": load["share"] * one["peak"],
+                "within": load["within"] / load["peak"],
+                "offered": load["share"] * load["peak"],
                 "p50": load["percentiles"]["50"],
                 "p99": load["percentiles"]["99"],
             }
@@ -201,14 +199,15 @@ def median_rate(rounds: Rounds, name: str) -> float:
 
 
 def times(rounds: Rounds, name: str) -> float:
-    """How many times as fast as a peer Lading is: the median of the rounds' ratios."""
-    both = [one["peers"] for one in rounds if name in one["peers"] and "lading" in one["peers"]]
-    return _middle(one["lading"]["load"]["rate"] / one[name]["load"]["rate"] for one in both)
+    """How many times as fast as a peer Lading is: the median of all turns' ratios."""
+    entries = [one["peers"][name] for one in rounds if name in one["peers"]]
+    return _middle(turn["lading"] / turn["rate"] for entry in entries for turn in entry["turns"])
 
 
 def share_of_limit(rounds: Rounds, name: str) -> float:
-    """The median of all turns' shares."""
-    return _middle(turn["rate"] / turn["limit"] for one in rounds for turn in one["paths"][name])
+    """The median of the shares of all turns in which the machine's speed did not change."""
+    turns = steady_ones([turn for one in rounds for turn in one["paths"][name]])
+    return _middle(turn["rate"] / turn["limit"] for turn in turns)
 
 
 def median(rounds: Rounds, key: str) -> float:

@@ -1,7 +1,7 @@
 """What tracing costs a request, in nanoseconds: off, off for a caller with a trace, on and not sampled, on and sampled.
 
-``python -m benchmarks.tracing_cost`` times the endpoint around an empty answer, in interleaved rounds of which
-the quickest counts, with a collector that takes everything.
+``python -m benchmarks.tracing_cost`` times the endpoint alone, for a model that is not there, in interleaved rounds of
+which the quickest counts, with a collector that takes everything.
 """
 
 from __future__ import annotations
@@ -12,18 +12,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
-from lading.metrics import Metrics
-from lading.serve.http_call import HttpCall
-from lading.serve.inference_endpoint import JSON, Headers, InferenceEndpoint
+from benchmarks.bench import artifact_of
+from lading.artifact import Artifact
+from lading.serve.app import App
+from lading.serve.inference_endpoint import InferenceEndpoint
 from lading.settings import Settings
 
 ROUNDS, REQUESTS = 40, 1000
 PARENT = (b"traceparent", b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+NO_MODEL = {"query_string": b"model=none"}
 HEADERS = [(b"host", b"x"), (b"accept", b"*/*"), (b"content-length", b"2"), (b"content-type", b"application/json")]
-
-
-async def _answer(_: HttpCall) -> tuple[Headers, bytes]:
-    return JSON, b"{}"
 
 
 async def _receive() -> dict[str, Any]:
@@ -36,18 +34,15 @@ async def _send(_: Any) -> None:
 
 def _endpoint(ratio: float | None) -> InferenceEndpoint:
     settings = Settings(tracing=ratio is not None, trace_ratio=ratio or 0.0)
-    tracing = None
-    if ratio is not None:
-        from lading.serve.tracing import Tracing
-
-        tracing = Tracing(settings)
-    return InferenceEndpoint(_answer, "http", Metrics(), settings, None, route="/predict", tracing=tracing)
+    endpoint = App(settings, artifacts=[Artifact.load(artifact_of("tiny"))]).endpoint_at("/predict")
+    assert endpoint is not None
+    return endpoint
 
 
 async def _nanoseconds(endpoint: InferenceEndpoint, headers: list[tuple[bytes, bytes]]) -> float:
     begin = time.perf_counter_ns()
     for _ in range(REQUESTS):
-        scope = {"type": "http", "method": "POST", "path": "/predict", "scheme": "http", "headers": headers}
+        scope = {"type": "http", "method": "POST", "path": "/predict", "scheme": "http", "headers": headers} | NO_MODEL
         await endpoint(scope, _receive, _send)
     return (time.perf_counter_ns() - begin) / REQUESTS
 

@@ -138,12 +138,18 @@ def test_the_limit_is_measured_in_a_process_of_its_own(tiny: Path) -> None:
     assert Limit("tiny", tiny, 0).measure(0.05) > 0
 
 
+def test_several_turns_are_one_load_of_medians() -> None:
+    turns = [load.Load(rate, {"50": rate / 10, "99": rate}, {"200": 5}, 1) for rate in (10.0, 30.0, 20.0)]
+    assert closed_loop.middle(turns) == load.Load(20.0, {"50": 2.0, "99": 20.0}, {"200": 15}, 3)
+
+
 def one_round(**rates: float) -> dict[str, Any]:
     def entry(rate: float) -> dict[str, Any]:
         found = load.Load(rate, {"50": 1.0, "99": 2.0, "99.9": 3.0}, {"200": 1}, 0)
-        return {"load": found.as_dict(), "checked": 9, "start_s": 0.5, "resident_mb": 150.0}
+        turns = [{"rate": rate, "lading": rates["lading"], "limit": 100.0}]
+        return {"load": found.as_dict(), "turns": turns, "checked": 9, "start_s": 0.5, "resident_mb": 150.0}
 
-    return {"limits": [100.0, 100.0], "peers": {name: entry(rate) for name, rate in rates.items()}}
+    return {"peers": {name: entry(rate) for name, rate in rates.items()}}
 
 
 def test_the_report_compares_with_the_goals_and_draws(tmp_path: Path) -> None:
@@ -151,17 +157,20 @@ def test_the_report_compares_with_the_goals_and_draws(tmp_path: Path) -> None:
     loads = [
         {
             "share": share,
+            "peak": 90.0,
+            "steady": True,
             "within": min(share, 1.0) * 90,
             **load.Load(90.0, {"50": 1, "99": 3, "99.9": 4}, {}, 0).as_dict(),
         }
         for share in (0.7, 1.0, 3.0)
     ]
-    turn = {"rate": 93.0, "limit": 100.0}
+    turn = {"rate": 93.0, "limit": 100.0, "steady": 1.0}
+    slower_meanwhile = {"rate": 50.0, "limit": 100.0, "steady": 0.0}
     paths = ("REST", "REST, OIP with binary tensors", "gRPC", "port 3000", "port 8080 beside it")
     contents = {
         "peers-cards": cards,
-        "loads-cards-lading": [{"peak": 90.0, "loads": loads}],
-        "shares": [{"paths": {path: [turn] for path in paths}}],
+        "loads-cards-lading": [{"loads": loads}],
+        "shares": [{"paths": {path: [slower_meanwhile, turn, slower_meanwhile] for path in paths}}],
         "start": [{"start_s": 0.9, "idle_mb": 100.0, "loaded_mb": 150.0}],
     }
     for name, rounds in contents.items():
