@@ -44,6 +44,7 @@ def measure_loads(bench: Bench, peer: Peer, seconds: float, shares: tuple[float,
             found.append(known | load.as_dict())
             console.print(
                 f"{peer.name} at {share:.1f} x {before:.0f}/s (then {after:.0f}): "
-                f"{load.within(DEADLINE_MS) / before:.3f} of the peak within {DEADLINE_MS:g} ms, p50 {load.p50:.2f} ms, p99 {load.p99:.2f} ms, {load.codes}"
+                f"{load.within(DEADLINE_MS) / before:.3f} of it within {DEADLINE_MS:g} ms, "
+                f"p50 {load.p50:.2f} ms, p99 {load.p99:.2f} ms, {load.codes}"
             )
     add_round(f"loads-{bench.model}-{peer.name.replace(' ', '-')}", {"loads": found})

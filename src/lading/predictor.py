@@ -33,6 +33,9 @@ def open_session(onnx_file: Path, *, threads: int = 1) -> ort.InferenceSession:
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    # A plan of the memory for each shape that comes, with a block of its own in the arena: batches and graphs of many
+    # sizes would fill it with blocks (27 MB for the cards model's batches of 1 to 8), and one size gains nothing by it.
+    options.enable_mem_pattern = False
     options.log_severity_level = 3
     try:
         return ort.InferenceSession(str(onnx_file), options, providers=["CPUExecutionProvider"])

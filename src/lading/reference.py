@@ -218,12 +218,13 @@ def picture_descriptors(picture: Array) -> NDArray[np.float64]:
     planes[0], planes[1] = pixels, picture[min(1, height - 1) :: step, ::step].transpose(2, 0, 1)
     planes = planes.reshape(2, 3, -1)
     count = planes.shape[2]
-    luma, below = _LUMA @ planes.astype(np.float32)
+    # Not a matrix product, as in lading.drift.embedding.
+    luma, below = np.einsum("c,pcn->pn", _LUMA, planes.astype(np.float32))
     red, green, blue = planes[0].sum(axis=1) / count
     brightness = luma.sum() / count
     sharpness = np.abs(below - luma).sum() / count
     luma -= brightness
-    contrast = math.sqrt(luma @ luma / count)
+    contrast = math.sqrt((luma * luma).sum() / count)
     saturation = (planes[0].max(axis=0) - planes[0].min(axis=0)).sum() / count
     return np.array((brightness, contrast, sharpness, saturation, red - blue, green - (red + blue) / 2))
 

@@ -153,10 +153,10 @@ def excess_clustering(reference: Reference, blocks: Sequence[Block]) -> float:
         return 1.0
     sizes = np.array([block.requests for block in blocks], dtype=np.float64)
     means = np.stack([block.sketch for block in blocks]) / sizes[:, None]
-    centre = sizes @ means / sizes.sum()
-    between = float(sizes @ ((means - centre) ** 2).sum(axis=1)) / (len(blocks) - 1)
+    centre = (sizes[:, None] * means).sum(axis=0) / sizes.sum()
+    between = float((sizes * ((means - centre) ** 2).sum(axis=1)).sum()) / (len(blocks) - 1)
     # The random Fourier features of one request are a vector of length 1.
-    within = 1 - float(centre @ centre)
+    within = 1 - float((centre * centre).sum())
     return max(1.0, between / max(within, 1e-9) / reference.design_effect)
 
 

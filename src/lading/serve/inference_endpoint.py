@@ -240,6 +240,7 @@ class OpenRequest:
 
     def _done(self, outcome: Mapping[str, Array] | BaseException) -> None:
         call, endpoint = self._call, self._endpoint
+        self._job = None  # it knows this method, and its pictures should not wait for the garbage collector
         try:
             if isinstance(outcome, BaseException):
                 raise outcome

@@ -21,7 +21,7 @@ from lading.serve.inference_endpoint import Answer, InferenceEndpoint, OpenReque
 from lading.settings import Settings
 
 _ANSWERED: Any = SimpleNamespace(response_complete=True, message_event=asyncio.Event())
-"""Stands for the request that was refused: uvicorn drops what still comes of one that has been answered."""
+"""Stands for the last request of a connection: uvicorn drops what still comes of one that has been answered."""
 
 
 class _Due:
@@ -136,7 +136,8 @@ class LeanHttp(BoundedHttp):
         due, self._due = self._due, None
         assert due is not None
         self._reading = False
-        due.response_complete = True
+        if self.cycle is due:
+            self.cycle = _ANSWERED  # so that an idle connection does not keep what it last asked
         if not self.transport.is_closing():
             status, headers, body = answer
             if not due.keep_alive:
