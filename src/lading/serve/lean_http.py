@@ -136,7 +136,7 @@ class LeanHttp(BoundedHttp):
         due, self._due = self._due, None
         assert due is not None
         self._reading = False
-        if self.cycle is due:
+        if cast(Any, self.cycle) is due:
             self.cycle = _ANSWERED  # so that an idle connection does not keep what it last asked
         if not self.transport.is_closing():
             status, headers, body = answer
