@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmarks import request_bodies as bodies
@@ -13,7 +14,7 @@ from benchmarks.answers import watching
 from benchmarks.bench import Bench, add_round, console
 from benchmarks.footprint import resident_mb
 from benchmarks.grpc_load import run_grpc
-from benchmarks.load import Load, run
+from benchmarks.load import Load, Target, run
 from benchmarks.peers import ALL, LADING, LADING_BENTO, LADING_V2, Peer
 from benchmarks.running_peer import Running, serving, target_of
 
@@ -25,6 +26,18 @@ STEADY = 0.05
 
 
 TURNS = 5
+
+
+@dataclass(frozen=True)
+class Path:
+    """One way to a model."""
+
+    ask: Callable[[], Load]
+    """A turn in closed loop."""
+    watched: Target
+    """Asked meanwhile, and its answers compared; of the server that is under load, so that they count."""
+    pid: int
+    """Of that server's group of processes."""
 
 
 def measure_peers(bench: Bench, peers: Sequence[Peer], number: int, seconds: float) -> None:
@@ -98,35 +111,15 @@ def measure_shares(bench: Bench, turns: int = 8, seconds: float = 1.0) -> None:
 
     All servers are up meanwhile; those that are not asked sleep. A slow spell of the machine thus hits all alike.
     """
-    lean, grpc, bento, beside = range(PORT + 500, PORT + 504)
-    with (
-        serving(bench, LADING, lean, LADING_GRPC_PORT=str(grpc)) as running,
-        serving(bench, LADING_BENTO, bento, LADING_HTTP_PORT=str(beside)) as mounted,
-    ):
-        photo = running.target
-        body = photo.body.with_name("grpc")
-        body.write_bytes(bodies.photo_grpc(bench.model))
-        asks: dict[str, Callable[[], Load]] = {
-            "REST": lambda: run(photo, seconds=seconds, connections=CONNECTIONS),
-            "REST, OIP with binary tensors": lambda: run(
-                target_of(LADING_V2, bench.model, lean), seconds=seconds, connections=CONNECTIONS
-            ),
-            "gRPC": lambda: run_grpc(f"127.0.0.1:{grpc}", body, seconds=seconds, connections=CONNECTIONS),
-            "port 3000": lambda: run(mounted.target, seconds=seconds, connections=CONNECTIONS),
-            "port 8080 beside it": lambda: run(
-                replace(photo, url=photo.url.replace(str(lean), str(beside))), seconds=seconds, connections=CONNECTIONS
-            ),
-        }
-        for ask in asks.values():
-            ask()
-        found: dict[str, list[dict[str, float]]] = {name: [] for name in asks}
+    with paths(bench, seconds) as asked:
+        for path in asked.values():
+            path.ask()
+        found: dict[str, list[dict[str, float]]] = {name: [] for name in asked}
         limit = bench.limit.measure(seconds)
         for number in range(turns):
-            for name, ask in list(asks.items())[:: 1 if number % 2 == 0 else -1]:
-                # Of the server that is under load, so that what it answers counts.
-                asked = mounted.target if name.startswith("port") else photo
-                with watching(asked, bench.expected) as seen:
-                    rate = ask().rate
+            for name, path in list(asked.items())[:: 1 if number % 2 == 0 else -1]:
+                with watching(path.watched, bench.expected) as seen:
+                    rate = path.ask().rate
                 rate += seen.right / seconds
                 before, limit = limit, bench.limit.measure(seconds)
                 steady = abs(before - limit) < STEADY * limit
@@ -135,6 +128,35 @@ def measure_shares(bench: Bench, turns: int = 8, seconds: float = 1.0) -> None:
         share = statistics.median(turn["rate"] / turn["limit"] for turn in steady_ones(turns_of))
         console.print(f"{name}: {share:.3f} of L_pipe")
     add_round("shares", {"paths": found})
+
+
+@contextmanager
+def paths(bench: Bench, seconds: float) -> Iterator[dict[str, Path]]:
+    """Every way to Lading's cards model, with both of its servers up."""
+    lean, grpc, bento, beside = range(PORT + 500, PORT + 504)
+    with (
+        serving(bench, LADING, lean, LADING_GRPC_PORT=str(grpc)) as running,
+        serving(bench, LADING_BENTO, bento, LADING_HTTP_PORT=str(beside)) as mounted,
+    ):
+        body = running.target.body.with_name("grpc")
+        body.write_bytes(bodies.photo_grpc(bench.model))
+
+        def asking(target: Target) -> Callable[[], Load]:
+            return lambda: run(target, seconds=seconds, connections=CONNECTIONS)
+
+        photo, v2 = running.target, target_of(LADING_V2, bench.model, lean)
+        lean_beside = replace(photo, url=photo.url.replace(str(lean), str(beside)))
+        yield {
+            "REST": Path(asking(photo), photo, running.pid),
+            "REST, OIP with binary tensors": Path(asking(v2), photo, running.pid),
+            "gRPC": Path(
+                lambda: run_grpc(f"127.0.0.1:{grpc}", body, seconds=seconds, connections=CONNECTIONS),
+                photo,
+                running.pid,
+            ),
+            "port 3000": Path(asking(mounted.target), mounted.target, mounted.pid),
+            "port 8080 beside it": Path(asking(lean_beside), mounted.target, mounted.pid),
+        }
 
 
 def steady_ones(turns: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:

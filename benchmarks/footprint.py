@@ -66,12 +66,13 @@ def _start(bench: Bench, asked: Target, port: int) -> tuple[float, subprocess.Po
 
 def resident_mb(pid: int) -> float:
     """Resident memory (VmRSS) of a process, those of its group and those it started, in megabytes."""
-    return sum(_resident(one) for one in _family(pid)) / 1e6
+    return sum(_resident(one) for one in family(pid)) / 1e6
 
 
-def _family(pid: int) -> set[int]:
+def family(pid: int) -> set[int]:
+    """A process, those of its group, and those that they started."""
     parents: dict[int, int] = {}
-    family = {pid}
+    found = {pid}
     for entry in PROC.iterdir():
         if not entry.name.isdigit():
             continue
@@ -81,10 +82,10 @@ def _family(pid: int) -> set[int]:
             continue
         parents[int(entry.name)] = int(fields[1])
         if int(fields[2]) == pid:
-            family.add(int(entry.name))
-    while more := {child for child, parent in parents.items() if parent in family and child not in family}:
-        family |= more
-    return family
+            found.add(int(entry.name))
+    while more := {child for child, parent in parents.items() if parent in found and child not in found}:
+        found |= more
+    return found
 
 
 def _resident(pid: int) -> int:

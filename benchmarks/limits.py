@@ -31,6 +31,11 @@ class Limit:
     def __init__(self, model: str, artifact: Path, core: int) -> None:
         self._pool = ProcessPoolExecutor(1, get_context("spawn"), _prepare, (model, artifact, core))
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._pool.submit(os.getpid).result()
+
     def measure(self, seconds: float) -> float:
         """Calls a second, one after the other on one thread."""
         return self._pool.submit(_measure, seconds).result()

@@ -13,7 +13,19 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import answers, batch_cost, bench, closed_loop, grpc_load, load, peers, plots, report, running_peer
+from benchmarks import (
+    answers,
+    batch_cost,
+    bench,
+    closed_loop,
+    cpu_by_library,
+    grpc_load,
+    load,
+    peers,
+    plots,
+    report,
+    running_peer,
+)
 from benchmarks.limits import Limit
 from benchmarks.peers import ALL, LADING
 from benchmarks.profile import Share, app, by_operator, kind
@@ -141,6 +153,23 @@ def test_the_limit_is_measured_in_a_process_of_its_own(tiny: Path) -> None:
 def test_several_turns_are_one_load_of_medians() -> None:
     turns = [load.Load(rate, {"50": rate / 10, "99": rate}, {"200": 5}, 1) for rate in (10.0, 30.0, 20.0)]
     assert closed_loop.middle(turns) == load.Load(20.0, {"50": 2.0, "99": 20.0}, {"200": 15}, 3)
+
+
+def test_samples_are_counted_by_library_and_the_limits_apart() -> None:
+    lines = [
+        " 17 7f (/usr/lib/libpython3.11.so.1.0)",
+        " 17 7f (/usr/lib/libpython3.11.so.1.0)",
+        " 18 ffff ([kernel.kallsyms])",
+        "",
+    ]
+    assert cpu_by_library.samples(lines, {18}) == {(True, "libpython3"): 2, (False, "[kernel"): 1}
+    shown = cpu_by_library.table({"REST": ({"libpython3": 90.0}, {"onnxruntime": 1000.0}), "gRPC": ({}, {})})
+    assert [list(column.cells) for column in shown.columns] == [
+        ["onnxruntime", "libpython3", "all else", "together"],
+        ["500", "0", "0", "500"],
+        ["0", "90", "0", "90"],
+        ["0", "0", "0", "0"],
+    ]
 
 
 def one_round(**rates: float) -> dict[str, Any]:

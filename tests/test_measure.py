@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from lading.errors import ArtifactError
 from lading.measure import MIN_RUNS, Plan, interval, measure, ratio, timing
 from lading.peak_memory import peak_memory
+from lading.timings import ALONE, FIRST, Timings
 
 latencies = st.lists(st.lists(st.floats(0.01, 1000), min_size=3, max_size=6).map(np.array), min_size=3, max_size=9)
 
@@ -90,3 +91,19 @@ def test_peak_memory_grows_with_the_batch(tiny_onnx: Path) -> None:
 def test_a_graph_that_cannot_run_says_why(tiny_onnx: Path) -> None:
     with pytest.raises(ArtifactError, match="cannot be run in a process of its own"):
         peak_memory(tiny_onnx, {"wrong": np.zeros((1,), dtype=np.uint8)})
+
+
+def test_a_batch_is_timed_as_if_the_machine_had_been_as_fast_as_for_one_example() -> None:
+    timings = Timings()
+    timings.add(FIRST, {"fp32": [np.full(3, 2.0)] * 4})
+    assert timings.samples[FIRST]["fp32"][0].tolist() == [2.0] * 3
+    slower = [1.0, 2.0, 2.0, 1.0]  # another guest of the core came and went
+    measured = {
+        "fp32": [np.full(3, 8.0 * factor) for factor in slower],
+        "torch eager": [np.full(3, 20.0 * factor) for factor in slower],
+        "fp32" + ALONE: [np.full(3, 2.0 * factor) for factor in slower],
+    }
+    timings.add((4, 1), measured)
+    assert [turn.tolist() for turn in timings.samples[4, 1]["fp32"]] == [[8.0] * 3] * 4
+    assert [turn.tolist() for turn in timings.samples[4, 1]["torch eager"]] == [[20.0] * 3] * 4
+    assert set(timings.samples[4, 1]) == {"fp32", "torch eager"}

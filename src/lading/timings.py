@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,8 @@ from lading.measurement import Ratio, Timing
 from lading.serve.cost_table import PAYS
 from lading.torch_baseline import COMPILED, EAGER
 
+ALONE = " alone"
+"""Ends the name of a runner that is measured beside another, as in :data:`FIRST`: how fast the machine is just then."""
 FIRST = (1, 1)
 """Batch and threads of the cell that speed is judged by: one request alone on one core."""
 
@@ -29,6 +32,22 @@ class Timings:
 
     def __init__(self) -> None:
         self.samples: dict[tuple[int, int], dict[str, Samples]] = {}
+
+    def add(self, cell: tuple[int, int], samples: Mapping[str, Samples]) -> None:
+        """Take a cell's samples, each round as if the machine had been as fast as it was for :data:`FIRST`.
+
+        A batch is worth its wait when an example in it is cheaper. That compares cells, which are measured one after
+        another, and a shared machine may be half as fast a second later. Runners that are measured ``ALONE`` beside the
+        others say how fast it was; without them nothing is changed.
+        """
+        beside = {name.removesuffix(ALONE): turns for name, turns in samples.items() if name.endswith(ALONE)}
+        own = {name: turns for name, turns in samples.items() if not name.endswith(ALONE)}
+        judged = {name: _median(self.samples[FIRST][name]) for name in beside}
+        for number in range(len(next(iter(beside.values()), []))):
+            slower = float(np.median([np.median(turns[number]) / judged[name] for name, turns in beside.items()]))
+            for turns in own.values():
+                turns[number] = turns[number] / slower
+        self.samples[cell] = own
 
     def of(self, name: str) -> tuple[Timing, ...]:
         return tuple(

@@ -25,7 +25,7 @@ from lading.predictor import open_session
 from lading.scoring import Answers, agreement, answer_split, confusion, difference
 from lading.spec import Array, Dataset, ModelSpec
 from lading.tensors import collate
-from lading.timings import FIRST, Speed, Timings
+from lading.timings import ALONE, FIRST, Speed, Timings
 from lading.torch_baseline import COMPILED, EAGER, Runner, TorchBaselines
 from lading.verification import FILE, Confusion, Effort, Verification, VerifiedVariant, require_passed
 
@@ -58,7 +58,9 @@ EFFORTS: Mapping[Effort, Scale] = {
 METHOD = (
     "Every runner takes its turn in each of {rounds} rounds, in an order shuffled anew; a turn lasts {turn:.0f} ms or "
     "3 runs. Speed-ups are the median over rounds of the quotient of a round's two medians, with the 95 % bootstrap "
-    "interval, at batch 1 on one thread. Peak memory is that of a fresh process at batch {largest}."
+    "interval, at batch 1 on one thread. A larger batch takes turns with batch 1, which tells how fast the machine is "
+    "just then: its times are those that it would have taken before. "
+    "Peak memory is that of a fresh process at batch {largest}."
 )
 
 
@@ -189,7 +191,10 @@ def _time(bench: Bench, torch: TorchBaselines | None) -> Timings:
         bench.progress.update(task, total=(len(timings.samples) + len(cells)) * bench.scale.others.rounds)
         batch, threads = cell = cells.pop(0)
         plan = bench.scale.judged if cell == FIRST else bench.scale.others
-        timings.samples[cell] = measure(_runners(bench, torch, batch, threads), plan)
+        runners = _runners(bench, torch, batch, threads)
+        if batch > 1:
+            runners |= {name + ALONE: run for name, run in _runners(bench, None, 1, 1).items()}
+        timings.add(cell, measure(runners, plan))
         bench.progress.advance(task, bench.scale.others.rounds)
         if threads == 1 and batch >= bench.scale.batches[-1] and 2 * batch <= LARGEST_BATCH and timings.pays(batch):
             cells.insert(0, (2 * batch, 1))

@@ -1,0 +1,98 @@
+"""``python -m benchmarks.cpu_by_library``: what a request costs in which library, beside decoding and running alone.
+
+Samples the server's core with Linux's perf (``apt install linux-perf``) while a path and L_pipe are asked in turns, so
+that both see the same machine. What a library takes more in the server than in L_pipe is the price of serving: its own
+work where L_pipe has none, and colder caches where both run the same code.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from benchmarks.bench import bench_of, console
+from benchmarks.closed_loop import Path as Asked
+from benchmarks.closed_loop import paths
+from benchmarks.footprint import family
+from benchmarks.limits import Limit
+
+HERTZ = 1500
+LEAST_US = 8.0
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def main(
+    turns: Annotated[int, typer.Option(help="turns of each path, and of L_pipe between them")] = 12,
+    seconds: Annotated[float, typer.Option(help="of one turn")] = 1.0,
+    servers: Annotated[str, typer.Option(help="the servers' core")] = "0",
+    loads: Annotated[str, typer.Option(help="cores of the load generator and of everything else")] = "1",
+) -> None:
+    """Measure every path of Lading and show microseconds a request by library."""
+    if shutil.which("perf") is None:
+        raise typer.BadParameter("perf is not installed: apt install linux-perf")
+    bench = bench_of("cards", servers, loads)
+    with paths(bench, seconds) as asked:
+        found = {name: _measure(path, bench.limit, turns, seconds) for name, path in asked.items()}
+    console.print(table(found))
+
+
+def _measure(path: Asked, limit: Limit, turns: int, seconds: float) -> tuple[dict[str, float], dict[str, float]]:
+    """Microseconds a request by library: of the server, and of L_pipe."""
+    path.ask()
+    limit.measure(0.2)
+    server, alone = family(path.pid), {limit.pid}
+    answered = called = 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "perf.data"
+        pids = ",".join(str(pid) for pid in sorted(server | alone))
+        command = ["perf", "record", "-e", "cpu-clock", "-F", str(HERTZ), "-p", pids, "-o", str(data)]
+        perf = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for _ in range(turns):
+            answered += path.ask().rate * seconds
+            called += limit.measure(seconds) * seconds
+        perf.terminate()
+        perf.wait()
+        script = ["perf", "script", "-i", str(data), "-F", "pid,ip,dso"]
+        lines = subprocess.run(script, capture_output=True, text=True, check=True).stdout.splitlines()
+    counts = samples(lines, alone)
+    return Counter(
+        {library: count / HERTZ / answered * 1e6 for (own, library), count in counts.items() if own}
+    ), Counter({library: count / HERTZ / called * 1e6 for (own, library), count in counts.items() if not own})
+
+
+def samples(lines: list[str], alone: set[int]) -> Counter[tuple[bool, str]]:
+    """Samples by library, of the server (true) and of the processes ``alone``, from the lines of ``perf script``."""
+    counts: Counter[tuple[bool, str]] = Counter()
+    for line in lines:
+        pid, *_, library = line.split() or ("0", "")
+        if library:
+            name = Path(library.strip("()")).name.partition(".")[0].partition("-")[0]
+            counts[int(pid) not in alone, name] += 1
+    return counts
+
+
+def table(found: dict[str, tuple[dict[str, float], dict[str, float]]]) -> Table:
+    """One row a library: microseconds in L_pipe, and in each path; what takes little everywhere is one row."""
+    limits = [alone for _, alone in found.values()]
+    limit = {name: sum(one.get(name, 0.0) for one in limits) / len(limits) for one in limits for name in one}
+    columns = [limit, *(server for server, _ in found.values())]
+    shown = {name for one in columns for name, us in one.items() if us >= LEAST_US}
+    result = Table("library", "L_pipe", *found, title="microseconds of the server's core a request")
+    for name in sorted(shown, key=lambda name: -max(one.get(name, 0.0) for one in columns)):
+        result.add_row(name, *(f"{one.get(name, 0.0):.0f}" for one in columns))
+    result.add_row("all else", *(f"{sum(us for name, us in one.items() if name not in shown):.0f}" for one in columns))
+    result.add_row("together", *(f"{sum(one.values()):.0f}" for one in columns))
+    return result
+
+
+if __name__ == "__main__":
+    app()
