@@ -64,9 +64,11 @@ def _measure(path: Asked, limit: Limit, turns: int, seconds: float) -> tuple[dic
         script = ["perf", "script", "-i", str(data), "-F", "pid,ip,dso"]
         lines = subprocess.run(script, capture_output=True, text=True, check=True).stdout.splitlines()
     counts = samples(lines, alone)
-    return Counter(
-        {library: count / HERTZ / answered * 1e6 for (own, library), count in counts.items() if own}
-    ), Counter({library: count / HERTZ / called * 1e6 for (own, library), count in counts.items() if not own})
+    requests = {True: answered, False: called}
+    us: dict[bool, dict[str, float]] = {True: {}, False: {}}
+    for (own, library), count in counts.items():
+        us[own][library] = count / HERTZ / requests[own] * 1e6
+    return us[True], us[False]
 
 
 def samples(lines: list[str], alone: set[int]) -> Counter[tuple[bool, str]]:
