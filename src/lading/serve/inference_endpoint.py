@@ -235,20 +235,22 @@ class OpenRequest:
         """Its client has gone: it is counted, and dropped unless a lane has begun with it."""
         if self._job is not None:
             self._job.abandoned = True
+            self._job = None
         log.debug("the client went away", path=self._call.scope["path"], **log_ids(self._call.scope))
         self._endpoint._count(self._call, CLIENT_WENT_AWAY, 0)
 
     def _done(self, outcome: Mapping[str, Array] | BaseException) -> None:
         call, endpoint = self._call, self._endpoint
         self._job = None  # it knows this method, and its pictures should not wait for the garbage collector
-        try:
-            if isinstance(outcome, BaseException):
-                raise outcome
-            call.outputs = outcome
-            headers, body = self._plan.encode(outcome)
-            answer: Answer = (HTTPStatus.OK, [*headers, *call.answer_headers(len(body))], body)
-        except Exception as error:
-            answer = endpoint._failed(call, error)
+        if isinstance(outcome, BaseException):
+            answer = endpoint._failed(call, outcome)
+        else:
+            try:
+                call.outputs = outcome
+                headers, body = self._plan.encode(outcome)
+                answer = (HTTPStatus.OK, [*headers, *call.answer_headers(len(body))], body)
+            except Exception as error:
+                answer = endpoint._failed(call, error)
         assert self._write is not None
         self._write(answer)
         endpoint._count(call, answer[0], len(answer[2]))
