@@ -106,7 +106,7 @@ def test_lanes_run_at_the_same_time(small: dict[str, Artifact]) -> None:
 def test_requests_that_gather_while_a_lane_is_busy_share_a_run_when_that_is_cheaper(
     small: dict[str, Artifact], tmp_path: Path
 ) -> None:
-    artifact = with_costs(small["table"], tmp_path / "cheap", {1: 1.0, 4: 1.1, 8: 1.2, 16: 2.4})
+    artifact = with_costs(small["table"], tmp_path / "cheap", {1: 1.0, 4: 1.1, 8: 1.2, 16: 2.7})
 
     async def scenario() -> None:
         async with started(artifact, lanes=1) as (app, model):
