@@ -83,10 +83,18 @@ def samples(lines: list[str], alone: set[int]) -> Counter[tuple[bool, str]]:
 
 
 def table(found: dict[str, tuple[dict[str, float], dict[str, float]]]) -> Table:
-    """One row a library: microseconds in L_pipe, and in each path; what takes little everywhere is one row."""
+    """One row a library: microseconds in L_pipe, and in each path; what takes little everywhere is one row.
+
+    The paths are measured one after the other, and the machine changes its speed: each is shown at the speed that makes
+    its own L_pipe the mean one.
+    """
     limits = [alone for _, alone in found.values()]
     limit = {name: sum(one.get(name, 0.0) for one in limits) / len(limits) for one in limits for name in one}
-    columns = [limit, *(server for server, _ in found.values())]
+    mean = sum(limit.values())
+    columns = [limit]
+    for server, alone in found.values():
+        speed = mean / (sum(alone.values()) or mean)
+        columns.append({name: us * speed for name, us in server.items()})
     shown = {name for one in columns for name, us in one.items() if us >= LEAST_US}
     result = Table("library", "L_pipe", *found, title="microseconds of the server's core a request")
     for name in sorted(shown, key=lambda name: -max(one.get(name, 0.0) for one in columns)):

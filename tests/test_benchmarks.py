@@ -163,12 +163,13 @@ def test_samples_are_counted_by_library_and_the_limits_apart() -> None:
         "",
     ]
     assert cpu_by_library.samples(lines, {18}) == {(True, "libpython3"): 2, (False, "[kernel"): 1}
-    shown = cpu_by_library.table({"REST": ({"libpython3": 90.0}, {"onnxruntime": 1000.0}), "gRPC": ({}, {})})
+    slow = ({"libpython3": 180.0}, {"onnxruntime": 2000.0})
+    shown = cpu_by_library.table({"REST": ({"libpython3": 90.0}, {"onnxruntime": 1000.0}), "gRPC": slow})
     assert [list(column.cells) for column in shown.columns] == [
         ["onnxruntime", "libpython3", "all else", "together"],
-        ["500", "0", "0", "500"],
-        ["0", "90", "0", "90"],
-        ["0", "0", "0", "0"],
+        ["1500", "0", "0", "1500"],
+        ["0", "135", "0", "135"],
+        ["0", "135", "0", "135"],
     ]
 
 
