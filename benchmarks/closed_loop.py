@@ -21,15 +21,13 @@ from benchmarks.running_peer import Running, serving, target_of
 CONNECTIONS = 8
 WARM_UP_S = 1.5
 PORT = 17_000
+TURNS = 5
 STEADY = 0.05
 """Two limits that differ by less are taken for the same speed of the machine."""
 
 
-TURNS = 5
-
-
 @dataclass(frozen=True)
-class Path:
+class Endpoint:
     """One way to a model."""
 
     ask: Callable[[], Load]
@@ -94,11 +92,7 @@ def _in_turns(bench: Bench, running: Running, lading: Running | None, seconds: f
 
 def middle(loads: Sequence[Load]) -> Load:
     """Several turns as one: the median of every number, and all the codes."""
-    percentiles = {
-        key: statistics.median(one.percentiles[key] for one in loads)
-        for key in loads[0].percentiles
-        if all(key in one.percentiles for one in loads)
-    }
+    percentiles = {key: statistics.median(one.percentiles[key] for one in loads) for key in loads[0].percentiles}
     codes: Counter[str] = Counter()
     for one in loads:
         codes.update(one.codes)
@@ -111,15 +105,15 @@ def measure_shares(bench: Bench, turns: int = 8, seconds: float = 1.0) -> None:
 
     All servers are up meanwhile; those that are not asked sleep. A slow spell of the machine thus hits all alike.
     """
-    with paths(bench, seconds) as asked:
-        for path in asked.values():
-            path.ask()
+    with endpoints(bench, seconds) as asked:
+        for endpoint in asked.values():
+            endpoint.ask()
         found: dict[str, list[dict[str, float]]] = {name: [] for name in asked}
         limit = bench.limit.measure(seconds)
         for number in range(turns):
-            for name, path in list(asked.items())[:: 1 if number % 2 == 0 else -1]:
-                with watching(path.watched, bench.expected) as seen:
-                    rate = path.ask().rate
+            for name, endpoint in list(asked.items())[:: 1 if number % 2 == 0 else -1]:
+                with watching(endpoint.watched, bench.expected) as seen:
+                    rate = endpoint.ask().rate
                 rate += seen.right / seconds
                 before, limit = limit, bench.limit.measure(seconds)
                 steady = abs(before - limit) < STEADY * limit
@@ -131,7 +125,7 @@ def measure_shares(bench: Bench, turns: int = 8, seconds: float = 1.0) -> None:
 
 
 @contextmanager
-def paths(bench: Bench, seconds: float) -> Iterator[dict[str, Path]]:
+def endpoints(bench: Bench, seconds: float) -> Iterator[dict[str, Endpoint]]:
     """Every way to Lading's cards model, with both of its servers up."""
     lean, grpc, bento, beside = range(PORT + 500, PORT + 504)
     with (
@@ -147,15 +141,15 @@ def paths(bench: Bench, seconds: float) -> Iterator[dict[str, Path]]:
         photo, v2 = running.target, target_of(LADING_V2, bench.model, lean)
         lean_beside = replace(photo, url=photo.url.replace(str(lean), str(beside)))
         yield {
-            "REST": Path(asking(photo), photo, running.pid),
-            "REST, OIP with binary tensors": Path(asking(v2), photo, running.pid),
-            "gRPC": Path(
+            "REST": Endpoint(asking(photo), photo, running.pid),
+            "REST, OIP with binary tensors": Endpoint(asking(v2), photo, running.pid),
+            "gRPC": Endpoint(
                 lambda: run_grpc(f"127.0.0.1:{grpc}", body, seconds=seconds, connections=CONNECTIONS),
                 photo,
                 running.pid,
             ),
-            "port 3000": Path(asking(mounted.target), mounted.target, mounted.pid),
-            "port 8080 beside it": Path(asking(lean_beside), mounted.target, mounted.pid),
+            "port 3000": Endpoint(asking(mounted.target), mounted.target, mounted.pid),
+            "port 8080 beside it": Endpoint(asking(lean_beside), mounted.target, mounted.pid),
         }
 
 

@@ -18,8 +18,7 @@ import typer
 from rich.table import Table
 
 from benchmarks.bench import bench_of, console
-from benchmarks.closed_loop import Path as Asked
-from benchmarks.closed_loop import paths
+from benchmarks.closed_loop import Endpoint, endpoints
 from benchmarks.footprint import family
 from benchmarks.limits import Limit
 
@@ -40,16 +39,16 @@ def main(
     if shutil.which("perf") is None:
         raise typer.BadParameter("perf is not installed: apt install linux-perf")
     bench = bench_of("cards", servers, loads)
-    with paths(bench, seconds) as asked:
-        found = {name: _measure(path, bench.limit, turns, seconds) for name, path in asked.items()}
+    with endpoints(bench, seconds) as asked:
+        found = {name: _measure(endpoint, bench.limit, turns, seconds) for name, endpoint in asked.items()}
     console.print(table(found))
 
 
-def _measure(path: Asked, limit: Limit, turns: int, seconds: float) -> tuple[dict[str, float], dict[str, float]]:
+def _measure(endpoint: Endpoint, limit: Limit, turns: int, seconds: float) -> tuple[dict[str, float], dict[str, float]]:
     """Microseconds a request by library: of the server, and of L_pipe."""
-    path.ask()
+    endpoint.ask()
     limit.measure(0.2)
-    server, alone = family(path.pid), {limit.pid}
+    server, alone = family(endpoint.pid), {limit.pid}
     answered = called = 0.0
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "perf.data"
@@ -57,7 +56,7 @@ def _measure(path: Asked, limit: Limit, turns: int, seconds: float) -> tuple[dic
         command = ["perf", "record", "-e", "cpu-clock", "-F", str(HERTZ), "-p", pids, "-o", str(data)]
         perf = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         for _ in range(turns):
-            answered += path.ask().rate * seconds
+            answered += endpoint.ask().rate * seconds
             called += limit.measure(seconds) * seconds
         perf.terminate()
         perf.wait()

@@ -10,14 +10,13 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Callable
 
 import structlog
 
 from lading.errors import ExpiredError, NotReadyError, OverloadedError
 from lading.machine import usable_cpus
 from lading.metrics import Metrics
-from lading.serve.job import Job, Outcome, Read
+from lading.serve.job import Done, Job, Outcome, Read
 from lading.serve.lanes import Lanes, attempt_jobs
 from lading.serve.served_model import ServedModel
 from lading.serve.stages import Stages
@@ -160,7 +159,7 @@ class Engine:
         self,
         model: ServedModel,
         read: Read,
-        done: Callable[[dict[str, Array] | BaseException], None],
+        done: Done,
         *,
         deadline: float = math.inf,
         size: int = 0,

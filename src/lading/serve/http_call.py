@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lading.serve.served_model import ServedModel
+    from lading.serve.stages import Stages
     from lading.serve.trace_context import TraceContext
     from lading.serve.tracing import RequestSpan, Tracing
     from lading.spec import Array
@@ -98,6 +99,11 @@ class HttpCall:
         """The body's length as the header says; 0 when it does not."""
         declared = self.headers.get(b"content-length", b"")
         return int(declared) if declared.isdigit() else 0
+
+    @property
+    def stages(self) -> Stages | None:
+        """Where a lane notes when the request was where; ``None`` for one that is not traced."""
+        return self.span.stages if self.span else None
 
     @property
     def encoded(self) -> bool:

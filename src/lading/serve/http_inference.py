@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import orjson
 from starlette.requests import ClientDisconnect
@@ -90,24 +90,17 @@ class HttpInference:
 
         return Plan(model, read, lambda outputs: encode(request, outputs), brief=not call.encoded)
 
-    async def answer(self, call: HttpCall, plan: Plan) -> tuple[Headers, bytes]:
+    async def answer(self, call: HttpCall, plan: Plan, deadline: float) -> tuple[Headers, bytes]:
         """Carry out a plan behind any ASGI server.
 
         Raises:
             LadingError: as :meth:`Engine.submit`, :meth:`HttpCall.body` and the plan.
             ClientDisconnect: the client went away.
         """
-        deadline = call.deadline()
-        self.engine.admit(plan.model, deadline, call.declared_bytes)
         body = await call.body()
-
-        def read() -> Mapping[str, Array]:
-            call.inputs = plan.read(body)
-            return call.inputs
-
-        stages = call.span.stages if call.span else None
+        read = plan.reader(call, body)
         answering = self.engine.infer(
-            plan.model, read, deadline=deadline, size=len(body), brief=plan.brief, stages=stages
+            plan.model, read, deadline=deadline, size=len(body), brief=plan.brief, stages=call.stages
         )
         if self.engine.wait_seconds < WORTH_WATCHING_S:
             call.outputs = await answering

@@ -96,17 +96,13 @@ class InferenceEndpoint:
         """
         call = HttpCall(scope, _no_body, self._settings, self._route, self._tracing)
         try:
-            if self._keys is not None:
-                self._keys.check(call.headers.get(b"authorization"))
-            plan = self._plan(call)
-            deadline = call.deadline()
-            self._engine.admit(plan.model, deadline, call.declared_bytes)
+            plan, deadline = self._admitted(call)
         except OverloadedError as error:
             self._metrics.requests_in_flight.inc()
             answer = self._failed(call, error)
             self._count(call, answer[0], len(answer[2]))
             return answer
-        except LadingError:
+        except Exception:  # ASGI's way meets it again, and answers it
             return None
         # A body whose length is not known beforehand is read piece by piece.
         if b"content-length" not in call.headers or call.declared_bytes > self._settings.max_body_bytes:
@@ -116,14 +112,19 @@ class InferenceEndpoint:
 
     async def _answer(self, call: HttpCall) -> Answer:
         try:
-            if self._keys is not None:
-                self._keys.check(call.headers.get(b"authorization"))
-            headers, body = await self._inference.answer(call, self._plan(call))
+            return _answered(call, *await self._inference.answer(call, *self._admitted(call)))
         except ClientDisconnect:
             raise
         except Exception as error:
             return self._failed(call, error)
-        return HTTPStatus.OK, [*headers, *call.answer_headers(len(body))], body
+
+    def _admitted(self, call: HttpCall) -> tuple[Plan, float]:
+        """What to do, and until when; raises what the request is refused with."""
+        if self._keys is not None:
+            self._keys.check(call.headers.get(b"authorization"))
+        plan, deadline = self._plan(call), call.deadline()
+        self._engine.admit(plan.model, deadline, call.declared_bytes)
+        return plan, deadline
 
     def _failed(self, call: HttpCall, error: BaseException) -> Answer:
         headers = JSON
@@ -207,12 +208,7 @@ class OpenRequest:
         """
         call, plan, self._write = self._call, self._plan, write
         call.received = len(body)
-
-        def read() -> Mapping[str, Array]:
-            call.inputs = plan.read(body)
-            return call.inputs
-
-        stages = call.span.stages if call.span else None
+        read = plan.reader(call, body)
         try:
             self._job = self._endpoint._engine.submit(
                 plan.model,
@@ -221,9 +217,9 @@ class OpenRequest:
                 deadline=self._deadline,
                 size=len(body),
                 brief=plan.brief,
-                stages=stages,
+                stages=call.stages,
             )
-        except LadingError as error:
+        except Exception as error:
             self._done(error)
 
     def fail_late(self, write: Callable[[Answer], None]) -> None:
@@ -247,13 +243,16 @@ class OpenRequest:
         else:
             try:
                 call.outputs = outcome
-                headers, body = self._plan.encode(outcome)
-                answer = (HTTPStatus.OK, [*headers, *call.answer_headers(len(body))], body)
+                answer = _answered(call, *self._plan.encode(outcome))
             except Exception as error:
                 answer = endpoint._failed(call, error)
         assert self._write is not None
         self._write(answer)
         endpoint._count(call, answer[0], len(answer[2]))
+
+
+def _answered(call: HttpCall, headers: Headers, body: bytes) -> Answer:
+    return HTTPStatus.OK, [*headers, *call.answer_headers(len(body))], body
 
 
 async def _no_body() -> Message:

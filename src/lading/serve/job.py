@@ -14,6 +14,7 @@ Read = Callable[[], Mapping[str, Array]]
 """Turns a request's bytes into arrays, batch dim included. Runs in a lane, and may raise RequestError."""
 Outcome = dict[str, Array] | BaseException | None
 """A job's outputs, why there are none, or ``None`` when nobody waits for them."""
+Done = Callable[[dict[str, Array] | BaseException], None]
 
 
 @dataclass(slots=True, eq=False)
@@ -31,7 +32,7 @@ class Job:
     """Bytes of its body."""
     expected: float
     """Seconds in a lane that it was reckoned to take when it was accepted."""
-    done: Callable[[dict[str, Array] | BaseException], None]
+    done: Done
     """Called once on the event loop with its outputs, or with why there are none, unless it was abandoned."""
     abandoned: bool = False
     """Set on the event loop when the caller has gone; the job is dropped then, unless a lane has begun with it."""

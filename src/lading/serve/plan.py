@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from lading.serve.http_call import HttpCall
+from lading.serve.job import Read
 from lading.serve.served_model import ServedModel
 from lading.spec import Array
 
@@ -23,3 +25,12 @@ class Plan:
     """The outputs to the answer's headers and body; may raise UnanswerableError."""
     brief: bool = False
     """``read`` does no more than parse the body as it came."""
+
+    def reader(self, call: HttpCall, body: bytes) -> Read:
+        """What a lane calls to read a body; the inputs stay with the call, for whoever records it."""
+
+        def read() -> Mapping[str, Array]:
+            call.inputs = self.read(body)
+            return call.inputs
+
+        return read
