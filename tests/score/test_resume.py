@@ -98,7 +98,8 @@ MIB = 1 << 20
 
 def test_a_table_many_times_as_large_takes_no_more_memory(small: dict[str, Artifact], tmp_path: Path) -> None:
     peaks = []
-    for rows in (2000, 50_000):
+    # The first table is large enough to fill the allocator's pools, whose size goes by threads and chance, not by rows.
+    for rows in (10_000, 100_000):
         source, blobs = tmp_path / f"{rows}.parquet", random.Random(0).randbytes(4096)
         column = pa.FixedSizeListArray.from_arrays(pa.array(features(rows).ravel()), 4)
         unlike = [blobs[number % 4000 :] + bytes(str(number), "ascii") for number in range(rows)]
@@ -107,5 +108,5 @@ def test_a_table_many_times_as_large_takes_no_more_memory(small: dict[str, Artif
         words = [sys.executable, "-c", MEASURE, str(small["batched"].path), str(source), f"{source}.parquet"]
         done = subprocess.run(words, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
         peaks.append(int(done.stdout.split()[-1]) * 1024)
-    assert source.stat().st_size > 96 * MIB
-    assert peaks[1] - peaks[0] < 48 * MIB, peaks
+    assert source.stat().st_size > 192 * MIB
+    assert peaks[1] - peaks[0] < 64 * MIB, peaks
