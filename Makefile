@@ -20,7 +20,7 @@ export WANDB_MODE ?= offline
 serve: artifacts/cards/lading.json ## install, build the cards model if needed, serve it on port 3000
 	@echo "serving artifacts/cards on http://127.0.0.1:$(PORT) (stop with Ctrl-C)"
 	@echo "  curl --data-binary @examples/ace-of-hearts.jpg http://127.0.0.1:$(PORT)/classify"
-	$(BIN)/bentoml serve --port $(PORT) --timeout-keep-alive 650
+	$(BIN)/bentoml serve --port $(PORT)
 
 artifacts/cards/lading.json: $(wildcard models/*.py models/card_decks/*.py models/cards*.safetensors) | $(VENV)/.build
 	$(BIN)/lading build models/cards.py:Cards

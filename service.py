@@ -5,7 +5,8 @@
 
 BentoML has routes of its own for ``/``, ``/docs.json``, ``/metrics``, ``/livez`` and ``/readyz``, and they come before
 a mounted app's. So the app stands in front of them, as a middleware. BentoML keeps ``/schema.json``, which its clients
-read first. Its Swagger page is not served: it loads a tracker from the network.
+read first. Its Swagger page is not served: it loads a tracker from the network. Connections are ours too, so that
+limits, timeouts and the short way of inference are those of the lean port.
 """
 
 from __future__ import annotations
@@ -27,10 +28,12 @@ import bentoml
 import structlog
 from bentoml.exceptions import BentoMLException
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.config import HTTP_PROTOCOLS
 
 from lading.errors import LadingError
 from lading.serve.accept import accept
 from lading.serve.app import App
+from lading.serve.lean_http import LeanHttp
 from lading.serve.repository import named_artifacts
 from lading.serve.server import Ports, freeze_what_stays
 from lading.serve.structured_log import configure_logging
@@ -86,6 +89,7 @@ class Lading:
         settings = share_of_one(settings)
         self.app = App(settings)
         self.ports = Ports(self.app, settings)
+        self.connection = LeanHttp.of(settings, self.app.endpoint_at)
 
     # What BentoML's clients read in /schema.json. The middleware below answers before these are reached, so that a
     # request does not pay for BentoML's own handling.
@@ -128,4 +132,12 @@ class LadingFirst:
             await bentoml.get_current_service().app(scope, receive, send)
 
 
+def connection(**uvicorns: Any) -> asyncio.Protocol:
+    """What speaks HTTP on a new connection."""
+    protocol: asyncio.Protocol = bentoml.get_current_service().connection(**uvicorns)
+    return protocol
+
+
+# BentoML leaves the choice of a protocol to uvicorn, which looks it up here when the worker starts.
+HTTP_PROTOCOLS["auto"] = connection  # type: ignore[assignment]  # what is no import string is taken as it is
 Lading.add_asgi_middleware(LadingFirst)  # type: ignore[attr-defined]  # the decorator made it a Service

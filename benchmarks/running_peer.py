@@ -115,7 +115,7 @@ def target(url: str, body: RequestBody, name: str) -> Target:
 
 def _command(peer: Peer, port: int) -> list[str]:
     if peer is LADING_BENTO:
-        return ["-m", "bentoml", "serve", "--port", str(port), "--timeout-keep-alive", "650"]
+        return ["-m", "bentoml", "serve", "--port", str(port)]
     if peer.name.startswith("lading"):
         return ["-m", "lading", "serve"]
     if peer.command:

@@ -32,9 +32,9 @@ The same name twice is an error to the API server. */ -}}
 
 {{- define "lading.command" -}}
 {{- if eq .Values.image.kind "bento" }}
-args: [bentoml, serve, /home/bentoml/bento, --port, "3000", --timeout-keep-alive, {{ get .Values.settings "keep_alive_s" | default 650 | include "lading.scalar" | quote }}]
+args: [bentoml, serve, /home/bentoml/bento, --port, "3000"]
 {{- else if .Values.bento.enabled }}
-command: [python, -m, bentoml, serve, "service:Lading", --working-dir, /app, --port, "3000", --timeout-keep-alive, {{ get .Values.settings "keep_alive_s" | default 650 | include "lading.scalar" | quote }}]
+command: [python, -m, bentoml, serve, "service:Lading", --working-dir, /app, --port, "3000"]
 {{- else }}
 command: [python, -m, lading, serve]
 {{- end }}

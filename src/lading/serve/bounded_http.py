@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from lading.serve.authorize import OPEN_PATHS
+from lading.serve.open_files import most_connections
 from lading.settings import Settings
 
 RESERVE = 64
@@ -27,6 +28,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     max_connections: ClassVar[int]
     header_timeout_s: ClassVar[float]
+    keep_alive_s: ClassVar[int]
     _headers_due: asyncio.TimerHandle | None = None
     _in_headers = False
     _stopping = False
@@ -34,8 +36,16 @@ class BoundedHttp(HttpToolsProtocol):
     @classmethod
     def limited(cls, settings: Settings) -> type[BoundedHttp]:
         """A protocol class with the limits of the settings."""
-        limits = {"max_connections": settings.max_connections, "header_timeout_s": settings.header_timeout_s}
+        limits = {
+            "max_connections": most_connections(settings.max_connections),
+            "header_timeout_s": settings.header_timeout_s,
+            "keep_alive_s": settings.keep_alive_s,
+        }
         return type("LimitedHttp", (cls,), limits)
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.timeout_keep_alive = self.keep_alive_s
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)

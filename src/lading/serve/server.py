@@ -17,7 +17,6 @@ import uvicorn
 from lading.errors import ServerError
 from lading.serve.app import App
 from lading.serve.lean_http import LeanHttp
-from lading.serve.open_files import most_connections
 from lading.serve.structured_log import configure_logging
 from lading.serve.worker_group import share_of_one
 from lading.settings import Settings, unknown_variables
@@ -174,17 +173,13 @@ def _uvloop() -> asyncio.AbstractEventLoop:
 def _config(app: App, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=LeanHttp.of(
-            settings.model_copy(update={"max_connections": most_connections(settings.max_connections)}),
-            endpoint_at=app.endpoint_at,
-        ),
+        http=LeanHttp.of(settings, app.endpoint_at),
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=settings.drain_s,
         ssl_certfile=settings.tls_certificate,
         ssl_keyfile=settings.tls_key,
