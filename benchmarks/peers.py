@@ -83,6 +83,7 @@ FASTAPI_ORT = Peer(
     ("fastapi==0.165.0", "uvicorn==0.54.0"),
     molecules=MOLECULE,
 )
+LITSERVE = (("/predict", bodies.photo_json), ("/predict", ROW), ("litserve==0.2.17",))
 ALL = (
     LADING,
     LADING_V2,
@@ -98,7 +99,8 @@ ALL = (
         (("BENTOML_DO_NOT_TRACK", "true"),),
         molecules=MOLECULE,
     ),
-    Peer("litserve", ("/predict", bodies.photo_json), ("/predict", ROW), ("litserve==0.2.17",), molecules=MOLECULE),
+    Peer("litserve", *LITSERVE, molecules=MOLECULE),
+    Peer("litserve_batched", *LITSERVE),
     Peer(
         "mlserver",
         ("/v2/models/peer/infer", V2),
@@ -122,7 +124,7 @@ ALL = (
         molecules=("/v2/models/peer/infer", MOLECULE_V2),
     ),
 )
-FRAMEWORKS = ("bentoml_api", "litserve", "mlserver", "ray_serve", "kserve_python")
+FRAMEWORKS = ("bentoml_api", "litserve", "litserve_batched", "mlserver", "ray_serve", "kserve_python")
 
 
 @functools.cache

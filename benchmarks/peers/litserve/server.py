@@ -1,4 +1,4 @@
-"""LitServe with its default loop and base64 in JSON, the body that it parses; batching needs a synchronous API."""
+"""LitServe with its default loop and base64 in JSON, the body that it parses; its batching: litserve_batched."""
 
 import base64
 import sys
