@@ -144,14 +144,13 @@ def card_file(path: Path) -> Path:
 
 
 def new_card(spec: ModelSpec, module: nn.Module, **fields: Any) -> RunCard:
-    """A run's card with what can be found out here: parameters, packages, git state and time."""
+    """A run's card with what can be found out here: parameters, packages, git state and time; fields win."""
     return RunCard(
         spec=spec.name,
         parameters=sum(parameter.numel() for parameter in module.parameters()),
         packages={"lading": __version__} | {name: metadata.version(name) for name in PACKAGES},
         created=_now(),
-        **_git(),
-        **fields,
+        **git_state() | fields,
     )
 
 
@@ -216,7 +215,12 @@ def _replace(path: Path, content: bytes) -> None:
     os.replace(stream.name, path)  # noqa: PTH105
 
 
-def _git() -> dict[str, Any]:
+def git_state() -> dict[str, Any]:
+    """The commit of the folder that the process runs in, and whether files differ from it; ``None`` where unknown.
+
+    A run asks when it begins: by its end the folder may be at another commit.
+    """
+
     def ask(*arguments: str) -> str | None:
         try:
             result = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, timeout=10)

@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
-from lading.checkpoint import load_weights, new_card, read_card, save_checkpoint, spec_of
+from lading.checkpoint import git_state, load_weights, new_card, read_card, save_checkpoint, spec_of
 from lading.config import compose, plain
 from lading.confusion_plot import confusion_counts, plot_confusion
 from lading.errors import DataError, SpecError
@@ -136,6 +136,7 @@ def fit(
         facts: more metrics to record.
         card: more fields of the run's card, such as ``pruning``.
     """
+    card = git_state() | card
     group = current()
     if group.first:
         out.mkdir(parents=True, exist_ok=True)
