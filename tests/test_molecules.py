@@ -131,15 +131,16 @@ def test_a_short_training_learns_and_keeps_the_statistics(tmp_path: Path, monkey
     assert card.data_fingerprint == spec.dataset("train").fingerprint
 
 
-def test_the_reference_checkpoint_lies_beside_the_model_with_its_run() -> None:
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_a_reference_checkpoint_lies_beside_the_model_with_its_run(share: float) -> None:
     spec = load_spec("models/molecules.py:Molecules")
-    path = spec.checkpoint()
+    path = spec.checkpoint(share)
     card = read_card(path)
     assert card is not None
     assert path.stat().st_size <= 2 * 2**20
-    assert (card.spec, card.pruning, card.git_dirty) == ("molecules", 0.0, False)
+    assert (card.spec, card.pruning, card.git_dirty) == ("molecules", share, False)
     assert card.command.startswith("lading train models/molecules.py:Molecules")
-    assert card.metrics[f"test/{spec.score_name}"] > 0.85
+    assert card.metrics[f"test/{spec.score_name}"] > 0.92
     assert "/tmp" not in path.with_suffix(".run.json").read_text()
 
 

@@ -112,8 +112,8 @@ def train(spec: ModelSpec, config: DictConfig, out: Path, *, resume: bool = Fals
         return fit(spec, fresh, config, out, resume=resume, profile=profile)
     start = Path(config.init)
     module, card = load_weights(spec, start), read_card(start)
-    pruning = card.pruning if card else 0.0
-    return fit(spec, module.train(), config, out, resume=resume, profile=profile, pruning=pruning, parent=card)
+    kept: dict[str, Any] = {"pruning": card.pruning, "macs": card.macs, "parent": card} if card else {}
+    return fit(spec, module.train(), config, out, resume=resume, profile=profile, **kept)
 
 
 def fit(
