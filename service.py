@@ -132,9 +132,9 @@ class LadingFirst:
             await bentoml.get_current_service().app(scope, receive, send)
 
 
-def connection(**uvicorns: Any) -> asyncio.Protocol:
+def connection(**given: Any) -> asyncio.Protocol:
     """What speaks HTTP on a new connection."""
-    protocol: asyncio.Protocol = bentoml.get_current_service().connection(**uvicorns)
+    protocol: asyncio.Protocol = bentoml.get_current_service().connection(**given)
     return protocol
 
 

@@ -43,13 +43,13 @@ def test_bentoml_serve_at_the_root_answers_with_the_lean_app(artifact: Artifact,
 
 @pytest.mark.slow
 def test_connections_to_bentomls_port_have_the_limits_of_the_lean_one(artifact: Artifact, bentoml_home: Path) -> None:
-    environment = {"LADING_ARTIFACT": str(artifact.path), "LADING_HEADER_TIMEOUT_S": "1", "LADING_MAX_CONNECTIONS": "2"}
+    environment = {"LADING_ARTIFACT": str(artifact.path), "LADING_HEADER_TIMEOUT_S": "3", "LADING_MAX_CONNECTIONS": "2"}
     with served(cwd=ROOT, **environment) as client:
         address = (client.base_url.host, client.base_url.port or 0)
         with socket.create_connection(address, timeout=20) as late, socket.create_connection(address, timeout=20):
+            late.sendall(b"POST /classify HTTP/1.1\r\nhost: x\r\n")
             refused = httpx.get(f"{client.base_url}/model")
             assert (refused.status_code, refused.json()["error"]) == (503, "as many connections are open as may")
-            late.sendall(b"POST /classify HTTP/1.1\r\nhost: x\r\n")
             assert late.recv(1000) == b""
         with socket.create_connection(address, timeout=20) as halved:
             halved.sendall(b"POST /classify HTTP/1.1\r\nhost: x\r\ncontent-type: image/jpeg\r\n")
