@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from lading.build import build, find_checkpoints
 from lading.checkpoint import new_card, save_checkpoint
 from lading.errors import GateRefusedError
 from lading.predictor import Predictor
-from lading.spec import Budget
+from lading.spec import Budget, Variant
 from tests.tiny import TinyImage, fit
 
 TARGET = "tests/tiny.py:TinyImage"
@@ -69,3 +70,28 @@ def test_a_model_without_a_checkpoint_is_trained_once(tmp_path: Path) -> None:
     written = first[0.0].stat().st_mtime_ns
     assert first == {0.0: tmp_path / "train" / "tiny-image.safetensors"}
     assert find()[0.0].stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize("with_run", [True, False])
+def test_weights_are_pruned_once_and_other_weights_anew(with_run: bool, checkpoint: Path, tmp_path: Path) -> None:
+    class Pruned(TinyImage):
+        variants = (Variant(name="fp32"), Variant(name="pruned30", pruning=0.3))
+
+    base = Path(shutil.copy2(checkpoint, tmp_path))
+    if with_run:
+        shutil.copy2(checkpoint.with_suffix(".run.json"), tmp_path)
+    overrides = [*FAST, "prune.max_epochs=1", "prune.round_to=1"]
+
+    def prune() -> int:
+        found = find_checkpoints(
+            Pruned(), TARGET, work=tmp_path / "work", checkpoint=base, overrides=overrides, console=quiet()
+        )
+        return found[0.3].stat().st_mtime_ns
+
+    first = prune()
+    assert prune() == first
+    other = fit(Pruned())
+    save_checkpoint(base, other, new_card(Pruned(), other, run_id="another"))
+    if not with_run:
+        base.with_suffix(".run.json").unlink()
+    assert prune() > first

@@ -90,13 +90,25 @@ def find_checkpoints(
         name = spec.checkpoint(share).name
         # Pruned references belong to the reference checkpoint: other weights are pruned afresh.
         beside = None if checkpoint else _existing(spec.checkpoint(share))
-        pruned = beside or _existing(work / "prune" / name)
+        pruned = beside or _made_of(base, work / "prune" / name)
         if pruned is None:
             console.print(f"pruning {share:.0%} of the multiply-accumulates and fine-tuning")
             pruned = prune(spec, share, base, compose(target, list(overrides)), work / "prune")
         found[share] = pruned
         console.print(f"pruned {share:.0%}: {pruned}")
     return found
+
+
+def _made_of(base: Path, pruned: Path) -> Path | None:
+    """A pruned checkpoint that an earlier build left, if it began with these weights."""
+    from lading.checkpoint import read_card
+
+    card, own = read_card(pruned), read_card(base)
+    if card is None or not pruned.is_file():
+        return None
+    # Weights without a run beside them are told from others by their age, as make does.
+    same = card.parent == own if own else pruned.stat().st_mtime >= base.stat().st_mtime
+    return pruned if same else None
 
 
 def _existing(*candidates: Path) -> Path | None:
