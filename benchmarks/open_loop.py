@@ -16,6 +16,9 @@ PEAK_S = 1.5
 STEADY = 0.08
 """Two peaks that differ by less are taken for the same speed of the machine."""
 SHARES = (0.3, 0.5, 0.7, 0.9, 1.0, 1.5, 2.0, 3.0)
+OFTEN = (0.7, 3.0)
+"""Shares that a goal is about, measured :data:`TURNS` times a round: one stall of the machine decides a p99."""
+TURNS = 5
 PORT = 17_700
 
 
@@ -34,7 +37,7 @@ def measure_loads(bench: Bench, peer: Peer, seconds: float, shares: tuple[float,
             return run(running.target, seconds=PEAK_S, connections=8).rate
 
         peak()
-        for share in shares:
+        for share in (*shares, *(TURNS - 1) * [share for share in shares if share in OFTEN]):
             before = peak()
             with watching(target, bench.expected):
                 load = run(target, seconds=seconds, connections=CONNECTIONS, rate=share * before)
