@@ -58,7 +58,7 @@ class Engine:
         self._idle.set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._threads: Lanes | None = None
-        self._scheduling: LoopScheduling | None = None
+        self._scheduling = LoopScheduling()
         self._brief: deque[Job] = deque()  # for the loop's own next turn
         metrics.usable_cpus.set(usable_cpus())
         metrics.lanes.set(self.lanes)
@@ -83,7 +83,6 @@ class Engine:
         """Start the lanes."""
         self._loop = asyncio.get_running_loop()
         self._threads = Lanes(self.lanes, self._deliver)
-        self._scheduling = LoopScheduling()
 
     async def stop(self) -> None:
         """Refuse new requests, and return when every accepted one has been answered."""
@@ -214,8 +213,7 @@ class Engine:
 
     def _shed(self, reason: str, sentence: str) -> None:
         self._metrics.shed(reason)
-        if self._scheduling is not None:
-            self._scheduling.be_patient()
+        self._scheduling.be_patient()
         wait = self._backlog / self.lanes
         raise OverloadedError(f"{sentence}: send it again later", retry_after_s=max(1, math.ceil(wait)))
 
@@ -233,7 +231,7 @@ class Engine:
                 self._metrics.shed("expired")
             if outcome is not None and not job.abandoned:
                 job.done(outcome)
-        if self._scheduling is not None and self._pending <= self.lanes:
+        if self._pending <= self.lanes:
             self._scheduling.be_prompt()
         if self._pending == 0:
             self._backlog = 0.0  # what floating-point sums leave over

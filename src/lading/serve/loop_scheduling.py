@@ -7,7 +7,7 @@ from contextlib import suppress
 
 
 class LoopScheduling:
-    """Belongs to the thread that makes it.
+    """Acts on the thread that calls it.
 
     Usually a request that comes interrupts a lane, and so is soon under way. While requests are refused, each
     interruption is paid for with cold caches, the loop's and then the lane's, and gains nothing. A thread of
@@ -16,22 +16,20 @@ class LoopScheduling:
     """
 
     def __init__(self) -> None:
-        self._ours = os.sched_getscheduler(0) == os.SCHED_OTHER  # what somebody else has chosen is left alone
         self._patient = False
 
     def be_patient(self) -> None:
-        """Interrupt no lane from now on."""
-        if self._ours and not self._patient:
-            # Threads that are begun meanwhile are not meant.
-            self._set(os.SCHED_BATCH | os.SCHED_RESET_ON_FORK)
-            self._patient = True
+        """Interrupt no lane from now on, unless somebody else has chosen a policy."""
+        # A sandbox may forbid it, and nothing depends on it.
+        with suppress(OSError):
+            if not self._patient and os.sched_getscheduler(0) == os.SCHED_OTHER:
+                # Threads that are begun meanwhile are not meant.
+                os.sched_setscheduler(0, os.SCHED_BATCH | os.SCHED_RESET_ON_FORK, os.sched_param(0))
+                self._patient = True
 
     def be_prompt(self) -> None:
         """As usual again."""
-        if self._patient:
-            self._set(os.SCHED_OTHER)
-            self._patient = False
-
-    def _set(self, policy: int) -> None:
-        with suppress(OSError):  # a sandbox may forbid it, and nothing depends on it
-            os.sched_setscheduler(0, policy, os.sched_param(0))
+        with suppress(OSError):
+            if self._patient:
+                os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+                self._patient = False
