@@ -162,6 +162,31 @@ def test_frozen_parts_keep_their_weights_and_the_statistics_of_their_norms(run_f
         train(TinyImage(), composed("optimizer.freeze=[features.99]"), tmp_path / "wrong")
 
 
+def test_a_compiled_run_learns_what_an_eager_one_does(run_folder: Path, tmp_path: Path) -> None:
+    start = run_folder / "tiny-image.safetensors"
+    overrides = (f"init='{start}'", "trainer.max_epochs=1")
+    eager, compiled = (
+        load_checkpoint(TinyImage(), train(TinyImage(), composed(*overrides, f"trainer.compile={on}"), tmp_path / on))[
+            0
+        ]
+        for on in ("false", "true")
+    )
+    learned = dict(compiled.named_parameters())
+    for name, weight in eager.named_parameters():
+        torch.testing.assert_close(learned[name], weight, rtol=1e-3, atol=1e-4)
+
+
+def test_a_run_that_cannot_be_compiled_says_so(tmp_path: Path) -> None:
+    # In a process of its own: this one keeps what it has compiled.
+    command = [sys.executable, "-m", "lading", "train", TARGET, *FAST, "trainer.compile=true", "--out", str(tmp_path)]
+    broken = {"CXX": "no-such-compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+    done = subprocess.run(command, env=os.environ | broken, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1
+    assert "trainer.compile=true: torch.compile cannot compile the network:" in done.stderr
+    assert "no-such-compiler" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 class Optioned(TinyImage):
     def __init__(self, deep: bool = False) -> None:
         self.deep = deep

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import lightning
 import numpy as np
 import torch
 from torch import nn
+from torch._dynamo.exc import TorchDynamoException
 
+from lading.errors import SpecError
 from lading.freeze import frozen_parts, keep_frozen
 from lading.loading import Batch, batches_in_order
 from lading.processes import current
@@ -26,6 +28,7 @@ class SpecModule(lightning.LightningModule):
         weight_decay: of weights; norms and biases are not decayed.
         warmup: share of the steps until the peak, 0 to 1.
         freeze: names of submodules that stay as they are.
+        compiled: train through ``torch.compile``; validation, which has other shapes, stays eager.
     """
 
     def __init__(
@@ -37,11 +40,13 @@ class SpecModule(lightning.LightningModule):
         weight_decay: float,
         warmup: float,
         freeze: Sequence[str] = (),
+        compiled: bool = False,
     ) -> None:
         super().__init__()
         self.spec, self.module = spec, module
         self.lr, self.weight_decay, self.warmup = lr, weight_decay, warmup
         self._frozen = frozen_parts(module, freeze)
+        self._answer: Callable[..., dict[str, torch.Tensor]] = torch.compile(self.forward) if compiled else self.forward
         self.group = current()
         self._answers: list[dict[str, Array]] = []
         self._targets: list[dict[str, Array]] = []
@@ -56,7 +61,12 @@ class SpecModule(lightning.LightningModule):
 
     def training_step(self, batch: Batch, _index: int) -> torch.Tensor:
         inputs, targets = batch
-        loss = self.spec.loss(self(*inputs), targets)
+        try:
+            outputs = self._answer(*inputs)
+        except TorchDynamoException as error:
+            reason = str(error).strip().splitlines()[0][:200]
+            raise SpecError(f"trainer.compile=true: torch.compile cannot compile the network: {reason}") from error
+        loss = self.spec.loss(outputs, targets)
         together = self.group.size > 1
         self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=False, batch_size=1, sync_dist=together)
         return loss

@@ -157,6 +157,7 @@ def fit(
         weight_decay=settings.weight_decay,
         warmup=settings.warmup,
         freeze=tuple(settings.freeze),
+        compiled=config.trainer.compile,
     )
     with group.one_first(shared=config.data.shared):
         training, validation = prepared(spec, "train"), prepared(spec, "valid")
