@@ -64,7 +64,7 @@ def stepper(form: Form) -> Callable[[], None]:
     def step() -> None:
         loss = spec.loss(answer(images), targets)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
 
