@@ -48,6 +48,8 @@ class SpecModule(lightning.LightningModule):
         self._frozen = frozen_parts(module, freeze)
         self._answer: Callable[..., dict[str, torch.Tensor]] = torch.compile(self.forward) if compiled else self.forward
         self.group = current()
+        self.judged_at: int | None = None
+        """The number of steps that the weights had been trained for when they were last validated."""
         self._answers: list[dict[str, Array]] = []
         self._targets: list[dict[str, Array]] = []
 
@@ -85,6 +87,7 @@ class SpecModule(lightning.LightningModule):
         score = self.spec.score(join(self.group.gather(self._answers)), join(self.group.gather(self._targets)))
         self._answers.clear()
         self._targets.clear()
+        self.judged_at = self.trainer.global_step
         self.log("valid/score", score, prog_bar=True)
 
     def configure_optimizers(self) -> Any:

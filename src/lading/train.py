@@ -128,7 +128,7 @@ def fit(
     facts: Mapping[str, float] | None = None,
     **card: Any,
 ) -> Path:
-    """Train a module as configured, keep the epoch with the best validation score, and score it on the test splits.
+    """Train a module as configured, keep the best validated weights, of an epoch or the end, and score the test splits.
 
     Args:
         profile: also write where the time of some steps goes, to ``profile`` in ``out``.
@@ -171,17 +171,20 @@ def fit(
         loggers = run_loggers(spec, config, out, resume=resume) if group.first else []
         extra = [Profile(out / "profile")] if profile and group.first else []
         trainer = new_trainer(config, out, loggers, group, extra)
+        judging = batches_in_order(spec, validation, **data)
         trainer.fit(
             lit,
             training_batches(spec, training, seed=config.seed, **data),
-            batches_in_order(spec, validation, **data),
+            judging,
             ckpt_path=out / LAST if resume else None,
             weights_only=True if resume else None,
         )
+        ended = None
+        if lit.judged_at != trainer.global_step:  # max_steps or max_minutes ended the run inside an epoch
+            ended = float(trainer.validate(lit, judging, verbose=False)[0]["valid/score"])
         path = out / (checkpoint or f"{spec.name}.safetensors")
         if group.first:
-            score = _load_best(trainer, lit)
-            metrics = {} if score is None else {"valid/score": score}
+            metrics = {"valid/score": _load_best(trainer, lit, ended)}
             metrics |= score_splits(spec, lit.module.eval(), out) | dict(facts or {})
             card |= {"processes": group.size, "data_fingerprint": getattr(training, "fingerprint", None)}
             card |= {"command": command_line(), "config": plain(config), "run_id": run_id(loggers)}
@@ -219,14 +222,23 @@ def command_line() -> str:
     return shlex.join([*program, *(word.replace(here, "") for word in sys.argv[1:])])
 
 
-def _load_best(trainer: lightning.Trainer, lit: SpecModule) -> float | None:
-    """Take the weights of the epoch with the best validation score; returns that score, ``None`` before the first."""
+def _load_best(trainer: lightning.Trainer, lit: SpecModule, ended: float | None) -> float:
+    """Take the weights of the epoch with the best validation score, if the run did not end with better ones.
+
+    Args:
+        ended: score of the last weights; ``None`` where they are an epoch's.
+
+    Returns:
+        The validation score of the weights that are kept.
+    """
     checkpoint = trainer.checkpoint_callback
     assert isinstance(checkpoint, lightning_callbacks.ModelCheckpoint)
-    if not checkpoint.best_model_path or checkpoint.best_model_score is None:
-        return None
+    best = checkpoint.best_model_score
+    if ended is not None and (best is None or ended >= float(best)):
+        return ended
+    assert best is not None
     lit.load_state_dict(torch.load(checkpoint.best_model_path, weights_only=True)["state_dict"])
-    return float(checkpoint.best_model_score)
+    return float(best)
 
 
 def score_splits(spec: ModelSpec, module: nn.Module, out: Path) -> dict[str, float]:
