@@ -14,7 +14,12 @@ FP16 = Variant(name="fp16", quantization=Quantization(method="fp16"), device="gp
 
 
 def measured(
-    score: float = 0.97, speedup: tuple[float, float, float] = (2.0, 1.9, 2.1), *, mib: float = 2.0, p99: float = 5.0
+    score: float = 0.97,
+    speedup: tuple[float, float, float] = (2.0, 1.9, 2.1),
+    *,
+    mib: float = 2.0,
+    p99: float = 5.0,
+    round_ms: tuple[float, ...] = (4.0, 4.1, 3.9),
 ) -> Measurement:
     value, low, high = speedup
     return Measurement(
@@ -25,6 +30,7 @@ def measured(
         timings=(Timing(batch=1, threads=1, p50_ms=4, p90_ms=4.5, p99_ms=p99, low_ms=3.9, high_ms=4.1, runs=100),),
         speedup=Ratio(value=value, low=low, high=high),
         peak_memory_bytes=10,
+        round_ms=round_ms,
     )
 
 
@@ -76,7 +82,8 @@ def chosen(*entries: tuple[str, Measurement, tuple[str, ...]]) -> str | None:
 
 
 def test_the_fastest_that_passed_is_chosen() -> None:
-    slow, fast = measured(speedup=(2, 1.9, 2.1)), measured(speedup=(4, 3.9, 4.1))
+    slow = measured(speedup=(2, 1.9, 2.1), round_ms=(4.0, 4.1, 3.9))
+    fast = measured(speedup=(4, 3.9, 4.1), round_ms=(2.0, 2.1, 1.9))
     assert chosen(("a", slow, ()), ("b", fast, ())) == "b"
     assert chosen(("a", slow, ()), ("b", fast, ("refused",))) == "a"
     assert chosen(("a", slow, ("refused",))) is None
@@ -88,3 +95,9 @@ def test_among_those_as_fast_within_noise_the_best_score_wins_then_the_smallest_
     smaller = measured(0.969, (3.9, 3.7, 4.1), mib=1)
     assert chosen(("worse", worse, ()), ("better", better, ())) == "better"
     assert chosen(("better", better, ()), ("smaller", smaller, ())) == "smaller"
+
+
+def test_a_variant_that_every_round_shows_to_be_slower_is_not_level_however_much_fp32_swayed() -> None:
+    slower = measured(0.9547, (1.22, 1.0, 1.5), round_ms=(2.6, 5.1, 2.7, 3.9, 2.5))
+    faster = measured(0.9542, (1.40, 1.1, 1.8), round_ms=(2.1, 4.2, 2.2, 3.1, 2.1))
+    assert chosen(("slower", slower, ()), ("faster", faster, ())) == "faster"

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from lading.measure import interval
 from lading.measurement import Measurement
 from lading.spec import Budget, Variant
 
@@ -57,7 +60,7 @@ def judge(candidate: Candidate, fp32: Measurement | None, budget: Budget, split:
 def choose(candidates: Sequence[Candidate], reasons: Sequence[tuple[str, ...]], split: str) -> str | None:
     """Name the fastest variant that passed.
 
-    Variants whose interval reaches the fastest one's are as fast as it, as far as was measured: of those the one with
+    Those that the rounds do not tell from the fastest are as fast as it, as far as was measured: of those the one with
     the best score wins, then the smallest file.
     """
     passed = [
@@ -68,8 +71,14 @@ def choose(candidates: Sequence[Candidate], reasons: Sequence[tuple[str, ...]], 
     if not passed:
         return None
     fastest = max((found for _, found in passed), key=lambda found: found.speedup.value)
-    level = [entry for entry in passed if entry[1].speedup.high >= fastest.speedup.low]
+    level = [entry for entry in passed if not _slower(entry[1], fastest)]
     return max(level, key=lambda entry: (entry[1].scores[split], -entry[1].size_bytes))[0]
+
+
+def _slower(found: Measurement, fastest: Measurement) -> bool:
+    # Quotients inside a round: those of fp32 over each spread with fp32's own noise, which says nothing of these two.
+    low, _ = interval(np.divide(found.round_ms, fastest.round_ms))
+    return low > 1
 
 
 def is_reference(variant: Variant) -> bool:

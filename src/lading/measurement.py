@@ -63,6 +63,8 @@ class Measurement(Frozen):
     """Of fp32 over this variant, batch 1, one thread."""
     speedup_torch: Ratio | None = None
     """Of torch eager over this variant, batch 1, one thread."""
+    round_ms: tuple[float, ...] = ()
+    """Median milliseconds of each round, batch 1, one thread; all variants were in the same rounds."""
     peak_memory_bytes: int
     """Growth of the process's peak resident size from before the session was made, largest batch run."""
 

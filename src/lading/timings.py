@@ -25,6 +25,8 @@ class Speed:
     timings: tuple[Timing, ...]
     speedup: Ratio
     speedup_torch: Ratio | None
+    round_ms: tuple[float, ...]
+    """Median of each round of :data:`FIRST`."""
 
 
 class Timings:
@@ -72,6 +74,7 @@ class Timings:
             self.of(name),
             same if name == reference else ratio(judged[reference], judged[name]),
             ratio(judged[EAGER], judged[name]) if EAGER in judged else None,
+            tuple(float(np.median(turn)) for turn in judged[name]),
         )
 
 

@@ -240,6 +240,7 @@ def _measurement(
         timings=speed.timings,
         speedup=speed.speedup,
         speedup_torch=speed.speedup_torch,
+        round_ms=speed.round_ms,
         peak_memory_bytes=peak_memory_bytes,
     )
 
