@@ -19,7 +19,7 @@ from lading.spec import Array
 from models.card_decks import RANKS, SUITS
 from models.card_decks.rendered import PHOTOS_A_DECK, RenderedDecks, style_of
 from models.card_decks.style import DeckStyle
-from models.cards import Cards
+from models.cards import EXAMPLES, Cards
 
 ACROSS = 16
 """Pictures a row of the contact sheet."""
@@ -30,21 +30,23 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def misses(
     checkpoint: Annotated[Path, typer.Option(help="weights")] = Path("models/cards.safetensors"),
     split: Annotated[str, typer.Option(help="valid, test or test_in_style")] = "test",
+    decks: Annotated[int | None, typer.Option(help="of the split; valid ones from 10 on are wide", min=1)] = None,
     sheet: Annotated[Path | None, typer.Option(help="picture of the missed ones to write")] = None,
 ) -> None:
-    """Show the misses of each deck, worst first, and the confusions over all decks."""
+    """Show the misses of each deck, worst first, of each layout of number cards, and the confusions over all decks."""
     spec = Cards()
     module, _ = load_checkpoint(spec, checkpoint)
-    decks = spec.dataset(split)
-    assert isinstance(decks, RenderedDecks)
-    outputs, targets = evaluate(spec, module, decks)
+    count = EXAMPLES.get(split, 0) if decks is None else decks * PHOTOS_A_DECK
+    photos = RenderedDecks(split, count).prepare()
+    outputs, targets = evaluate(spec, module, photos)
     wrong = missed(outputs, targets)
     console = Console()
-    console.print(f"{split}: {len(wrong)} of {len(decks)} missed, {spec.score_name} {spec.score(outputs, targets):.4f}")
-    styles = [style_of(split, deck) for deck in range(len(decks) // PHOTOS_A_DECK)]
-    console.print(by_deck(wrong, styles), by_confusion(wrong))
+    score = f"{spec.score_name} {spec.score(outputs, targets):.4f}"
+    console.print(f"{split}: {len(wrong)} of {len(photos)} missed, {score}")
+    styles = [style_of(split, deck) for deck in range(len(photos) // PHOTOS_A_DECK)]
+    console.print(by_deck(wrong, styles), by_layout(wrong, styles), by_confusion(wrong))
     if sheet is not None and wrong:
-        write_sheet(decks, sorted(wrong), sheet)
+        write_sheet(photos, sorted(wrong), sheet)
 
 
 def missed(outputs: Mapping[str, Array], targets: Mapping[str, Array]) -> dict[int, str]:
@@ -69,6 +71,17 @@ def by_deck(wrong: Mapping[int, str], styles: Sequence[DeckStyle]) -> Table:
             style, often = styles[deck], "; ".join(f"{what} {times}" for what, times in counts[deck].most_common(3))
             kinds = (style.layout, style.court, style.ace, style.lettering.font.stem)
             table.add_row(str(deck), *kinds, str(counts[deck].total()), often)
+    return table
+
+
+def by_layout(wrong: Mapping[int, str], styles: Sequence[DeckStyle]) -> Table:
+    """A line for each layout of number cards, worst first: its decks, and the share of their photos that is missed."""
+    decks = Counter(style.layout for style in styles)
+    counts = Counter(styles[number // PHOTOS_A_DECK].layout for number in wrong)
+    table = Table("number cards", "decks", "missed", "share")
+    for layout in sorted(decks, key=lambda layout: (-counts[layout] / decks[layout], layout)):
+        share = counts[layout] / (decks[layout] * PHOTOS_A_DECK)
+        table.add_row(layout, str(decks[layout]), str(counts[layout]), f"{share:.3f}")
     return table
 
 

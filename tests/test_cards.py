@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.misses import by_confusion, by_deck, missed
+from benchmarks.misses import by_confusion, by_deck, by_layout, missed
 from lading.checkpoint import load_checkpoint, read_card
 from lading.config import compose
 from lading.errors import DataError
@@ -110,6 +111,15 @@ def test_the_misses_of_each_deck_are_counted_and_told() -> None:
     columns = [list(column.cells) for column in table.columns]
     assert (columns[0], columns[5]) == (["0", "1"], ["2", "1"])
     assert list(by_confusion(wrong).columns[1].cells) == ["1", "1"]
+
+
+def test_layouts_of_number_cards_are_told_by_the_share_that_is_missed() -> None:
+    standard, large = (
+        dataclasses.replace(sample_style(0, held_out=True), layout=layout) for layout in ("standard", "large")
+    )
+    table = by_layout(dict.fromkeys([0, 105, 106, 212], "six, five"), [standard, large, standard])
+    columns = [list(column.cells) for column in table.columns]
+    assert columns == [["standard", "large"], ["2", "1"], ["3", "1"], ["0.014", "0.009"]]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.5])
