@@ -29,35 +29,45 @@ def usual_scheduling() -> Iterator[None]:
 
 def policy() -> int:
     """Of the calling thread."""
-    return os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK
+    return os.sched_getscheduler(0)
 
 
-async def refuse_one(app: App) -> list[int]:
-    """Fill one lane and its queue of none; the loop's policy, a lane's and a new thread's once a request is refused."""
-    gate, model, policies = threading.Event(), app.repository.find(), []
+async def policies_of_new_threads() -> set[int]:
+    """Keep several threads of the loop's executor busy at once, more than it has: some are begun for it."""
+    together = threading.Barrier(3)
+
+    def meet() -> int:
+        together.wait(20)
+        return policy()
+
+    return set(await asyncio.gather(*(asyncio.to_thread(meet) for _ in range(3))))
+
+
+async def refuse_one(app: App) -> tuple[int, set[int], int]:
+    """Fill one lane and its queue of none; the loop's policy, new threads' and a lane's once a request is refused."""
+    gate, model, lane = threading.Event(), app.repository.find(), list[int]()
 
     def wait() -> Mapping[str, Array]:
         assert gate.wait(20)
-        policies.append(policy())
+        lane.append(policy())
         return {"features": ONES}
 
     first = asyncio.create_task(app.engine.infer(model, wait))
     await asyncio.sleep(0)
     with pytest.raises(OverloadedError):
         await app.engine.infer(model, wait)
-    policies.append(policy())
-    policies.append(await asyncio.to_thread(policy))
+    loop, threads = policy(), await policies_of_new_threads()
     gate.set()
     await first
-    return policies
+    return loop, threads, lane[0]
 
 
 def test_while_requests_are_refused_the_loop_interrupts_no_lane(small: dict[str, Artifact]) -> None:
     async def scenario() -> None:
         app = App(Settings(lanes=1, max_queue=0), artifacts=[small["table"]])
         await app.start()
-        loop, thread, lane = await refuse_one(app)
-        assert (loop, thread, lane) == (os.SCHED_BATCH, os.SCHED_OTHER, os.SCHED_OTHER)
+        loop, threads, lane = await refuse_one(app)
+        assert (loop, threads, lane) == (os.SCHED_BATCH, {os.SCHED_OTHER}, os.SCHED_OTHER)
         assert policy() == os.SCHED_OTHER, "nothing waits any more"
         await app.stop()
 
@@ -69,8 +79,8 @@ def test_what_somebody_else_has_chosen_is_left_alone(small: dict[str, Artifact])
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
         app = App(Settings(lanes=1, max_queue=0), artifacts=[small["table"]])
         await app.start()
-        await refuse_one(app)
-        assert policy() == os.SCHED_BATCH
+        loop, threads, _ = await refuse_one(app)
+        assert (loop, threads) == (os.SCHED_BATCH, {os.SCHED_BATCH})
         await app.stop()
 
     asyncio.run(scenario())

@@ -82,6 +82,7 @@ class Engine:
     def start(self) -> None:
         """Start the lanes."""
         self._loop = asyncio.get_running_loop()
+        self._loop.set_default_executor(self._scheduling.executor())
         self._threads = Lanes(self.lanes, self._deliver)
 
     async def stop(self) -> None:

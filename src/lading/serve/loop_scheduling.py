@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 
 class LoopScheduling:
-    """Acts on the thread that calls it.
+    """Acts on the thread that calls it: the loop's.
 
     Usually a request that comes interrupts a lane, and so is soon under way. While requests are refused, each
     interruption is paid for with cold caches, the loop's and then the lane's, and gains nothing. A thread of
@@ -17,15 +18,27 @@ class LoopScheduling:
 
     def __init__(self) -> None:
         self._patient = False
+        self._inheritable = False
+
+    def executor(self) -> ThreadPoolExecutor:
+        """For the loop's default: its threads are as prompt as ever, also those first begun during patience.
+
+        A thread inherits its parent's policy, and ``SCHED_RESET_ON_FORK`` resets no ``SCHED_BATCH`` (sched(7)).
+        """
+        return ThreadPoolExecutor(thread_name_prefix="asyncio", initializer=self._disinherit)
+
+    def _disinherit(self) -> None:
+        with suppress(OSError):
+            if self._inheritable and os.sched_getscheduler(0) == os.SCHED_BATCH:
+                os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
     def be_patient(self) -> None:
         """Interrupt no lane from now on, unless somebody else has chosen a policy."""
         # A sandbox may forbid it, and nothing depends on it.
         with suppress(OSError):
             if not self._patient and os.sched_getscheduler(0) == os.SCHED_OTHER:
-                # Threads that are begun meanwhile are not meant.
-                os.sched_setscheduler(0, os.SCHED_BATCH | os.SCHED_RESET_ON_FORK, os.sched_param(0))
-                self._patient = True
+                self._inheritable = self._patient = True
+                os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
     def be_prompt(self) -> None:
         """As usual again."""
