@@ -26,20 +26,23 @@ class CardNet(nn.Module):
     mean: torch.Tensor
     std: torch.Tensor
 
-    def __init__(self, backbone: Backbone) -> None:
+    def __init__(self, backbone: Backbone, side: int) -> None:
         super().__init__()
+        self.side = side
         network = getattr(backbones, backbone)(weights=None)
         self.backbone, width = _without_classifier(network)
         self.dropout = nn.Dropout(0.2)
         self.suit = nn.Linear(width, len(SUITS))
         self.rank = nn.Linear(width, len(RANKS))
         # Mean and deviation of ImageNet's channels, which torchvision's backbones are usually trained with.
-        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]) * 255, persistent=False)
-        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]) * 255, persistent=False)
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1) * 255, persistent=False)
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1) * 255, persistent=False)
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        pixels = (image.to(self.mean.dtype) - self.mean) / self.std
-        features = self.dropout(self.backbone(pixels.permute(0, 3, 1, 2)))
+        pixels = image.to(self.mean.dtype).permute(0, 3, 1, 2)
+        if self.side != image.shape[1]:
+            pixels = nn.functional.interpolate(pixels, (self.side, self.side), mode="bilinear")
+        features = self.dropout(self.backbone((pixels - self.mean) / self.std))
         return self.suit(features).softmax(1), self.rank(features).softmax(1)
 
 
@@ -52,6 +55,7 @@ class Cards(ModelSpec):
         root: folder of Kaggle's data set where it is already on disk.
         train_examples: rendered training pictures, rounded up to whole decks of 106.
         train_from: number of the first training deck; those from 700 on are wide.
+        side: pixels a side that the backbone is given: it halves them five times, and reads an enlarged photo finer.
     """
 
     name = "cards"
@@ -72,14 +76,16 @@ class Cards(ModelSpec):
         root: str | None = None,
         train_examples: int = EXAMPLES["train"],
         train_from: int = 0,
+        *,
+        side: int = 224,
     ) -> None:
-        self.backbone, self.data, self.root = backbone, data, root
+        self.backbone, self.data, self.root, self.side = backbone, data, root, side
         self.train_examples, self.train_from = train_examples, train_from
         if data == "kaggle":
             self.test_splits = ("test",)  # type: ignore[misc]  # that set has one
 
     def build(self) -> nn.Module:
-        return CardNet(self.backbone)
+        return CardNet(self.backbone, self.side)
 
     def dataset(self, split: str) -> Dataset:
         if self.data == "kaggle":

@@ -21,7 +21,7 @@ from lading.spec import Array, Dataset
 from lading.train import train
 from models.card_decks import RANKS, SUITS, RenderedDecks
 from models.card_decks.style import sample_style
-from models.cards import Backbone, Cards
+from models.cards import Backbone, CardNet, Cards
 from tests.test_kaggle import kaggle_tree
 
 PICTURES = torch.randint(0, 256, (2, 224, 224, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -48,6 +48,16 @@ def test_every_backbone_answers_with_two_distributions(backbone: Backbone) -> No
     assert (suit.shape, rank.shape) == ((2, len(SUITS)), (2, len(RANKS)))
     torch.testing.assert_close(suit.sum(1), torch.ones(2))
     torch.testing.assert_close(rank.sum(1), torch.ones(2))
+
+
+def test_the_backbone_is_given_pictures_of_the_side_that_is_asked_for() -> None:
+    module = Cards(side=256).build().eval()
+    assert isinstance(module, CardNet)
+    seen: list[torch.Size] = []
+    module.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape))
+    with torch.inference_mode():
+        module(PICTURES)
+    assert seen == [(2, 3, 256, 256)]
 
 
 def test_the_score_counts_pictures_with_both_suit_and_rank_right() -> None:
