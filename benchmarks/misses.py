@@ -13,7 +13,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from lading.checkpoint import load_checkpoint
+from lading.checkpoint import load_checkpoint, load_weights
 from lading.lightning_module import evaluate
 from lading.spec import Array
 from models.card_decks import RANKS, SUITS
@@ -32,10 +32,13 @@ def misses(
     split: Annotated[str, typer.Option(help="valid, test or test_in_style")] = "test",
     decks: Annotated[int | None, typer.Option(help="of the split; valid ones from 10 on are wide", min=1)] = None,
     sheet: Annotated[Path | None, typer.Option(help="picture of the missed ones to write")] = None,
+    side: Annotated[
+        int | None, typer.Option(help="pixels a side that the backbone is given; default: as it was trained", min=32)
+    ] = None,
 ) -> None:
     """Show the misses of each deck, worst first, of each layout of number cards, and the confusions over all decks."""
-    spec = Cards()
-    module, _ = load_checkpoint(spec, checkpoint)
+    spec = Cards() if side is None else Cards(side=side)
+    module = load_checkpoint(spec, checkpoint)[0] if side is None else load_weights(spec, checkpoint)
     count = EXAMPLES.get(split, 0) if decks is None else decks * PHOTOS_A_DECK
     photos = RenderedDecks(split, count).prepare()
     outputs, targets = evaluate(spec, module, photos)

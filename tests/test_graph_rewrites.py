@@ -30,6 +30,8 @@ def parse(
     )
     rng = np.random.default_rng(0)
     constants = {"W": rng.normal(size=(4, 3, 3, 3)).astype(np.float32), "mean": MEAN, "std": STD}
+    constants |= {"channel_mean": MEAN.reshape(3, 1, 1), "channel_std": STD.reshape(3, 1, 1)}
+    constants |= {"side": np.array([11, 11], np.int64), "roi": np.array([0, 0, 0, 0, 1, 1, 1, 1], np.float32)}
     constants |= {"one": np.array(255.0, np.float32), "axes": np.array([2, 3], np.int64)}
     read = {name for node in model.graph.node for name in node.input}
     model.graph.initializer.extend(
@@ -82,6 +84,45 @@ def test_normalising_moves_behind_the_transpose_and_into_the_weights(body: str) 
     np.testing.assert_allclose(run(rewritten, image), run(model, image), rtol=1e-5, atol=1e-3)
     subtract = [] if "Div (pixels, one)" in body else ["Sub"]
     assert types(rewritten) == ["Transpose", "Cast", *subtract, "Conv"]
+
+
+RESIZED = """
+    pixels = Cast <to = 1> (image)
+    planes = Transpose <perm = [0, 3, 1, 2]> (pixels)
+    kept = Shape <start = 0, end = 2> (planes)
+    sizes = Concat <axis = 0> (kept, side)
+    larger = Resize <mode = "linear"> (planes, , , sizes)
+    centred = Sub (larger, channel_mean)
+    scaled = Div (centred, channel_std)
+    out = Conv <pads = [1, 1, 1, 1]> (scaled, W)
+"""
+
+
+def test_planes_are_resized_before_the_mean_is_subtracted_and_no_shape_is_read() -> None:
+    model = parse(RESIZED, output="float[batch, 4, 11, 11] out")
+    rewritten = rewrite(model)
+    image = np.random.default_rng(1).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
+    np.testing.assert_allclose(run(rewritten, image), run(model, image), rtol=1e-5, atol=1e-3)
+    assert types(rewritten) == ["Transpose", "Cast", "Resize", "Sub", "Conv"]
+
+
+KEPT = {
+    "cubic": RESIZED.replace("linear", "cubic"),
+    "a crop": RESIZED.replace('"linear"', '"linear", coordinate_transformation_mode = "tf_crop_and_resize"').replace(
+        "(planes, , ,", "(planes, roi, ,"
+    ),
+    "planes that are read again": RESIZED + " other = Relu (larger) ",
+    "pixels that are transposed later": NHWC.replace("Sub (pixels", "Sub (larger").replace(
+        "centred =", 'larger = Resize <mode = "linear", axes = [1, 2]> (pixels, , , side) centred ='
+    ),
+}
+
+
+@pytest.mark.parametrize("body", KEPT.values(), ids=KEPT.keys())
+def test_what_does_not_pass_through_a_resize_stays_behind_it(body: str) -> None:
+    output = "float[batch, 4, 11, 11] out"
+    rewritten = rewrite(parse(body, output=f"{output}, float[batch, 3, 11, 11] other" if "other" in body else output))
+    assert "/scaled" not in "".join(name for node in rewritten.graph.node for name in node.input)
 
 
 REFUSED = {

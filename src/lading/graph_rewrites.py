@@ -25,6 +25,8 @@ def rewrite(model: onnx.ModelProto) -> onnx.ModelProto:
     rewritten = onnx.ModelProto()
     rewritten.CopyFrom(model)
     pool_means(rewritten)
+    name_resized_axes(rewritten)
+    drop_unused(rewritten)
     fold_normalisation(rewritten)
     drop_unused(rewritten)
     return rewritten
@@ -49,12 +51,31 @@ def pool_means(model: onnx.ModelProto) -> None:
     _replace_nodes(graph, nodes)
 
 
+def name_resized_axes(model: onnx.ModelProto) -> None:
+    """Let each Resize of (batch, channels, ...) to a fixed size name its axes and read no shape, in place."""
+    graph = model.graph
+    constants, producers = _constants(graph), {name: node for node in graph.node for name in node.output}
+    if next(opset.version for opset in model.opset_import if not opset.domain) < 18:
+        return  # where Resize has no axes
+    for node in graph.node:
+        sizes = producers.get(node.input[3]) if node.op_type == "Resize" and len(node.input) > 3 else None
+        if sizes is None or sizes.op_type != "Concat" or len(sizes.input) != 2:
+            continue
+        kept, given = producers.get(sizes.input[0]), constants.get(sizes.input[1])
+        if kept is not None and kept.op_type == "Shape" and kept.input[0] == node.input[0] and given is not None:
+            bounds = _attribute(kept, "start", 0), _attribute(kept, "end", None)
+            if bounds == (0, 2) and not _attribute(node, "axes", []):
+                node.input[3] = sizes.input[1]
+                node.attribute.append(helper.make_attribute("axes", list(range(2, 2 + len(given)))))
+
+
 def fold_normalisation(model: onnx.ModelProto) -> None:
     """Shorten what happens to a picture before its first convolution, in place.
 
     A chain of Cast, Add, Sub, Mul, Div by constants and Transpose becomes Transpose (of the raw bytes), Cast and one
     Sub; the scale moves into the convolution's weights. What is subtracted cannot move there too: the convolution pads
-    with zeros, which stand for the mean only as long as it is subtracted before.
+    with zeros, which stand for the mean only as long as it is subtracted before. A Resize of the planes among them is
+    kept, before the Sub: its weights sum to one, so that scale and shift of a channel pass through it.
     """
     for name in [value.name for value in model.graph.input]:
         chain = _find_chain(model.graph, name)
@@ -87,6 +108,7 @@ class _Chain:
     scale: NDArray[np.float64] = field(default_factory=lambda: np.ones(()))
     shift: NDArray[np.float64] = field(default_factory=lambda: np.zeros(()))
     cast: bool = False
+    resize: onnx.NodeProto | None = None
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     conv: onnx.NodeProto | None = None
 
@@ -99,7 +121,9 @@ class _Chain:
         """Add one step that reads ``tensor``; False when it is not one that can be folded."""
         if node.op_type == "Cast" and _attribute(node, "to", 0) == onnx.TensorProto.FLOAT:
             self.cast = True
-        elif node.op_type == "Transpose":
+        elif node.op_type == "Resize" and self._resizes_planes(node):
+            self.resize = node
+        elif node.op_type == "Transpose" and self.resize is None:
             perm = list(_attribute(node, "perm", list(range(self.rank))[::-1]))
             self.perm = [self.perm[axis] for axis in perm]
             self.scale, self.shift = self.scale.transpose(perm), self.shift.transpose(perm)
@@ -107,6 +131,14 @@ class _Chain:
             return False
         self.nodes.append(node)
         return True
+
+    def _resizes_planes(self, node: onnx.NodeProto) -> bool:
+        return (
+            self.resize is None
+            and set(_attribute(node, "axes", [])) == set(range(2, self.rank))
+            and _attribute(node, "mode", b"nearest") in {b"nearest", b"linear"}
+            and _attribute(node, "coordinate_transformation_mode", b"half_pixel") != b"tf_crop_and_resize"
+        )
 
     def _take_arithmetic(self, node: onnx.NodeProto, tensor: str, constants: dict[str, NDArray[Any]]) -> bool:
         first, second = node.input
@@ -179,6 +211,11 @@ def _replace_chain(graph: onnx.GraphProto, chain: _Chain) -> None:
         to = onnx.TensorProto.FLOAT
         nodes.append(helper.make_node("Cast", [tensor], [f"{prefix}/float"], f"{prefix}/Cast", to=to))
         tensor = f"{prefix}/float"
+    if chain.resize is not None:
+        resized = onnx.NodeProto.FromString(chain.resize.SerializeToString())
+        resized.input[0], resized.output[0] = tensor, f"{prefix}/resized"
+        nodes.append(resized)
+        tensor = f"{prefix}/resized"
     if np.any(chain.shift):
         zero_point = (-chain.shift / chain.scale).astype(np.float32)
         graph.initializer.append(numpy_helper.from_array(zero_point, f"{prefix}/mean"))
