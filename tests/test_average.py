@@ -36,6 +36,32 @@ def test_a_mean_lies_between_its_two_weights_and_statistics(checkpoints: tuple[P
     assert torch.equal(mean["features.1.num_batches_tracked"], first["features.1.num_batches_tracked"])
 
 
+class BrighterNet(ColourNet):
+    gain = 1.0
+
+
+class Brighter(TinyImage):
+    """Takes an option."""
+
+    def __init__(self, gain: float = 1.0) -> None:
+        self.gain = gain
+
+    def build(self) -> BrighterNet:
+        module = BrighterNet()
+        module.gain = self.gain
+        return module
+
+
+def test_a_mean_is_built_with_the_options_of_the_second_run(tmp_path: Path) -> None:
+    spec = Brighter()
+    first, second = (
+        save_checkpoint(tmp_path / f"{gain}.safetensors", spec.build(), new_card(spec, spec.build(), config=config))
+        for gain, config in ((1.0, {}), (2.0, {"model": {"gain": 2.0}}))
+    )
+    means = mean_of(spec, first, second, 0.5), mean_of(spec, second, first, 0.5)
+    assert [mean.gain for mean in means] == [2.0, 1.0]
+
+
 def test_the_share_with_the_best_validation_score_is_kept_with_both_runs_on_record(
     checkpoints: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -49,19 +49,19 @@ def main(
 
 
 def mean_of(spec: ModelSpec, first: Path, second: Path, share: float) -> nn.Module:
-    """Return the first checkpoint's module with ``share`` of the second's weights and norms' statistics in it.
+    """Return a module with the mean of both checkpoints' weights and norms' statistics, built as the second's run was.
 
     Raises:
         CheckpointError: a file cannot be read, or the two differ in a shape.
     """
-    (module, _), (other, _) = load_checkpoint(spec, first), load_checkpoint(spec, second)
-    weights, others = module.state_dict(), other.state_dict()
-    odd = next((name for name in weights if weights[name].shape != others[name].shape), None)
+    (older, _), (module, _) = load_checkpoint(spec, first), load_checkpoint(spec, second)
+    others, weights = older.state_dict(), module.state_dict()
+    odd = next((name for name in others if weights[name].shape != others[name].shape), None)
     if odd is not None:
         raise CheckpointError(f"{second} cannot be averaged with {first}: {odd!r} has another shape")
     for name, tensor in weights.items():
-        if tensor.is_floating_point():
-            tensor.lerp_(others[name].to(tensor.dtype), share)
+        other = others[name].to(tensor.dtype)
+        tensor.copy_(other.lerp(tensor, share) if tensor.is_floating_point() else other)
     return module
 
 
@@ -70,7 +70,8 @@ def write_mean(spec: ModelSpec, pair: tuple[Path, Path], share: float, score: fl
     first, second = pair
     module = mean_of(spec, first, second, share)
     (_, card), (_, other) = load_checkpoint(spec, first), load_checkpoint(spec, second)
-    spec = spec_of(spec, card.config.get("model", {}))
+    options = other.config.get("model", {})
+    spec = spec_of(spec, options)
     out.mkdir(parents=True, exist_ok=True)
     kept_of_run = ("command", "created", "run_id", "git_commit", "data_fingerprint")
     averaged = {"share": share, **{name: getattr(other, name) for name in kept_of_run}}
@@ -79,7 +80,7 @@ def write_mean(spec: ModelSpec, pair: tuple[Path, Path], share: float, score: fl
         spec,
         module,
         command=command_line(),
-        config={"model": card.config.get("model", {}), "averaged_with": averaged},
+        config={"model": options, "averaged_with": averaged},
         metrics={"valid/score": score, **score_splits(spec, module, out), **kept},
         data_fingerprint=card.data_fingerprint,
         pruning=card.pruning,
