@@ -219,6 +219,14 @@ def test_max_steps_ends_a_run_early(tmp_path: Path) -> None:
     assert "test/accuracy" in card.metrics
 
 
+def test_a_run_of_no_steps_scores_the_weights_that_it_was_given(tmp_path: Path) -> None:
+    begun = train(TinyImage(), composed("trainer.max_steps=4"), tmp_path / "begun")
+    again = train(TinyImage(), composed("trainer.max_steps=0", f"init={begun}"), tmp_path / "scored")
+    assert again.read_bytes() == begun.read_bytes()
+    metrics = [load_checkpoint(TinyImage(), path)[1].metrics for path in (begun, again)]
+    assert metrics[0] == metrics[1]
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

@@ -99,9 +99,9 @@ class SpecModule(lightning.LightningModule):
         # One pass over the weights instead of ten. Mixed precision unscales first, which the fused one would do itself.
         fused = "mixed" not in str(self.trainer.precision)
         optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=self.lr, fused=fused)
-        schedule = _OneCycle(
-            optimizer, self.lr, total_steps=int(self.trainer.estimated_stepping_batches), pct_start=self.warmup
-        )
+        # A run of no steps validates and scores what it was given.
+        steps = max(1, int(self.trainer.estimated_stepping_batches))
+        schedule = _OneCycle(optimizer, self.lr, total_steps=steps, pct_start=self.warmup)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
