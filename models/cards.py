@@ -77,7 +77,7 @@ class Cards(ModelSpec):
         train_examples: int = EXAMPLES["train"],
         train_from: int = 0,
         *,
-        side: int = 224,
+        side: int = 256,
     ) -> None:
         self.backbone, self.data, self.root, self.side = backbone, data, root, side
         self.train_examples, self.train_from = train_examples, train_from
