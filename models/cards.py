@@ -91,11 +91,8 @@ class Cards(ModelSpec):
         if self.data == "kaggle":
             return KaggleCards(split, root=Path(self.root) if self.root else None)
         if split == "train":
-            # Prepared when training starts, as validation pictures are: a build reads a few of them.
             return RenderedDecks(split, self.train_examples, first=self.train_from)
-        if split == "valid":
-            return RenderedDecks(split, EXAMPLES[split])
-        return RenderedDecks(split, EXAMPLES.get(split, 0)).prepare()
+        return RenderedDecks(split, EXAMPLES.get(split, 0))
 
     def reference(self) -> Dataset:
         # Ten validation decks say little of how decks differ; these say it with fewer pictures.

@@ -18,7 +18,7 @@ from lading.errors import DataError
 from lading.import_string import load_spec
 from lading.lightning_module import evaluate
 from lading.spec import Array, Dataset
-from lading.train import train
+from lading.train import prepared, train
 from models.card_decks import RANKS, SUITS, RenderedDecks
 from models.card_decks.style import sample_style
 from models.cards import Backbone, CardNet, Cards
@@ -108,7 +108,7 @@ def test_a_few_steps_on_a_tiny_rendered_set_make_the_loss_fall(tmp_path: Path) -
 def test_a_reference_checkpoint_reproduces_its_recorded_accuracy(share: float) -> None:
     spec = Cards()
     module, card = load_checkpoint(spec, spec.checkpoint(share))
-    outputs, targets = evaluate(spec, module, spec.dataset("test"))
+    outputs, targets = evaluate(spec, module, prepared(spec, "test"))
     assert spec.score(outputs, targets) == pytest.approx(card.metrics["test/joint accuracy"], abs=0.003)
 
 

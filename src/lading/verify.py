@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -97,6 +98,11 @@ def verify(
     if reference not in sessions:
         raise SpecError(f"{spec.name}: the fp32 variant cannot be run: {problems.get(reference, 'it is missing')}")
     datasets = {split: spec.dataset(split) for split in spec.test_splits}
+    for number, dataset in enumerate(datasets.values()):
+        limit = scale.examples[min(number, 1)]
+        prepare = getattr(dataset, "prepare", None)
+        if prepare is not None and (limit is None or limit >= len(dataset)):  # all of it will be read
+            prepare()
     torch = TorchBaselines(spec, checkpoint) if checkpoint else None
     with _progress() as progress:
         bench = Bench(spec, files, sessions, datasets, scale, progress)
@@ -219,10 +225,12 @@ def _runners(bench: Bench, torch: TorchBaselines | None, batch: int, threads: in
 def _memory(bench: Bench) -> dict[str, int]:
     feed = bench.feed(bench.scale.batches[-1])
     task = bench.progress.add_task("peak memory", total=len(bench.sessions))
+    files = [bench.files[name] for name in bench.sessions]
     grown = {}
-    for name in bench.sessions:
-        grown[name] = peak_memory(bench.files[name], feed)
-        bench.progress.advance(task)
+    with ThreadPoolExecutor(2 if usable_cpus() >= 2 else 1) as pool:  # most of it is starting Python
+        for name, size in zip(bench.sessions, pool.map(partial(peak_memory, inputs=feed), files), strict=True):
+            grown[name] = size
+            bench.progress.advance(task)
     return grown
 
 
