@@ -49,6 +49,10 @@ class Scale:
     compile_batches: tuple[int, ...]
     """torch.compile takes tens of seconds for each new shape."""
 
+    def scored(self, number: int, dataset: Dataset) -> int:
+        """Examples that are scored of a test split, by its number."""
+        return min(self.examples[min(number, 1)] or len(dataset), len(dataset))
+
 
 # Two variants that differ in 6 % of their answers differ in their scores by chance, too: by 0.008 of 1000 examples (a
 # standard error), by 0.005 of 2500. Budgets of a score are about 0.01.
@@ -99,9 +103,8 @@ def verify(
         raise SpecError(f"{spec.name}: the fp32 variant cannot be run: {problems.get(reference, 'it is missing')}")
     datasets = {split: spec.dataset(split) for split in spec.test_splits}
     for number, dataset in enumerate(datasets.values()):
-        limit = scale.examples[min(number, 1)]
         prepare = getattr(dataset, "prepare", None)
-        if prepare is not None and (limit is None or limit >= len(dataset)):  # all of it will be read
+        if prepare is not None and scale.scored(number, dataset) == len(dataset):
             prepare()
     torch = TorchBaselines(spec, checkpoint) if checkpoint else None
     with _progress() as progress:
@@ -180,8 +183,8 @@ def _open(files: Mapping[str, Path], problems: dict[str, str]) -> dict[str, ort.
 def _score(bench: Bench) -> dict[str, Answers]:
     answers = {}
     for number, (split, dataset) in enumerate(bench.datasets.items()):
-        limit = bench.scale.examples[min(number, 1)]
-        task = bench.progress.add_task(f"scoring {split}", total=min(limit or len(dataset), len(dataset)))
+        limit = bench.scale.scored(number, dataset)
+        task = bench.progress.add_task(f"scoring {split}", total=limit)
         advance = partial(bench.progress.advance, task)
         answers[split] = answer_split(bench.spec, bench.sessions, dataset, limit, advance)
     return answers
