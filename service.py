@@ -81,7 +81,7 @@ class Lading:
 
     def __init__(self) -> None:
         settings = served_settings()
-        configure_logging(settings)
+        configure_logging(settings.log_level, settings.log_format)
         for sentence in unknown_variables():
             log.warning(sentence)
         if settings.tls_certificate and "--ssl-certfile" not in sys.argv:

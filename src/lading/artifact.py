@@ -96,6 +96,20 @@ class Manifest(Frozen):
 
 
 @dataclass(frozen=True)
+class ModelInfo:
+    """One variant of one artifact, as codecs and consumers of answers know it."""
+
+    name: str
+    version: str
+    variant: str
+    digest: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    max_batch: int
+    """Most examples that one request may carry."""
+
+
+@dataclass(frozen=True)
 class Artifact:
     """A verified artifact directory. Make one with :meth:`load`."""
 

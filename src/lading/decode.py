@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lading.errors import BodyTooLargeError, PictureError, RequestError
+from lading.spec import MAX_PIXELS
 
-MAX_PIXELS = 50_000_000
 FORMATS = ("JPEG", "PNG", "WEBP")
 _JPEG = b"\xff\xd8\xff"
 _ORIENTED = (b"Exif\0\0", b"http://ns.adobe.com/xap")

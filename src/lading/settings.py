@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from lading.decode import MAX_PIXELS
 from lading.errors import SettingsError
 from lading.recording_settings import RecordingSettings
+from lading.spec import MAX_PIXELS
 
 PREFIX = "LADING_"
 Port = Annotated[int, Field(ge=0, le=65535)] | Literal["off"]

@@ -30,6 +30,8 @@ DType = Literal[
     "bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "float32", "float64"
 ]
 Dim = int | str
+MAX_PIXELS = 50_000_000
+"""Most pixels of an encoded picture, unless a server is set otherwise; checked before any of them is decoded."""
 BATCH = "batch"
 
 _NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_.-]{0,63}$")

@@ -112,7 +112,7 @@ def test_a_missing_or_unusable_request_id_is_made_anew(table: LiveServer, sent: 
 def test_an_unforeseen_error_is_logged_with_its_id_and_hidden_from_the_client(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    configure_logging(Settings(log_format="json"))
+    configure_logging("info", "json")
     with live_server(lookup_artifact(tmp_path / "lookup")) as live:
         assert live.client.post("/predict", json={"index": [[1]]}).json()["outputs"] == {"entry": [[1.5]]}
         answer = live.client.post("/predict", json={"index": [[7]]}, headers={"x-request-id": "broken-1"})
@@ -132,7 +132,7 @@ def test_an_unforeseen_error_is_logged_with_its_id_and_hidden_from_the_client(
 
 
 def test_each_request_is_logged_when_asked_for(small: dict[str, Artifact], capfd: pytest.CaptureFixture[str]) -> None:
-    configure_logging(Settings(log_format="console"))
+    configure_logging("info", "console")
     with live_server(small["table"], access_log=True) as live:
         live.client.post("/predict", json=BODY, headers={"x-request-id": "seen-1"})
     logged = next(line for line in capfd.readouterr().err.splitlines() if "seen-1" in line)

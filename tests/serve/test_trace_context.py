@@ -14,7 +14,6 @@ from lading.artifact import Artifact
 from lading.serve.proto.inference_pb2_grpc import GRPCInferenceServiceStub
 from lading.serve.structured_log import configure_logging
 from lading.serve.trace_context import TraceContext, read_trace_context
-from lading.settings import Settings
 from tests.serve.live_server import LiveServer, live_server
 from tests.serve.test_grpc import typed
 
@@ -115,7 +114,7 @@ def test_a_grpc_call_gets_its_ids_back(table: LiveServer) -> None:
 def test_the_log_names_trace_and_span_and_neither_payload_nor_key(
     small: dict[str, Artifact], capfd: pytest.CaptureFixture[str], tmp_path: Any
 ) -> None:
-    configure_logging(Settings(log_format="json", log_level="debug"))
+    configure_logging("debug", "json")
     (tmp_path / "keys").write_text("s3cret\n")
     headers = {"traceparent": PARENT, "authorization": "Bearer s3cret"}
     payload = {"features": [[1.2345, 2, 3, 4]]}

@@ -149,7 +149,7 @@ def test_spans_hold_neither_payload_nor_key(
 def test_a_collector_that_is_down_holds_up_neither_requests_nor_a_stop(
     small: dict[str, Artifact], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    configure_logging(Settings(log_format="json"))
+    configure_logging("info", "json")
     with span_collector(status=503) as down:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", down.endpoint)
         with live_server(small["table"], tracing=True) as live:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 import time
 
+from lading.artifact import Artifact
+from lading.drift.report import drift_report
 from lading.drift.separate import separate
 from lading.drift.window import Block, Score, Window, merged, scores_of
 from lading.recording_metrics import RecordingMetrics
 from lading.reference import Reference, example_features
 from lading.serve.exchange import Exchange
-from lading.serve.served_model import ServedModel
 
 EVERY_S = 60.0
 """Least seconds between two evaluations, so that their number a week, and with it that of false alarms, is bounded."""
@@ -36,13 +37,13 @@ class DriftMonitor:
         self._windows: dict[str, tuple[str, Window]] = {}
         self._evaluated: dict[str, float] = {}
 
-    def watch(self, model: ServedModel) -> bool:
-        """Begin with a model; returns False when its artifact has no reference to compare with."""
-        reference = Reference.from_json(model.artifact.reference_json())
+    def watch(self, artifact: Artifact, variant: str) -> bool:
+        """Begin with a variant; returns False when its artifact has no reference to compare with."""
+        reference = Reference.from_json(artifact.reference_json())
         if not any(feature.null for feature in reference.features.values()):
             return False
         with self._lock:
-            self._windows[model.name] = (model.variant, Window(reference, self._size))
+            self._windows[artifact.manifest.name] = (variant, Window(reference, self._size))
         return True
 
     def wants(self, exchange: Exchange) -> bool:
@@ -100,3 +101,9 @@ class DriftMonitor:
             self._metrics.drift_threshold.labels(*labels).set(score.threshold)
             self._metrics.drift_p_value.labels(*labels).set(score.p_value)
         self._metrics.drift_evaluated.labels(name).set(now)
+
+
+def live_report(model: str, monitor: DriftMonitor, newest: int | None = None) -> str:
+    """The report on a running server's window, or on about as many of its newest requests as asked for."""
+    reference, block, scores, size = monitor.scores(model, newest)
+    return drift_report(model, reference, block, scores, window=size, source="From the running server.")

@@ -4,23 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from lading.drift.window import Block, Score
 from lading.reference import FeatureReference, Reference
 
-if TYPE_CHECKING:
-    from lading.drift.monitor import DriftMonitor
-
 WIDTH, HEIGHT = 250.0, 76.0  # of a plot, in its own units
-
-
-def live_report(model: str, monitor: DriftMonitor, newest: int | None = None) -> str:
-    """The report on a running server's window, or on about as many of its newest requests as asked for."""
-    reference, block, scores, size = monitor.scores(model, newest)
-    return drift_report(model, reference, block, scores, window=size, source="From the running server.")
 
 
 def drift_report(

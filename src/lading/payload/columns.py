@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import simplejpeg
 
-from lading.artifact import Manifest
+from lading.artifact import ModelInfo
 from lading.payload.require import require_pyarrow
 from lading.reference import IMAGE_FEATURES, picture_descriptors
 from lading.serve.exchange import Exchange
@@ -29,7 +29,7 @@ JPEG_QUALITY = 90
 Row = dict[str, Any]
 
 
-def schema_of(manifest: Manifest, images: Literal["features", "files"]) -> pa.Schema:
+def schema_of(model: ModelInfo, images: Literal["features", "files"]) -> pa.Schema:
     """The Arrow schema of a model's log."""
     pyarrow = require_pyarrow("the payload log")
     fields = [
@@ -40,23 +40,22 @@ def schema_of(manifest: Manifest, images: Literal["features", "files"]) -> pa.Sc
         pyarrow.field("error", pyarrow.string()),
         pyarrow.field("seconds", pyarrow.float64()),
     ]
-    for role, specs in (("input", manifest.inputs), ("output", manifest.outputs)):
+    for role, specs in (("input", model.inputs), ("output", model.outputs)):
         for spec in specs:
             fields += [pyarrow.field(f"{role}.{name}", kind(pyarrow)) for name, kind in _columns(spec, images).items()]
-    metadata = {"lading.schema_version": str(SCHEMA_VERSION), "lading.model": manifest.name}
+    metadata = {"lading.schema_version": str(SCHEMA_VERSION), "lading.model": model.name}
     return pyarrow.schema(fields, metadata=metadata)
 
 
 def row_of(exchange: Exchange, images: Literal["features", "files"]) -> tuple[Row, dict[str, bytes]]:
     """One exchange as a row, and the picture files that belong to it by name."""
-    artifact = exchange.model.artifact
     row: Row = {
         "time": round(exchange.time * 1e6),
         "request_id": exchange.request_id,
         "model": exchange.model.name,
         "version": exchange.model.version,
         "variant": exchange.model.variant,
-        "digest": artifact.digest,
+        "digest": exchange.model.digest,
         "protocol": exchange.protocol,
         "code": int(exchange.code),
         "error": exchange.error or None,

@@ -9,7 +9,7 @@ from zlib import crc32
 
 import structlog
 
-from lading.artifact import Manifest
+from lading.artifact import ModelInfo
 from lading.payload.columns import Row, row_of
 from lading.payload.sink import Sink
 from lading.recording_metrics import RecordingMetrics
@@ -26,7 +26,7 @@ MOST_TRUTHS = 10_000
 class _Open:
     """The rows of one model's next file."""
 
-    manifest: Manifest
+    model: ModelInfo
     rows: list[Row] = field(default_factory=list)
     pictures: dict[str, bytes] = field(default_factory=dict)
     bytes: int = 0
@@ -62,7 +62,7 @@ class PayloadLog:
         row, pictures = row_of(exchange, self._settings.payload_images)
         key = (exchange.model.name, exchange.model.version)
         if key not in self._open:
-            self._open[key] = _Open(exchange.model.artifact.manifest, since=self._clock())
+            self._open[key] = _Open(exchange.model, since=self._clock())
         waiting = self._open[key]
         size = exchange.nbytes if self._settings.payload_images == "files" else _bytes(row)
         if sum(one.bytes for one in self._open.values()) + size > self._settings.payload_buffer_mb * 1e6:
@@ -111,13 +111,13 @@ class PayloadLog:
         if not waiting.rows:
             return
         try:
-            self._sink.store(waiting.manifest, waiting.rows, waiting.pictures)
+            self._sink.store(waiting.model, waiting.rows, waiting.pictures)
         except Exception as error:
             # The rows stay, and are tried again with the next.
             log.warning("the payload log cannot be written", model=key[0], rows=len(waiting.rows), error=str(error))
             return
         self._metrics.payload_written.inc(len(waiting.rows))
-        self._open[key] = _Open(waiting.manifest, since=self._clock())
+        self._open[key] = _Open(waiting.model, since=self._clock())
 
 
 def sampled(request_id: str, share: float) -> bool:

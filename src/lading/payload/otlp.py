@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from lading.artifact import Manifest
+from lading.artifact import ModelInfo
 from lading.errors import SettingsError
 
 TIMEOUT_S = 10.0
@@ -37,9 +37,9 @@ class OtlpLogs:
             raise SettingsError(f"LADING_PAYLOAD_LOG=otlp+{address} is no address: write otlp+http://HOST:4318")
         self._url = address if parts.path.strip("/") else f"{address.rstrip('/')}/v1/logs"
 
-    def store(self, manifest: Manifest, rows: Sequence[Mapping[str, Any]], pictures: Mapping[str, bytes]) -> None:
+    def store(self, model: ModelInfo, rows: Sequence[Mapping[str, Any]], pictures: Mapping[str, bytes]) -> None:
         del pictures
-        self._send(manifest.name, rows)
+        self._send(model.name, rows)
 
     def store_truths(self, rows: Sequence[Mapping[str, Any]]) -> None:
         self._send("feedback", rows)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 
-from lading.artifact import Manifest
+from lading.artifact import ModelInfo
 from lading.payload.columns import Row, schema_of, table_of, truth_table
 from lading.payload.destination import Bucket, Destination, Folder
 from lading.payload.otlp import OtlpLogs
@@ -26,7 +26,7 @@ OTLP = "otlp+"
 class Sink(Protocol):
     """Takes some rows of one model at a time."""
 
-    def store(self, manifest: Manifest, rows: Sequence[Row], pictures: Mapping[str, bytes]) -> None:
+    def store(self, model: ModelInfo, rows: Sequence[Row], pictures: Mapping[str, bytes]) -> None:
         """Store rows; they are kept once this returns.
 
         Raises:
@@ -50,12 +50,12 @@ class ParquetFiles:
         self._destination, self._settings = destination, settings
         self._written = 0
 
-    def store(self, manifest: Manifest, rows: Sequence[Row], pictures: Mapping[str, bytes]) -> None:
-        folder = PurePosixPath(manifest.name, manifest.version)
+    def store(self, model: ModelInfo, rows: Sequence[Row], pictures: Mapping[str, bytes]) -> None:
+        folder = PurePosixPath(model.name, model.version)
         dated = folder / f"date={datetime.now(UTC):%Y-%m-%d}"
         for name, content in pictures.items():
             self._destination.write(dated / "pictures" / name, content)
-        self._write(folder, table_of(rows, schema_of(manifest, self._settings.payload_images)))
+        self._write(folder, table_of(rows, schema_of(model, self._settings.payload_images)))
         self._destination.prune()
 
     def store_truths(self, rows: Sequence[Row]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from lading.decode import MAX_PIXELS, decode_image
+from lading.decode import decode_image
 from lading.errors import DataError, RequestError
 from lading.score.block import Block, Piece
 from lading.score.picture import picture_size
@@ -110,7 +110,7 @@ def _tensor(spec: TensorSpec, value: Any) -> Array:
     if spec.content == "image" and isinstance(value, str):
         height, width = picture_size(spec)
         picture = base64_bytes(spec, 0, value)
-        return decode_image(picture, height=height, width=width, max_pixels=MAX_PIXELS)[None]
+        return decode_image(picture, height=height, width=width)[None]
     if not spec.batched:
         return parse_tensor(spec, value)
     # Without the batch dim, so that a message counts the brackets that were written.

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lading.decode import MAX_PIXELS, decode_image
+from lading.decode import decode_image
 from lading.errors import DataError
 from lading.score.block import Block, Piece
 from lading.score.parquet_tensor import is_picture, picture_bytes, rows_of, stacked, type_problem
@@ -57,10 +57,7 @@ class ParquetBlock(Block):
     def _tensors(spec: TensorSpec, column: pa.Array) -> list[Array]:
         if is_picture(spec, column.type):
             height, width = picture_size(spec)
-            return [
-                decode_image(data, height=height, width=width, max_pixels=MAX_PIXELS)[None]
-                for data in picture_bytes(spec, column)
-            ]
+            return [decode_image(data, height=height, width=width)[None] for data in picture_bytes(spec, column)]
         return [row[None] if spec.batched else row for row in rows_of(spec, column)]
 
 

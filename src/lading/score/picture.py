@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from lading.decode import MAX_PIXELS, decode_image
+from lading.decode import decode_image
 from lading.errors import DataError, RequestError, SettingsError
 from lading.score.block import Block, Piece
 from lading.score.source import Source
@@ -43,7 +43,7 @@ class PictureBlock(Block):
     def row(self, index: int) -> dict[str, Array]:
         height, width = picture_size(self.specs[0])
         data = self._bytes(self._root / self._files[index])
-        return {self.specs[0].name: decode_image(data, height=height, width=width, max_pixels=MAX_PIXELS)[None]}
+        return {self.specs[0].name: decode_image(data, height=height, width=width)[None]}
 
     @staticmethod
     def _bytes(path: Path) -> bytes:

@@ -83,7 +83,7 @@ class App:
             "/classify": self._endpoint(inference.classify, "http", "/classify"),
             "/predict": self._endpoint(inference.predict, "http", "/predict"),
         }
-        self.text_forms = text_forms(self.settings.text_forms, self.repository.find())
+        self.text_forms = text_forms(self.settings.text_forms, self.repository.find().info)
         for form in self.text_forms:
             path = f"/predict/{form.name}"
             self._plain[path] = self._endpoint(inference.reading(form), "http", path)

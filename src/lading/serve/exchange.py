@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from lading.serve.served_model import ServedModel
+from lading.artifact import ModelInfo
 from lading.spec import Array
 
 
@@ -15,7 +15,7 @@ class Exchange:
     """What was asked and what was answered."""
 
     request_id: str
-    model: ServedModel
+    model: ModelInfo
     protocol: str
     """``http``, ``v2`` or ``grpc``, as in the metrics."""
     code: int

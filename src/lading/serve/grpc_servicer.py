@@ -169,7 +169,7 @@ class Servicer:
         def read() -> dict[str, Array]:
             nonlocal inputs
             assert model is not None
-            inputs = read_request(model, request, self._max_pixels)
+            inputs = read_request(model.info, request, self._max_pixels)
             return inputs
 
         try:
@@ -183,7 +183,7 @@ class Servicer:
                 brief=True,
                 stages=span.stages if span else None,
             )
-            response = write_response(model, request, outputs)
+            response = write_response(model.info, request, outputs)
             sent = response.ByteSize()
             return response
         except LadingError as error:
@@ -213,7 +213,7 @@ class Servicer:
                 self._app.recording.record(
                     Exchange(
                         request.id or (call.id if self._app.recording.needs_ids else ""),
-                        model,
+                        model.info,
                         "grpc",
                         code=int(code),
                         error=sentence,

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from lading.artifact import ModelInfo
 from lading.errors import InputNameError, InputTypeError, RequestError
 from lading.serve.datatypes import TO_V2
 from lading.serve.proto import inference_pb2 as pb
-from lading.serve.served_model import ServedModel
 from lading.serve.v2_tensor import from_raw, from_values, spec_of, with_owners
 from lading.spec import Array
 
@@ -31,7 +31,7 @@ CONTENTS = {
 """The field that holds a datatype's values; FP16 has none and is sent raw."""
 
 
-def read_request(model: ServedModel, request: pb.ModelInferRequest, max_pixels: int) -> dict[str, Array]:
+def read_request(model: ModelInfo, request: pb.ModelInferRequest, max_pixels: int) -> dict[str, Array]:
     """Turn a message into the model's inputs. Runs in a lane.
 
     Raises:
@@ -56,7 +56,7 @@ def read_request(model: ServedModel, request: pb.ModelInferRequest, max_pixels: 
 
 
 def write_response(
-    model: ServedModel, request: pb.ModelInferRequest, outputs: Mapping[str, Array]
+    model: ModelInfo, request: pb.ModelInferRequest, outputs: Mapping[str, Array]
 ) -> pb.ModelInferResponse:
     """The answer: raw where the request was, typed contents otherwise; only the outputs that were asked for.
 

@@ -18,7 +18,7 @@ from lading.serve.repository import Repository
 from lading.serve.served_model import ServedModel
 from lading.serve.text_forms import TextForm, encode_with_inputs
 from lading.serve.v2_answer import encode
-from lading.serve.v2_request import V2Request
+from lading.serve.v2_request import JSON_LENGTH, V2Request
 from lading.spec import Array
 
 _V2 = "/v2/models/"
@@ -59,8 +59,8 @@ class HttpInference:
             raise ContentTypeError(f"/predict reads application/json, not {call.content_type}")
         return Plan(
             model,
-            lambda body: decode_json(model, call.settings, call.inflated(body)),
-            lambda outputs: (JSON, encode_json(model, outputs)),
+            lambda body: decode_json(model.info, call.inflated(body), call.settings.max_pixels),
+            lambda outputs: (JSON, encode_json(outputs, model.answer_end)),
             brief=not call.encoded,
         )
 
@@ -72,23 +72,27 @@ class HttpInference:
             inputs: dict[str, Array] = {}
 
             def read(body: bytes) -> dict[str, Array]:
-                inputs.update(form.read(model, call.inflated(body)))
+                inputs.update(form.read(model.info, call.inflated(body)))
                 return inputs
 
-            return Plan(model, read, lambda outputs: (JSON, encode_with_inputs(model, inputs, dict(outputs))))
+            return Plan(
+                model,
+                read,
+                lambda outputs: (JSON, encode_with_inputs(model.info, inputs, dict(outputs), model.answer_end)),
+            )
 
         return predict
 
     def infer(self, call: HttpCall) -> Plan:
         """The Open Inference Protocol's request, as JSON or with raw tensors."""
         model = self._asked_for(call)
-        request = V2Request(call, model, b"")
-
-        def read(body: bytes) -> dict[str, Array]:
-            request.body = body
-            return request.read()
-
-        return Plan(model, read, lambda outputs: encode(request, outputs), brief=not call.encoded)
+        request = V2Request(model.info, call.headers.get(JSON_LENGTH), call.settings.max_pixels)
+        return Plan(
+            model,
+            lambda body: request.read(call.inflated(body)),
+            lambda outputs: encode(request, outputs),
+            brief=not call.encoded,
+        )
 
     async def answer(self, call: HttpCall, plan: Plan, deadline: float) -> tuple[Headers, bytes]:
         """Carry out a plan behind any ASGI server.

@@ -161,7 +161,7 @@ class InferenceEndpoint:
             self._record(
                 Exchange(
                     call.id,
-                    model,
+                    model.info,
                     self._protocol,
                     code=int(status),
                     error=call.error,

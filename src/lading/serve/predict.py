@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import orjson
 
+from lading.artifact import ModelInfo
 from lading.serve.tensor_json import parse_object, read_inputs, refuse_not_finite
-from lading.settings import Settings
 from lading.spec import Array, TensorSpec
 
-if TYPE_CHECKING:
-    from lading.serve.served_model import ServedModel
 
-
-def decode_json(model: ServedModel, settings: Settings, body: bytes) -> dict[str, Array]:
+def decode_json(model: ModelInfo, body: bytes, max_pixels: int) -> dict[str, Array]:
     """Turn a request's body into the model's inputs, batch dim included.
 
     Raises:
         RequestError: see :func:`lading.serve.tensor_json.read_inputs`.
     """
     content = parse_object(body)
-    return read_inputs(model.inputs, content, max_batch=settings.max_batch, max_pixels=settings.max_pixels)
+    return read_inputs(model.inputs, content, max_batch=model.max_batch, max_pixels=max_pixels)
 
 
-def encode_json(model: ServedModel, outputs: Mapping[str, Array]) -> bytes:
-    """The answer's body: nested lists by output name, and the units of those that have one.
+def encode_json(outputs: Mapping[str, Array], end: bytes) -> bytes:
+    """The answer's body: nested lists by output name, then the model's :func:`answer_end`.
 
     Raises:
         UnanswerableError: a value is not finite.
@@ -36,7 +32,7 @@ def encode_json(model: ServedModel, outputs: Mapping[str, Array]) -> bytes:
     written = orjson.dumps(lists, option=orjson.OPT_SERIALIZE_NUMPY)
     if b"null" in written:  # what is not finite is written so; looking at each array first costs more than writing
         refuse_not_finite(outputs)
-    return b'{"outputs":' + written + model.answer_end
+    return b'{"outputs":' + written + end
 
 
 def answer_end(outputs: Sequence[TensorSpec], model: str, variant: str) -> bytes:

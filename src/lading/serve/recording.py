@@ -12,8 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from lading.drift.monitor import DriftMonitor
-from lading.drift.report import live_report
+from lading.drift.monitor import DriftMonitor, live_report
 from lading.errors import RequestError, UnknownModelError
 from lading.recording_metrics import RecordingMetrics
 from lading.serve.exchange import Consumer
@@ -67,7 +66,7 @@ class Recording:
             for model in {
                 served.name: self._repository.find(served.name) for served in self._repository.all()
             }.values():
-                if not self._drift.watch(model):
+                if not self._drift.watch(model.artifact, model.variant):
                     log.info("drift is not watched: the artifact has no reference with thresholds", model=model.name)
         self._recorder.start()
 

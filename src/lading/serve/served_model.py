@@ -6,7 +6,7 @@ import math
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from lading.artifact import Artifact
+from lading.artifact import Artifact, ModelInfo
 from lading.errors import InputShapeError, NotReadyError
 from lading.metrics import Metrics
 from lading.predictor import Predictor
@@ -41,10 +41,18 @@ class ServedModel:
     ) -> None:
         self.artifact = artifact
         self.packed = artifact.variant(variant)
-        self.name = artifact.manifest.name
-        self.version = artifact.manifest.version
-        self.variant = self.packed.variant.name
-        self.inputs, self.outputs = artifact.manifest.inputs, artifact.manifest.outputs
+        manifest = artifact.manifest
+        self.info = ModelInfo(
+            manifest.name,
+            manifest.version,
+            self.packed.variant.name,
+            artifact.digest,
+            manifest.inputs,
+            manifest.outputs,
+            max_batch,
+        )
+        self.name, self.version, self.variant = manifest.name, manifest.version, self.packed.variant.name
+        self.inputs, self.outputs = manifest.inputs, manifest.outputs
         self.metrics = metrics.model(artifact, self.packed)
         self.cost = CostTable(self.packed.measurement.cost if self.packed.measurement else {})
         self.batch = self.cost.best_batch if joinable(self.inputs, self.outputs) else 1

@@ -101,7 +101,7 @@ def serve(settings: Settings | None = None) -> None:
         SettingsError: no artifact is named.
     """
     settings = settings or Settings()
-    configure_logging(settings)
+    configure_logging(settings.log_level, settings.log_format)
     for sentence in unknown_variables():
         log.warning(sentence)
     if settings.workers > 1:

@@ -6,23 +6,21 @@ import contextlib
 import io
 import logging
 import sys
-from typing import TextIO
+from typing import Literal, TextIO
 
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import Processor
 
-from lading.settings import Settings
 
-
-def configure_logging(settings: Settings) -> None:
-    """Send structlog's lines to standard error, in the format and from the level that the settings name."""
+def configure_logging(level: str, form: Literal["console", "json"]) -> None:
+    """Send structlog's lines to standard error, from this level on, in the form for a person or for a collector."""
     # Tracebacks without local variables: those hold what clients sent.
     json_traceback = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
     plain = structlog.dev.plain_traceback
     renderer: list[Processor] = (
         [json_traceback, structlog.processors.JSONRenderer()]
-        if settings.log_format == "json"
+        if form == "json"
         else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
     )
     structlog.configure(
@@ -31,7 +29,7 @@ def configure_logging(settings: Settings) -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, settings.log_level.upper())),
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         logger_factory=structlog.PrintLoggerFactory(_Forgiving(sys.stderr)),  # type: ignore[arg-type]
     )
 

@@ -112,7 +112,7 @@ class _Workers:
 
 def _work(settings: Settings) -> None:
     """One worker; ends with its parent."""
-    configure_logging(settings)
+    configure_logging(settings.log_level, settings.log_format)
     parent = multiprocessing.parent_process()
     assert parent is not None
     try:

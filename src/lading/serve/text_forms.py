@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import orjson
 
+from lading.artifact import ModelInfo
 from lading.errors import RequestError, SettingsError, SpecError
 from lading.import_string import load_function
 from lading.serve.predict import encode_json
-from lading.serve.served_model import ServedModel
 from lading.serve.v2_tensor import with_owners
 from lading.spec import Array
 from lading.tensors import check_inputs
@@ -35,7 +35,7 @@ class TextForm:
     example: str
     function: Callable[[str], Mapping[str, Array]]
 
-    def read(self, model: ServedModel, body: bytes) -> dict[str, Array]:
+    def read(self, model: ModelInfo, body: bytes) -> dict[str, Array]:
         """Turn a request's body into a model's inputs, batch dim included.
 
         Raises:
@@ -57,7 +57,7 @@ class TextForm:
         return with_owners(model.inputs, arrays, model.max_batch)
 
 
-def text_forms(settings: Mapping[str, str], model: ServedModel) -> tuple[TextForm, ...]:
+def text_forms(settings: Mapping[str, str], model: ModelInfo) -> tuple[TextForm, ...]:
     """Import the functions that the settings name, and try each on its own example.
 
     Args:
@@ -86,7 +86,9 @@ def text_forms(settings: Mapping[str, str], model: ServedModel) -> tuple[TextFor
     return tuple(found)
 
 
-def encode_with_inputs(model: ServedModel, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> bytes:
+def encode_with_inputs(
+    model: ModelInfo, inputs: Mapping[str, Array], outputs: Mapping[str, Array], end: bytes
+) -> bytes:
     """The answer of ``/predict``, and in front of it the inputs that the text stands for: a body for ``/predict``."""
     shown = {
         spec.name: np.ascontiguousarray(inputs[spec.name])
@@ -94,4 +96,4 @@ def encode_with_inputs(model: ServedModel, inputs: Mapping[str, Array], outputs:
         if not spec.owner_of and spec.content is None
     }
     written = orjson.dumps({"inputs": shown}, option=orjson.OPT_SERIALIZE_NUMPY)
-    return written[:-1] + b"," + encode_json(model, outputs)[1:]
+    return written[:-1] + b"," + encode_json(outputs, end)[1:]

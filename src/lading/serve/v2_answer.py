@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import orjson
 
+from lading.artifact import ModelInfo
 from lading.serve.datatypes import TO_V2
-from lading.serve.served_model import ServedModel
 from lading.serve.tensor_json import refuse_not_finite
 from lading.serve.v2_request import JSON_LENGTH, V2Request
 from lading.spec import Array
@@ -50,5 +50,5 @@ def encode(request: V2Request, outputs: Mapping[str, Array]) -> tuple[Headers, b
     return headers, b"".join([head, *raw])
 
 
-def _dtype(model: ServedModel, name: str) -> str:
+def _dtype(model: ModelInfo, name: str) -> str:
     return next(spec.dtype for spec in model.outputs if spec.name == name)

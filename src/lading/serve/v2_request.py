@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from lading.artifact import ModelInfo
 from lading.errors import InputNameError, InputShapeError, InputTypeError, RequestError
 from lading.serve.datatypes import BYTES, TO_V2
-from lading.serve.http_call import HttpCall
-from lading.serve.served_model import ServedModel
 from lading.serve.tensor_json import base64_bytes
 from lading.serve.v2_tensor import from_raw, from_values, spec_of, with_owners
 from lading.spec import Array, TensorSpec
@@ -23,28 +22,25 @@ _LONGEST_ID = 1024
 class V2Request:
     """One request; :meth:`read` fills in what the answer needs to know."""
 
-    call: HttpCall
-    model: ServedModel
-    body: bytes
+    model: ModelInfo
+    json_length: bytes | None
+    """The header that says where the JSON ends; without it, the body is JSON alone."""
+    max_pixels: int
     id: str | None = None
     outputs: tuple[tuple[str, bool], ...] = ()
     """Names of the outputs asked for, and whether each is wanted as raw bytes; empty: all of them."""
     binary: bool = False
     """Outputs that are not named are wanted as raw bytes."""
-    max_pixels: int = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.max_pixels = self.call.settings.max_pixels
-
-    def read(self) -> dict[str, Array]:
+    def read(self, content_bytes: bytes) -> dict[str, Array]:
         """Parse the body into the model's inputs. Runs in a lane.
 
         Raises:
             RequestError: the body is not what the protocol says; the sentence names the field.
-            BodyTooLargeError, ContentTypeError: see :meth:`lading.serve.http_call.HttpCall.inflated`.
+            BodyTooLargeError: a picture of too many pixels.
         """
-        body = memoryview(self.call.inflated(self.body))
-        length = _json_length(self.call.headers.get(JSON_LENGTH), len(body))
+        body = memoryview(content_bytes)
+        length = _json_length(self.json_length, len(body))
         if length == 0:
             return self._raw_form(body)
         content = _object(bytes(body[:length]))
