@@ -65,17 +65,17 @@ format: $(VENV)/.dev ## rewrite the code as ruff wants it
 
 .PHONY: generate
 generate: $(VENV)/.dev ## write what is generated: schemas, tables of commands, settings and chart values, protobuf
-	$(BIN)/python -m docs.generate
+	$(BIN)/python -m tools.generate
 	cd src && ../$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. \
-	  lading/serve/proto/inference.proto
+	  lading/protocol/proto/inference.proto
 
 .PHONY: check-generated
 check-generated: generate ## fail when generating changed a committed file
-	git diff --exit-code -- docs helm src/lading/serve/proto k8s/gke/monitoring k8s/kserve
+	git diff --exit-code -- docs helm src/lading/protocol/proto k8s/gke/monitoring k8s/kserve
 
 .PHONY: watch
 watch: artifacts/cards/lading.json $(VENV)/.dev ## a server under load, its status page, and Prometheus with the real rules
-	$(BIN)/python -m monitoring.watch $(ARGS)
+	$(BIN)/python -m tools.watch $(ARGS)
 
 .PHONY: bench
 bench: artifacts/cards/lading.json $(VENV)/.dev ## Lading beside its peers and beside what this machine can do (half an hour; two cores)
@@ -145,7 +145,7 @@ $(CRDS)/.stamp: Makefile tests/chart/gke-crds.yaml
 
 .PHONY: test-chart
 test-chart: chart-tools $(CRDS)/.stamp $(VENV)/.dev ## lint and test the chart and the workflows, and validate all that is rendered and what lies in k8s
-	LADING_NEEDS_TOOLS=1 $(BIN)/pytest tests/test_chart.py tests/k8s $(ARGS)
+	LADING_NEEDS_TOOLS=1 $(BIN)/pytest tests/chart/test_chart.py tests/k8s $(ARGS)
 
 ARTIFACT ?= artifacts/cards
 IMAGE ?= $(notdir $(ARTIFACT)):$(shell sha256sum $(ARTIFACT)/lading.json 2>/dev/null | sed -E 's/^(.{12}).*/1-\1/')

@@ -1,4 +1,4 @@
-"""The BentoML service: the lean app of :mod:`lading.serve.app` on BentoML's port, beside its own HTTP and gRPC ports.
+"""The BentoML service: :mod:`lading.serve.http.app` on BentoML's port, beside its own HTTP and gRPC ports.
 
 ``bentoml serve`` at the root of the repository serves ``LADING_ARTIFACT``, else the artifact inside the Bento, else
 ``artifacts/cards``. It imports neither torch nor the build extra.
@@ -31,13 +31,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.config import HTTP_PROTOCOLS
 
 from lading.errors import LadingError
-from lading.serve.accept import accept
-from lading.serve.app import App
-from lading.serve.lean_http import LeanHttp
-from lading.serve.repository import named_artifacts
-from lading.serve.server import Ports, freeze_what_stays
-from lading.serve.structured_log import configure_logging
-from lading.serve.worker_group import share_of_one
+from lading.log import configure_logging
+from lading.serve.engine.artifacts import accept, named_artifacts
+from lading.serve.health import share_of_one
+from lading.serve.http.app import App
+from lading.serve.http.lean import LeanHttp
+from lading.serve.ports import Ports, freeze_what_stays
 from lading.settings import Settings, unknown_variables
 
 log = structlog.get_logger("lading.server")

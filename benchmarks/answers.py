@@ -16,8 +16,8 @@ from benchmarks.load import Target
 from benchmarks.request_bodies import MOLECULE, PHOTO, ROW
 from lading.artifact import Artifact
 from lading.predictor import Predictor
-from lading.serve.classify import Classifier, classifier
-from lading.serve.tensor_json import read_inputs
+from lading.protocol.json_values import read_inputs
+from lading.protocol.plain import Classifier, classifier
 from lading.spec import Array
 
 EVERY_S = 0.1

@@ -20,8 +20,8 @@ from benchmarks import WORK, plots
 from benchmarks.answers import request_of
 from lading.artifact import Artifact
 from lading.predictor import Predictor
-from lading.serve.batch import CheckedInputs, count_rows, join_requests
-from lading.tensors import check_inputs
+from lading.tensors.checks import check_inputs
+from lading.tensors.ragged import CheckedInputs, count_rows, join_requests
 
 
 def main(

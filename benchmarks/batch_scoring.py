@@ -30,7 +30,7 @@ from benchmarks.load import Target
 from benchmarks.peers import peer_named
 from benchmarks.running_peer import serving
 from lading.artifact import Artifact
-from lading.decode import decode_image
+from lading.content.image import decode_image
 from lading.machine import describe_machine, usable_cpus
 from lading.predictor import Predictor
 from lading.score.score import Options, score

@@ -66,7 +66,7 @@ def artifact_of(model: str) -> Path:
     if model != "tiny":
         return ROOT / "artifacts" / model
     from benchmarks.tiny_model import write as write_model
-    from lading.wrap_onnx import pack_onnx
+    from lading.build.onnx_file import pack_onnx
 
     artifact = WORK / "tiny"
     if not (artifact / "lading.json").exists():

@@ -10,12 +10,13 @@ from typing import Literal
 import numpy as np
 from rich.progress import track
 
-from lading.corruptions import PICTURES
-from lading.examples import BATCH_SIZE
+from lading.build.examples import BATCH_SIZE
+from lading.build.verify.shift import PICTURES
+from lading.drift.reference import example_features
 from lading.predictor import open_session
-from lading.reference import example_features
 from lading.spec import Array, Dataset, Example, ModelSpec
-from lading.tensors import check_inputs, collate, split
+from lading.tensors.checks import check_inputs
+from lading.tensors.ragged import collate, split
 from models.card_decks import FreshDecks
 from models.molecule_graphs.generated import generated
 from models.molecule_graphs.molecule_split import ScaffoldSplit

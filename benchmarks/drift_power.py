@@ -23,12 +23,12 @@ from rich.table import Table
 
 from benchmarks.drift_pools import Pool, Pools, card_pools, molecule_pools
 from benchmarks.drift_traffic import Counts, Traffic
-from lading.drift.monitor import ALARMS
+from lading.build.examples import spread_indices
+from lading.build.pack import REFERENCE_EXAMPLES
+from lading.drift.reference import Reference
 from lading.drift.window import BLOCKS, merged, scores_of
-from lading.examples import spread_indices
 from lading.import_string import load_spec
-from lading.pack import REFERENCE_EXAMPLES
-from lading.reference import Reference
+from lading.record.drift_monitor import ALARMS
 from lading.spec import Example, ModelSpec
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -99,7 +99,7 @@ def first_of_each(groups: Sequence[Hashable], indexes: Sequence[int], most: int)
 
 def fit(spec: ModelSpec, pool: Pool, indexes: Sequence[int], *, by_group: bool) -> Reference:
     """A reference of examples whose features are computed already."""
-    with patch("lading.reference.example_features", lambda _inputs, _outputs, given, _answered: given):
+    with patch("lading.drift.reference.example_features", lambda _inputs, _outputs, given, _answered: given):
         examples: list[Example] = [(pool.examples[index], {}) for index in indexes]
         groups = [pool.groups[index] for index in indexes] if by_group else None
         return Reference.fit(spec.inputs, spec.outputs, examples, groups)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lading.drift.reference import Reference
 from lading.drift.window import Block
-from lading.reference import Reference
 from lading.spec import Array
 
 
@@ -55,7 +55,7 @@ class Counts:
 
     Args:
         reference: whose bins they are counted into.
-        examples: features by name (:func:`lading.reference.example_features`).
+        examples: features by name (:func:`lading.drift.reference.example_features`).
     """
 
     def __init__(self, reference: Reference, examples: Sequence[dict[str, Array]]) -> None:

@@ -16,12 +16,12 @@ import torch
 import typer
 from rich.console import Console
 
-from lading.export import export_module
-from lading.measure import Plan, measure
-from lading.parity import real_examples
+from lading.build.examples import real_examples
+from lading.build.export.export import export_module
+from lading.build.verify.timing import Plan, measure
 from lading.predictor import open_session
 from lading.spec import Array
-from lading.tensors import collate
+from lading.tensors.ragged import collate
 from models.molecules import Form, Molecules
 
 FORMS: tuple[Form, ...] = ("dense", "scatter")

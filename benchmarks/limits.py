@@ -12,9 +12,9 @@ from pathlib import Path
 from benchmarks.request_bodies import PHOTO
 from lading.artifact import Artifact
 from lading.predictor import Predictor
-from lading.serve.classify import Classifier, classifier
-from lading.serve.describe import first_example
-from lading.serve.v2_tensor import with_owners
+from lading.protocol.describe import first_example
+from lading.protocol.oip import with_owners
+from lading.protocol.plain import Classifier, classifier
 
 Call = Callable[[], object]
 

@@ -20,9 +20,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from lading.loading import training_batches
+from lading.build.train.batches import training_batches
+from lading.build.train.processes import Processes
 from lading.machine import describe_machine
-from lading.processes import Processes
 from lading.spec import Example
 from models.card_decks import RenderedDecks
 from models.cards import Cards

@@ -13,8 +13,8 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from lading.checkpoint import load_checkpoint, load_weights
-from lading.lightning_module import evaluate
+from lading.build.train.checkpoint import load_checkpoint, load_weights
+from lading.build.train.module import evaluate
 from lading.spec import Array
 from models.card_decks import RANKS, SUITS
 from models.card_decks.rendered import PHOTOS_A_DECK, RenderedDecks, style_of

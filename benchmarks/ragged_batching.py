@@ -26,7 +26,7 @@ from rich.table import Table
 
 from benchmarks.load import Load, Target, run
 from lading.artifact import Artifact, write_artifact
-from lading.serve.describe import example_body
+from lading.protocol.describe import example_body
 
 START_S = 60.0
 

@@ -21,10 +21,10 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from lading.checkpoint import load_checkpoint
-from lading.decode import decode_image
+from lading.build.train.checkpoint import load_checkpoint
+from lading.build.train.module import evaluate
+from lading.content.image import decode_image
 from lading.errors import DataError
-from lading.lightning_module import evaluate
 from lading.spec import Example
 from models.card_decks import RANKS, SUITS, Card
 from models.card_decks.photograph import photograph

@@ -58,7 +58,7 @@ def photo_v2_binary() -> RequestBody:
 
 def photo_grpc(model: str) -> bytes:
     """A ModelInferRequest."""
-    from lading.serve.proto import inference_pb2 as pb
+    from lading.protocol.proto import inference_pb2 as pb
 
     tensor = pb.ModelInferRequest.InferInputTensor(name="image", datatype="BYTES", shape=[1])
     raw = len(PHOTO.read_bytes()).to_bytes(4, "little") + PHOTO.read_bytes()

@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image
 
 from lading.artifact import Artifact
-from lading.serve.datatypes import TO_V2
-from lading.serve.proto import inference_pb2 as pb
+from lading.protocol.datatypes import TO_V2
+from lading.protocol.proto import inference_pb2 as pb
 from lading.spec import Array
 
 SIZES = ((64, 48), (224, 224), (640, 480), (1280, 960), (2400, 1800))

@@ -14,8 +14,8 @@ from typing import Any
 
 from benchmarks.bench import artifact_of
 from lading.artifact import Artifact
-from lading.serve.app import App
-from lading.serve.inference_endpoint import InferenceEndpoint
+from lading.serve.http.app import App
+from lading.serve.http.endpoint import InferenceEndpoint
 from lading.settings import Settings
 
 ROUNDS, REQUESTS = 40, 1000

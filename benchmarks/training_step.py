@@ -19,8 +19,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from lading.freeze import frozen_parts
-from lading.lightning_module import answer_by_name
+from lading.build.train.module import answer_by_name, frozen_parts
 from models.cards import Cards
 
 BATCH = 64

@@ -14,16 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as numpy_strategies
 
-from lading.artifact import (
-    MANIFEST,
-    SCHEMA_VERSION,
-    Artifact,
-    manifest_json_schema,
-    read_tensors,
-    tensors_to_bytes,
-    write_artifact,
-)
+from lading.artifact import MANIFEST, Artifact, read_tensors, tensors_to_bytes, write_artifact
 from lading.errors import ArtifactError
+from lading.manifest import SCHEMA_VERSION, manifest_json_schema
 
 
 @pytest.fixture

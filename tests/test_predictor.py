@@ -12,8 +12,9 @@ import pytest
 
 from lading.artifact import MANIFEST, Artifact, tensors_to_bytes, write_artifact
 from lading.errors import ArtifactError, NotReadyError, RequestError
-from lading.predictor import Predictor, max_abs_difference, open_session
-from tests.tiny import TinyImage
+from lading.predictor import Predictor, open_session
+from lading.tensors.agreement import max_abs_difference
+from tests.given.tiny import TinyImage
 
 
 def pictures(count: int) -> np.ndarray:

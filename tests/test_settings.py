@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from lading.errors import SettingsError
-from lading.settings import Settings, settings_markdown, unknown_variables
+from lading.settings import Settings, unknown_variables
+from tools.generate import settings_markdown
 
 
 @pytest.fixture(autouse=True)

@@ -24,7 +24,7 @@ def open_session():
 
 
 def decode(data):
-    from lading.decode import decode_image
+    from lading.content.image import decode_image
 
     return decode_image(data, height=224, width=224)[None]
 

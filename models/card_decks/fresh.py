@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from joblib import Parallel, delayed
 
-from lading.decode import decode_image
+from lading.content.image import decode_image
 from lading.spec import Example
 from models.card_decks.labels import CARDS, Card
 from models.card_decks.photograph import photograph

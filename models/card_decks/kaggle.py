@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.progress import track
 
-from lading.decode import decode_image
+from lading.content.image import decode_image
 from lading.errors import DataError, RequestError
 from lading.spec import Example
 from models.card_decks.labels import BY_NAME, Card

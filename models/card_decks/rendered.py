@@ -15,7 +15,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from rich.progress import track
 
-from lading.decode import decode_image
+from lading.content.image import decode_image
 from lading.errors import DataError
 from lading.spec import Example
 from models.card_decks.faces import draw_back, draw_card

@@ -21,92 +21,15 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from lading.errors import ArtifactError
-from lading.measurement import Baseline, Machine, Measurement
-from lading.spec import Array, Frozen, TensorSpec, Variant
+from lading.manifest import SCHEMA_VERSION, Manifest, PackedVariant
+from lading.spec import Array
 
 MANIFEST = "lading.json"
-SCHEMA_VERSION = 1
-
-
-class PackedVariant(Frozen):
-    """One variant as it lies in the artifact."""
-
-    variant: Variant
-    file: str
-    precision: Literal["fp32", "int8", "int8-dynamic", "fp16", "unknown"]
-    passed: bool
-    reasons: tuple[str, ...] = ()
-    """Why the gates refused it; empty when it passed."""
-    golden_atol: float
-    """Largest absolute difference from the golden outputs at which the server still becomes ready."""
-    measurement: Measurement | None = None
-
-
-class RefusedVariant(Frozen):
-    """One variant that the gates refused or that could not be built: its record travels, its graph does not."""
-
-    variant: Variant
-    precision: Literal["fp32", "int8", "int8-dynamic", "fp16", "unknown"]
-    reasons: tuple[str, ...]
-    measurement: Measurement | None = None
-
-
-class Provenance(Frozen):
-    """Where the model came from."""
-
-    created: str
-    """UTC, ISO 8601."""
-    git_commit: str | None = None
-    git_dirty: bool | None = None
-    spec: str | None = None
-    """The import string, ``models/cards.py:Cards``; ``None`` for a wrapped ONNX file."""
-    run_id: str | None = None
-    config: dict[str, Any] = Field(default_factory=dict)
-    """The resolved training configuration."""
-    metrics: dict[str, float] = Field(default_factory=dict)
-    data_fingerprint: str | None = None
-    packages: dict[str, str] = Field(default_factory=dict)
-
-
-class Manifest(Frozen):
-    """``lading.json``: the bill of lading."""
-
-    schema_version: int = SCHEMA_VERSION
-    name: str
-    version: str = "1"
-    description: str = ""
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    chosen: str
-    """The variant that is served unless another is asked for: the fastest that passed."""
-    score_name: str = "score"
-    variants: tuple[PackedVariant, ...]
-    refused: tuple[RefusedVariant, ...] = ()
-    baselines: tuple[Baseline, ...] = ()
-    machine: Machine | None = None
-    provenance: Provenance
-    files: dict[str, str] = Field(default_factory=dict)
-    """SHA-256, in hex, of every file but this one, by its path inside the directory."""
-
-
-@dataclass(frozen=True)
-class ModelInfo:
-    """One variant of one artifact, as codecs and consumers of answers know it."""
-
-    name: str
-    version: str
-    variant: str
-    digest: str
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    max_batch: int
-    """Most examples that one request may carry."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +80,7 @@ class Artifact:
         return read_tensors(self.path / "golden" / f"{self.variant(variant).variant.name}.npz")
 
     def reference_json(self) -> bytes:
-        """The bytes that ``lading.reference.Reference`` reads."""
+        """The bytes that ``lading.drift.reference.Reference`` reads."""
         return (self.path / "reference.json").read_bytes()
 
 
@@ -220,14 +143,6 @@ def read_tensors(file: Path) -> dict[str, Array]:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{file} cannot be read: {error}") from error
-
-
-def manifest_json_schema() -> str:
-    """The published JSON Schema of ``lading.json``."""
-    schema = Manifest.model_json_schema()
-    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    schema["title"] = f"lading.json, schema version {SCHEMA_VERSION}"
-    return json.dumps(schema, indent=2, sort_keys=True) + "\n"
 
 
 def read_manifest(file: Path, content: bytes) -> Manifest:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
-from lading.measurement import Machine
+from lading.manifest import Machine
 
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimddp", "i8mm", "sve")
 """Of the instruction sets, those that decide which kernels run: the dot products of VNNI, AMX and their Arm kin."""
@@ -93,3 +93,24 @@ def _version(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return ""
+
+
+_CGROUP_ROOT = Path("/sys/fs/cgroup")
+_MEMINFO = Path("/proc/meminfo")
+
+
+def memory_limit(cgroup: Path = _CGROUP_ROOT, meminfo: Path = _MEMINFO) -> int | None:
+    """Bytes that this process may use: the lesser of what is available and its cgroup's limit (v2, then v1)."""
+    found: list[int] = []
+    for file in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:
+            found.append(int((cgroup / file).read_text()))
+            break
+        except (OSError, ValueError):  # "max" is no number
+            continue
+    try:
+        lines = (line.split() for line in meminfo.read_text().splitlines())
+        found += [int(words[1]) * 1024 for words in lines if words and words[0] == "MemAvailable:"]
+    except (OSError, ValueError, IndexError):
+        pass
+    return min(found, default=None)

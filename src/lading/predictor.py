@@ -6,21 +6,20 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
-# Set before ONNX Runtime is first imported: its wheel carries a telemetry endpoint.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-
 import onnxruntime as ort
 
 from lading.artifact import Artifact
 from lading.errors import ArtifactError, NotReadyError
 from lading.spec import Array, TensorSpec
-from lading.tensors import check_inputs
+from lading.tensors.agreement import max_abs_difference
+from lading.tensors.checks import check_inputs
+
+# Set before ONNX Runtime is first imported: its wheel carries a telemetry endpoint.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
-def open_session(onnx_file: Path, *, threads: int = 1) -> ort.InferenceSession:
-    """Open one ONNX file on the CPU.
+def open_session(graph: Path | bytes, *, threads: int = 1) -> ort.InferenceSession:
+    """Open an ONNX file, or the bytes of one, on the CPU.
 
     ``run`` releases the GIL and may be called from several threads at once; with ``threads=1`` there is no pool inside,
     so nothing spins and a container's CPU limit is kept.
@@ -38,9 +37,12 @@ def open_session(onnx_file: Path, *, threads: int = 1) -> ort.InferenceSession:
     options.enable_mem_pattern = False
     options.log_severity_level = 3
     try:
-        return ort.InferenceSession(str(onnx_file), options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(
+            graph if isinstance(graph, bytes) else str(graph), options, providers=["CPUExecutionProvider"]
+        )
     except Exception as error:  # ONNX Runtime's own exceptions share no public base.
-        raise ArtifactError(f"{onnx_file} cannot be opened by ONNX Runtime {ort.__version__}: {error}") from error
+        name = "the graph" if isinstance(graph, bytes) else graph
+        raise ArtifactError(f"{name} cannot be opened by ONNX Runtime {ort.__version__}: {error}") from error
 
 
 class Predictor:
@@ -98,17 +100,3 @@ class Predictor:
                     f"differs by {difference:.3g}, allowed {self.packed.golden_atol:.3g}; serve another variant, "
                     "or build the artifact on this kind of CPU"
                 )
-
-
-def max_abs_difference(left: Array, right: Array) -> float:
-    """Largest absolute difference; infinite when the shapes differ, and NaN only matches NaN."""
-    if left.shape != right.shape:
-        return float("inf")
-    if left.size == 0:
-        return 0.0
-    if left.dtype.kind not in "fiub" or right.dtype.kind not in "fiub":
-        return 0.0 if np.array_equal(left, right) else float("inf")
-    wide_left, wide_right = left.astype(np.float64), right.astype(np.float64)
-    if not np.array_equal(np.isnan(wide_left), np.isnan(wide_right)):
-        return float("inf")
-    return float(np.nanmax(np.abs(wide_left - wide_right), initial=0.0))

@@ -1,4 +1,4 @@
-"""Every setting of the server: one class, read from ``LADING_*`` environment variables, checked once at start-up."""
+"""Settings of what a server keeps of the requests it answered: payload log, feedback, drift."""
 
 from __future__ import annotations
 
@@ -10,11 +10,75 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
-from pydantic_settings import NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from lading.errors import SettingsError
-from lading.recording_settings import RecordingSettings
 from lading.spec import MAX_PIXELS
+
+
+class RecordingSettings(BaseSettings):
+    """The part of :class:`lading.settings.Settings` that is about recording. All of it is off by default but drift."""
+
+    payload_log: str | None = Field(
+        default=None,
+        description="where to log inputs and outputs: a folder, `gs://`, `s3://` or another fsspec address, or "
+        "`otlp+http://HOST:4318`; not set: nowhere",
+    )
+    payload_share: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="share of requests to log, chosen by a hash of the request's id, so that every service chooses "
+        "the same ones",
+    )
+    payload_images: Literal["features", "files"] = Field(
+        default="features",
+        description="what is logged of a picture: a few numbers (brightness, sharpness ...), or those and a JPEG file",
+    )
+    payload_buffer_mb: float = Field(
+        default=64.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="megabytes of requests that may wait to be written; what comes beyond is dropped and counted",
+    )
+    payload_rotate_s: float = Field(
+        default=60.0, gt=0, allow_inf_nan=False, description="seconds after which a file of the log is written"
+    )
+    payload_rotate_mb: float = Field(
+        default=8.0, gt=0, allow_inf_nan=False, description="megabytes after which a file of the log is written sooner"
+    )
+    payload_disk_mb: float = Field(
+        default=1024.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="megabytes that the log may take on a local disk; the oldest files are removed first",
+    )
+    payload_keep_h: float = Field(
+        default=168.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="hours that a file of the log is kept on a local disk; a bucket has rules of its own for that",
+    )
+    feedback: int = Field(
+        default=0,
+        ge=0,
+        description="answers to remember, so that `POST /feedback` can compare them with the truth; 0: none, and the "
+        "endpoint is off",
+    )
+    drift: bool = Field(
+        default=True, description="compare the requests with the data that the model was trained on, and export scores"
+    )
+    drift_window: int = Field(
+        default=500, ge=50, le=100_000, description="requests that a drift score is computed over"
+    )
+    drift_per_second: float = Field(
+        default=20.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="most requests a second that are looked at for drift; it bounds what drift detection costs",
+    )
+
 
 PREFIX = "LADING_"
 Port = Annotated[int, Field(ge=0, le=65535)] | Literal["off"]
@@ -212,7 +276,7 @@ class Settings(RecordingSettings):
 
 def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
     """One sentence for each ``LADING_*`` variable that no setting reads: most often a misspelling."""
-    known = [_variable(name) for name in Settings.model_fields]
+    known = [variable_of(name) for name in Settings.model_fields]
     sentences = []
     for name, value in sorted((os.environ if environ is None else environ).items()):
         if not name.upper().startswith(PREFIX) or name.upper() in known:
@@ -220,30 +284,13 @@ def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
         if _SERVICE_LINK.search(name) or value.startswith("tcp://"):
             continue
         near = difflib.get_close_matches(name.upper().removeprefix(PREFIX).lower(), Settings.model_fields, n=1)
-        hint = f"; did you mean {_variable(near[0])}?" if near else ""
+        hint = f"; did you mean {variable_of(near[0])}?" if near else ""
         sentences.append(f"the environment variable {name} is not a setting, and has no effect{hint}")
     return sentences
 
 
-def settings_markdown() -> str:
-    """The table of settings for the documentation."""
-    rows = [
-        f"| `{_variable(name)}` | {_type(field.annotation)} | {_default(field.default)} | {field.description} |"
-        for name, field in Settings.model_fields.items()
-    ]
-    head = [
-        "# Settings",
-        "",
-        "The server reads these environment variables at start-up. A value that cannot be used stops it with one",
-        "sentence; a variable that starts with `LADING_` and is not in this table is named in a warning.",
-        "",
-        "| variable | value | default | meaning |",
-        "|---|---|---|---|",
-    ]
-    return "\n".join([*head, *rows, ""])
-
-
-def _variable(field: str) -> str:
+def variable_of(field: str) -> str:
+    """The environment variable that sets a field."""
     return f"{PREFIX}{field.upper()}"
 
 
@@ -252,23 +299,5 @@ def _sentence(error: ValidationError) -> str:
     for problem in error.errors():
         field = str(problem["loc"][0]) if problem["loc"] else ""
         reason = problem["msg"][0].lower() + problem["msg"][1:]
-        parts.append(f"{_variable(field)}={problem['input']!r}: {reason}")
+        parts.append(f"{variable_of(field)}={problem['input']!r}: {reason}")
     return "a setting cannot be used: " + "; ".join(parts)
-
-
-def _type(annotation: Any) -> str:
-    if annotation == Port:
-        return "port or `off`"
-    choices = getattr(annotation, "__args__", ())
-    if getattr(annotation, "__origin__", None) is dict:
-        return "names and functions"
-    if getattr(annotation, "__origin__", None) is tuple:
-        return "paths" if Path in choices else "names"
-    if choices and all(isinstance(choice, str) for choice in choices):
-        return " or ".join(f"`{choice}`" for choice in choices)
-    names = {int: "whole number", float: "number", bool: "`true` or `false`", str: "text"}
-    return names.get(annotation, "path" if Path in choices else "text")
-
-
-def _default(value: Any) -> str:
-    return "not set" if value in (None, (), {}) else f"`{str(value).lower() if isinstance(value, bool) else value}`"

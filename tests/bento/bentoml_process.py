@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 from PIL import Image
 
-from tests.serve.live_server import wait_until
+from tests.given.live_server import wait_until
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lading.artifact import Artifact
-from tests.serve.small_artifacts import colour_artifact
+from tests.given.small_artifacts import colour_artifact
 
 
 @pytest.fixture(scope="module")

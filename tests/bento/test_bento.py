@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lading.artifact import Artifact
-from lading.bento import bento_name, build_bento
+from lading.build.bento import bento_name, build_bento
 from lading.errors import ArtifactError, BentoError
 from tests.bento.bentoml_process import ROOT, red, served
 
@@ -45,7 +45,7 @@ def test_a_bento_holds_the_artifact_the_source_and_the_requirements_of_serving(
 ) -> None:
     bento = bentoml_home / "bentos" / tag.replace(":", "/")
     assert Artifact.load(bento / "src" / "artifact").digest == artifact.digest
-    assert (bento / "src" / "lading" / "serve" / "page.html").is_file()
+    assert (bento / "src" / "lading" / "serve" / "pages" / "page.html").is_file()
     assert not list((bento / "src").rglob("__pycache__"))
     required = names_in((bento / "env" / "python" / "requirements.txt").read_text())
     assert required == names_in((ROOT / "requirements" / "serve.txt").read_text())
@@ -82,4 +82,4 @@ def test_bentoml_build_at_the_root_reads_the_bentofile(bentoml_home: Path) -> No
     assert tag.startswith("cards:")
     assert {"service.py", "lading"} <= {path.name for path in source.iterdir()}
     assert not list(source.rglob("__pycache__"))
-    assert (source / "lading" / "serve" / "page.html").is_file()
+    assert (source / "lading" / "serve" / "pages" / "page.html").is_file()

@@ -15,10 +15,10 @@ import pytest
 
 from lading.artifact import Artifact
 from tests.bento.bentoml_process import ROOT, bentoml_serve, free_port, red, served
-from tests.serve.live_server import wait_until
-from tests.serve.run_client import run_client
-from tests.serve.self_signed import self_signed
-from tests.serve.small_artifacts import with_golden_outputs
+from tests.given.live_server import wait_until
+from tests.given.run_client import run_client
+from tests.given.self_signed import self_signed
+from tests.given.small_artifacts import with_golden_outputs
 
 
 @pytest.mark.slow

@@ -22,8 +22,7 @@ import numpy as np
 import pytest
 
 from lading.monitoring.alerts import ALERT_GROUPS
-from lading.monitoring.rule import shortened
-from monitoring.stack import prometheus_stack
+from lading.monitoring.rules import shortened
 from tests.e2e.cluster.kube import HOST, Release, wait_until
 from tests.e2e.trainer_pods import (
     NAMESPACE,
@@ -39,7 +38,8 @@ from tests.e2e.trainer_pods import (
     training_volume,
     wait_for_job,
 )
-from tests.tiny import SHADES, DimmedImage, WatchedImage
+from tests.given.tiny import SHADES, DimmedImage, WatchedImage
+from tools.stack import prometheus_stack
 
 SHORTER = 30
 IMAGE = os.environ.get("LADING_E2E_IMAGE", "")

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.test_docs import ROOT, commands
+from tests.given.documented import ROOT, commands
 
 pytestmark = pytest.mark.slow
 BUILD_S = 900

@@ -15,8 +15,8 @@ import httpx
 import pytest
 import yaml
 
+from lading.deploy.retraining import Cluster, Retraining
 from lading.errors import ServerError
-from lading.retraining import Cluster, Retraining
 from tests.e2e.trainer_pods import (
     NAMESPACE,
     TRAINING,

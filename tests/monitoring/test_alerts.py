@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import re
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from lading.metrics import Metrics
 from lading.monitoring.alerts import ALERT_GROUPS
-from lading.monitoring.generate import chart_files, gke_files
-from lading.monitoring.rule import RUNBOOKS, Alert, alerts_in
-from lading.monitoring.rules_file import rule_files
-from lading.monitoring.slo import read_slo
+from lading.monitoring.rules import RUNBOOKS, Alert
+from lading.monitoring.write import chart_files, gke_files, rule_files
+from lading.serve.metrics import Metrics
+from tests.given.alert_names import ALERTS, MONITORING, NAMES, ROOT, SLOS
 
-ROOT = Path(__file__).parents[2]
-MONITORING = ROOT / "monitoring"
-SLOS = [read_slo(file) for file in sorted((MONITORING / "slos").glob("*.yaml"))]
-ALERTS = alerts_in(group for groups in rule_files(SLOS).values() for group in groups)
-NAMES = sorted({alert.name for alert in ALERTS})
 FROM_KUBERNETES = re.compile(r"^(kube_|container_|up$|process_|slo:|ALERTS)")
 METRIC = re.compile(r"\b(lading_[a-z_]+|kube_[a-z_]+|container_[a-z_]+)(?=\{)")
 OF_THE_PAYLOAD_LOG_AND_DRIFT = {"lading_payload_dropped_total", "lading_drift_score", "lading_drift_threshold"}

@@ -11,7 +11,7 @@ import pytest
 
 from lading.monitoring.dashboards import BOARDS
 from lading.monitoring.dashboards.panels import Board, Panel, board_json
-from tests.monitoring.test_alerts import NAMES
+from tests.given.alert_names import NAMES
 
 PANELS = [(board, panel) for board in BOARDS for panel in board.panels]
 UNITS = {"none", "percentunit", "reqps", "ops", "s", "Bps", "bytes", "d"}

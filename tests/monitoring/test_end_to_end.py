@@ -7,7 +7,6 @@ and promtool tests them.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import threading
@@ -22,17 +21,15 @@ import pytest
 from prometheus_client import Gauge
 
 from lading.artifact import Artifact
-from lading.errors import LadingError
-from lading.monitoring.rule import Alert, Group, shortened
-from lading.monitoring.rules_file import rule_files
+from lading.monitoring.rules import Alert, Group, shortened
 from lading.monitoring.slo import Slo
-from lading.spec import Array
-from monitoring.stack import free_port, prometheus_stack
-from tests.serve.live_server import LiveServer, live_server
-from tests.serve.small_artifacts import lookup_artifact, table_artifact, typed_artifact
+from lading.monitoring.write import rule_files
+from tests.given.live_server import LiveServer, live_server
+from tests.given.small_artifacts import lookup_artifact, table_artifact, typed_artifact
+from tests.given.traffic import PATIENCE_S, asking, hold_a_lane, post
+from tools.stack import free_port, prometheus_stack
 
 SHORTER = 30
-PATIENCE_S = 150.0
 EXPECTED = {
     "well": set(),
     "errors": {"LadingAvailabilityBudgetBurn"},
@@ -99,41 +96,6 @@ def rules() -> list[Group]:
         for group in groups
     ]
     return shortened(kept, SHORTER)
-
-
-@contextlib.contextmanager
-def asking(act: Callable[[], object], every: float) -> Iterator[None]:
-    """Do something again and again in a thread until the block ends."""
-    over = threading.Event()
-
-    def work() -> None:
-        while not over.wait(every):
-            with contextlib.suppress(httpx.HTTPError):
-                act()
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-
-
-def post(live: LiveServer, body: object) -> Callable[[], httpx.Response]:
-    return lambda: live.client.post("/predict", json=body)
-
-
-def hold_a_lane(live: LiveServer) -> None:
-    """Keep one lane busy for a second, as a slow run does; where the queue is full this is refused too."""
-
-    def read() -> dict[str, Array]:
-        time.sleep(1.0)
-        return live.artifact.golden_inputs()
-
-    asked = asyncio.run_coroutine_threadsafe(live.app.engine.infer(live.app.repository.find(), read), live.loop)
-    with contextlib.suppress(LadingError):
-        asked.result(PATIENCE_S)
 
 
 def send_slowly(live: LiveServer, body: object) -> Callable[[], httpx.Response]:

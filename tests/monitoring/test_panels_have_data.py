@@ -20,12 +20,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, star
 
 from lading.monitoring.dashboards import BOARDS
 from lading.monitoring.dashboards.panels import board_json
-from lading.monitoring.rules_file import rule_files
 from lading.monitoring.slo import Slo
-from monitoring.stack import free_port, prometheus_stack
-from tests.monitoring.test_end_to_end import asking, hold_a_lane, post
-from tests.serve.live_server import live_server
-from tests.serve.small_artifacts import table_artifact, with_costs
+from lading.monitoring.write import rule_files
+from tests.given.live_server import live_server
+from tests.given.small_artifacts import table_artifact, with_costs
+from tests.given.traffic import asking, hold_a_lane, post
+from tools.stack import free_port, prometheus_stack
 
 PATIENCE_S = 90.0
 VALUES = {"namespace": ".*", "model": ".*", "variant": ".*", "workload": "lading-cards", "training": ".*"}

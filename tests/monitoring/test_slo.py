@@ -9,11 +9,11 @@ import yaml
 
 from lading.artifact import Artifact
 from lading.errors import SpecError
-from lading.metrics import SECONDS
-from lading.monitoring.rule import Alert, Recording, shortened
+from lading.monitoring.rules import Alert, Recording, shortened
 from lading.monitoring.slo import ROOM, Slo, read_slo, slo_for, slo_yaml
 from lading.monitoring.slo_rules import indicators, slo_groups
-from tests.serve.small_artifacts import table_artifact, with_costs
+from lading.serve.metrics import SECONDS
+from tests.given.small_artifacts import table_artifact, with_costs
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lading.artifact import Artifact
-from tests.serve.small_artifacts import (
+from tests.given.small_artifacts import (
     colour_artifact,
     graph_artifact,
     log_artifact,

@@ -16,9 +16,9 @@ from hypothesis.extra import numpy as arrays
 
 from lading.artifact import Artifact
 from lading.errors import DataError, RequestError
+from lading.protocol.json_values import parse_tensor
 from lading.score.parquet_result import arrow_array, arrow_type
 from lading.score.parquet_tensor import rows_of, stacked, type_problem
-from lading.serve.tensor_json import parse_tensor
 from lading.spec import TensorSpec
 from tests.score.scored import features, run, write_lines, write_parquet
 

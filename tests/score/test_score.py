@@ -17,9 +17,9 @@ from lading.cli import main
 from lading.errors import ArtifactError, DataError, NotReadyError, SettingsError
 from lading.predictor import Predictor
 from lading.spec import Array
-from lading.tensors import collate
+from lading.tensors.ragged import collate
+from tests.given.small_artifacts import picture_artifact, with_golden_outputs
 from tests.score.scored import features, photos, read, rings, run, write_lines, write_parquet
-from tests.serve.small_artifacts import picture_artifact, with_golden_outputs
 
 SUFFIXES = pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])
 

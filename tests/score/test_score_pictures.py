@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lading.artifact import Artifact
-from lading.decode import decode_image
+from lading.content.image import decode_image
 from lading.errors import DataError
 from lading.predictor import Predictor
 from tests.score.scored import photos, read, run

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 import structlog
 from PIL import Image
 
 from lading.artifact import Artifact
-from tests.serve.live_server import LiveServer, live_server
-from tests.serve.small_artifacts import colour_artifact, graph_artifact, table_artifact, typed_artifact
+from tests.given.live_server import LiveServer, live_server
 
 BODY_LIMIT = 300_000
 Encode = Callable[..., bytes]
@@ -23,18 +21,6 @@ def _logging_as_it_was() -> Iterator[None]:
     """A log that was sent to one test's standard error would be closed for the next."""
     yield
     structlog.reset_defaults()
-
-
-@pytest.fixture(scope="session")
-def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
-    """One artifact of each kind, by kind."""
-    folder: Path = tmp_path_factory.mktemp("small")
-    return {
-        "table": table_artifact(folder / "table"),
-        "types": typed_artifact(folder / "types"),
-        "graph": graph_artifact(folder / "graph"),
-        "colour": colour_artifact(folder / "colour"),
-    }
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.given.live_server import LiveServer
 from tests.serve.conftest import BODY_LIMIT, Encode
-from tests.serve.live_server import LiveServer
 
 HINT = (
     "send a JPEG, PNG or WebP file as the body (curl --data-binary @photo.jpg) "

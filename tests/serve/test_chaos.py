@@ -19,8 +19,8 @@ import httpx
 import pytest
 
 from lading.artifact import Artifact
+from tests.given.live_server import live_server, wait_until
 from tests.serve.conftest import Encode
-from tests.serve.live_server import live_server, wait_until
 
 SERVE = "import sys; from lading.cli import main; sys.argv[0] = 'lading'; main()"
 ROOT = Path(__file__).parents[2]

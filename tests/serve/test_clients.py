@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.given.live_server import LiveServer
+from tests.given.run_client import run_client
 from tests.serve.conftest import Encode
-from tests.serve.live_server import LiveServer
-from tests.serve.run_client import run_client
 
 
 @pytest.fixture

@@ -14,12 +14,12 @@ import httpx
 import pytest
 
 from lading.artifact import Artifact
-from lading.serve.open_files import OWN, most_connections
-from lading.serve.proto import inference_pb2 as pb
-from lading.serve.proto.inference_pb2_grpc import GRPCInferenceServiceStub
-from tests.serve.live_server import live_server, wait_until
-from tests.serve.served_process import serving
-from tests.serve.test_grpc import typed
+from lading.protocol.proto import inference_pb2 as pb
+from lading.protocol.proto.inference_pb2_grpc import GRPCInferenceServiceStub
+from lading.serve.http.bounded import OWN, most_connections
+from tests.given.grpc_message import typed
+from tests.given.live_server import live_server, wait_until
+from tests.given.served_process import serving
 
 BODY = b'{"features": [[1, 2, 3, 4]]}'
 ASK = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(BODY) + BODY

@@ -10,13 +10,13 @@ import grpc
 import numpy as np
 import pytest
 
-from lading.serve.datatypes import TO_V2
-from lading.serve.grpc_tensor import CONTENTS
-from lading.serve.proto import inference_pb2 as pb
-from lading.serve.proto.inference_pb2_grpc import GRPCInferenceServiceStub
+from lading.protocol.datatypes import TO_V2
+from lading.protocol.oip_grpc import CONTENTS
+from lading.protocol.proto import inference_pb2 as pb
+from lading.protocol.proto.inference_pb2_grpc import GRPCInferenceServiceStub
 from lading.spec import Array
-from tests.serve.live_server import LiveServer, live_server
-from tests.serve.small_artifacts import identity_artifact
+from tests.given.live_server import LiveServer, live_server
+from tests.given.small_artifacts import identity_artifact
 
 LENGTH = "inference-header-content-length"
 PATH = "/v2/models/small-identity/infer"

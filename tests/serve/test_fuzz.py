@@ -21,9 +21,9 @@ import structlog
 from structlog.testing import capture_logs
 
 from lading.artifact import Artifact
-from lading.serve.proto import inference_pb2 as pb
+from lading.protocol.proto import inference_pb2 as pb
+from tests.given.live_server import LiveServer, live_server
 from tests.serve.conftest import Encode
-from tests.serve.live_server import LiveServer, live_server
 
 COUNT = int(os.environ.get("LADING_FUZZ", "1500"))
 INFER = "/inference.GRPCInferenceService/ModelInfer"

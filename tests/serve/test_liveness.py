@@ -12,7 +12,7 @@ import pytest
 from lading.artifact import Artifact
 from lading.errors import OverloadedError
 from lading.spec import Array
-from tests.serve.test_engine import in_lane, read, started
+from tests.given.engine import in_lane, read, started
 
 
 def test_a_lane_that_hangs_fails_liveness_and_only_that_does(small: dict[str, Artifact]) -> None:

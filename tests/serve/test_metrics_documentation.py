@@ -10,7 +10,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 
 from lading.artifact import Artifact
-from tests.serve.live_server import live_server
+from tests.given.live_server import live_server
 
 PAGE = Path(__file__).parents[2] / "docs" / "serving.md"
 

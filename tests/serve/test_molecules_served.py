@@ -13,10 +13,10 @@ import pytest
 from lading.artifact import Artifact
 from lading.predictor import Predictor
 from lading.spec import Array
-from lading.tensors import collate
+from lading.tensors.ragged import collate
 from models.molecule_graphs.smiles import read_smiles
-from tests.few_molecules import SMILES, molecules_artifact
-from tests.serve.live_server import LiveServer, live_server, wait_until
+from tests.given.few_molecules import SMILES, molecules_artifact
+from tests.given.live_server import LiveServer, live_server, wait_until
 
 ATOM = [0, 1, 0, 0, 0, 6, 0, 0, 0, 1, 4]
 ALONE: dict[str, Any] = {"node_features": [ATOM], "edge_index": [[], []]}

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from lading.artifact import Artifact
-from lading.serve.app import App
-from lading.serve.server import Ports
+from lading.serve.http.app import App
+from lading.serve.ports import Ports
 from lading.settings import Settings
 
 

@@ -14,12 +14,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from lading.artifact import Artifact
 from lading.errors import SettingsError
-from lading.serve.app import App
-from lading.serve.structured_log import configure_logging
+from lading.log import configure_logging
+from lading.serve.http.app import App
 from lading.settings import Settings
+from tests.given.live_server import LiveServer, live_server, wait_until
+from tests.given.small_artifacts import lookup_artifact, with_golden_outputs
 from tests.serve.conftest import Encode
-from tests.serve.live_server import LiveServer, live_server, wait_until
-from tests.serve.small_artifacts import lookup_artifact, with_golden_outputs
 
 BODY = {"features": [[1, 2, 3, 4]]}
 

@@ -17,9 +17,10 @@ import pytest
 
 from lading.artifact import Artifact
 from lading.errors import ServerError
-from lading.serve.server import listen, serve
+from lading.serve.ports import listen
+from lading.serve.server import serve
 from lading.settings import Settings
-from tests.serve.live_server import wait_until
+from tests.given.live_server import wait_until
 
 ROOT = Path(__file__).parents[2]
 SERVE = "import sys; from lading.cli import main; sys.argv[0] = 'lading'; main()"

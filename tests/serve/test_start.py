@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.serve.small_artifacts import table_artifact
+from tests.given.small_artifacts import table_artifact
 
 NOT_BEFORE_IT_LISTENS = (
     *("rich", "pygments", "attr"),  # drawing tables and tracebacks
@@ -18,9 +18,9 @@ ONLY_WITH_THEIR_PORT = ("grpc", "grpc_health", "grpc_reflection", "google.protob
 _START = """
 import asyncio, sys
 import lading.cli
-import lading.commands.serve
-from lading.serve.app import App
-from lading.serve.server import Ports
+import lading.cli.serve
+from lading.serve.http.app import App
+from lading.serve.ports import Ports
 from lading.settings import Settings
 
 async def listen():

@@ -11,15 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lading.artifact import Artifact
-from lading.serve.proto.inference_pb2_grpc import GRPCInferenceServiceStub
-from lading.serve.structured_log import configure_logging
+from lading.log import configure_logging
+from lading.protocol.proto.inference_pb2_grpc import GRPCInferenceServiceStub
 from lading.serve.trace_context import TraceContext, read_trace_context
-from tests.serve.live_server import LiveServer, live_server
-from tests.serve.test_grpc import typed
-
-TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
-PARENT = f"00-{TRACE}-{SPAN}-01"
-BODY = {"features": [[1, 2, 3, 4]]}
+from tests.given.grpc_message import typed
+from tests.given.live_server import LiveServer, live_server
+from tests.given.traced import BODY, PARENT, SPAN, TRACE, answered
 
 
 def test_a_valid_header_is_read_as_it_was_written() -> None:
@@ -69,12 +66,6 @@ def test_no_header_is_worse_than_none(parent: bytes, state: bytes) -> None:
     if context is not None:
         again = read_trace_context(context.traceparent.encode(), context.state.encode())
         assert again == context
-
-
-def answered(headers: Any) -> TraceContext:
-    context = read_trace_context(headers["traceparent"].encode(), headers.get("tracestate", "").encode())
-    assert context is not None
-    return context
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/predict"), ("GET", "/v2/models/small-table"), ("GET", "/no")])

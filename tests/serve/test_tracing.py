@@ -14,14 +14,14 @@ import pytest
 
 from lading.artifact import Artifact
 from lading.errors import SettingsError
-from lading.serve.app import App
-from lading.serve.proto.inference_pb2_grpc import GRPCInferenceServiceStub
-from lading.serve.structured_log import configure_logging
+from lading.log import configure_logging
+from lading.protocol.proto.inference_pb2_grpc import GRPCInferenceServiceStub
+from lading.serve.http.app import App
 from lading.settings import Settings
-from tests.serve.live_server import live_server
-from tests.serve.span_collector import SpanCollector, attributes_of, span_collector
-from tests.serve.test_grpc import typed
-from tests.serve.test_trace_context import BODY, PARENT, SPAN, TRACE, answered
+from tests.given.grpc_message import typed
+from tests.given.live_server import live_server
+from tests.given.span_collector import SpanCollector, attributes_of, span_collector
+from tests.given.traced import BODY, PARENT, SPAN, TRACE, answered
 
 ROOT = Path(__file__).parents[2]
 
@@ -170,7 +170,7 @@ def test_tracing_without_its_packages_is_one_sentence(
 
 
 def test_nothing_of_opentelemetry_is_loaded_where_tracing_is_off() -> None:
-    code = "import lading.serve.server, lading.serve.grpc_server, sys\n"
+    code = "import lading.serve.ports, lading.serve.grpc.server, sys\n"
     code += "print([name for name in sys.modules if name.startswith('opentelemetry')])"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"

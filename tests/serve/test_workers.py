@@ -18,14 +18,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from lading.artifact import Artifact
 from lading.errors import ServerError
-from lading.serve.proto.inference_pb2_grpc import GRPCInferenceServiceStub
+from lading.protocol.proto.inference_pb2_grpc import GRPCInferenceServiceStub
+from lading.serve.health import STALE_S, WorkerGroup, share_of_one
 from lading.serve.supervisor import _reserve
-from lading.serve.worker_group import STALE_S, WorkerGroup, share_of_one
 from lading.settings import Settings
-from tests.serve.live_server import wait_until
-from tests.serve.served_process import ServedProcess, serving
-from tests.serve.test_grpc import typed
-from tests.test_metrics import NAMES
+from tests.given.grpc_message import typed
+from tests.given.live_server import wait_until
+from tests.given.metric_names import NAMES
+from tests.given.served_process import ServedProcess, serving
 
 BODY = {"features": [[1, 2, 3, 4]]}
 

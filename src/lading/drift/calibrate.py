@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from lading.drift.distance import Shares, Test
-from lading.drift.embedding import mmd
-from lading.drift.null import Null
+from lading.drift.distances import Null, Shares, Test
+from lading.drift.sketch import mmd
 
 WINDOW = 500
 """Requests in a resampled window; moments for other windows follow from these."""

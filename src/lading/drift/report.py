@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from lading.drift.reference import FeatureReference, Reference
 from lading.drift.window import Block, Score
-from lading.reference import FeatureReference, Reference
 
 WIDTH, HEIGHT = 250.0, 76.0  # of a plot, in its own units
 

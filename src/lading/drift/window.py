@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lading.drift.distance import TESTS, Test
-from lading.drift.embedding import mmd
-from lading.reference import Reference
+from lading.drift.distances import TESTS, Test
+from lading.drift.reference import Reference
+from lading.drift.sketch import mmd
 from lading.spec import Array
 
 BLOCKS = 5
@@ -47,7 +47,7 @@ class Block:
     requests: int = 0
 
     def add(self, reference: Reference, example: Mapping[str, Array]) -> None:
-        """Count one request's features (:func:`lading.reference.example_features`)."""
+        """Count one request's features (:func:`lading.drift.reference.example_features`)."""
         for name, feature in reference.features.items():
             if name in example:
                 self.histograms[name] += feature.histogram(example[name])

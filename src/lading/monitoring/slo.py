@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from lading.artifact import Artifact
 from lading.errors import SpecError
-from lading.metrics import SECONDS
+from lading.serve.metrics import SECONDS
 from lading.spec import Frozen
 
 EVERY_OTHER = "*"

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lading.monitoring.burn_windows import BURN_WINDOWS, RECORDED, BurnWindow
-from lading.monitoring.rule import EVERYWHERE, Alert, Group, Recording
+from lading.monitoring.rules import BURN_WINDOWS, EVERYWHERE, RECORDED, Alert, BurnWindow, Group, Recording
 from lading.monitoring.slo import EVERY_OTHER, Slo
 
 BY = "namespace, model"

@@ -11,9 +11,9 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from lading.score.block import Block
 from lading.score.result import ERROR, FILE, LABEL, ROW, Result, labelled, most_likely
 from lading.score.scorer import Answers
+from lading.score.source import Block
 from lading.spec import Array
 
 _NO_ERROR = f'"{ERROR}":null}}\n'.encode()

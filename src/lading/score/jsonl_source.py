@@ -11,12 +11,10 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from lading.decode import decode_image
+from lading.content.image import decode_image, picture_size
 from lading.errors import DataError, RequestError
-from lading.score.block import Block, Piece
-from lading.score.picture import picture_size
-from lading.score.source import Source
-from lading.serve.tensor_json import base64_bytes, parse_object, parse_tensor
+from lading.protocol.json_values import base64_bytes, parse_object, parse_tensor
+from lading.score.source import Block, Piece, Source
 from lading.spec import Array, TensorSpec
 
 MAX_LINE = 64_000_000

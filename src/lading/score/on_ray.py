@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
-# Before ray is imported: it would otherwise report its use to its makers.
-os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -17,9 +12,13 @@ import ray
 
 from lading.artifact import Artifact
 from lading.errors import DataError, LadingError
-from lading.score.block import Piece
 from lading.score.score_pieces import ScoringJob, score_pieces
 from lading.score.scorer import Scorer
+from lading.score.source import Piece
+
+# Before ray is imported: it would otherwise report its use to its makers.
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
 
 LOCAL = "local"
 

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lading.score.block import Block
 from lading.score.result import ERROR, FILE, LABEL, ROW, Result, labelled, most_likely
 from lading.score.scorer import Answers
+from lading.score.source import Block
 from lading.spec import Array, TensorSpec
 
 _COMPRESSION = "zstd"

@@ -10,12 +10,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lading.decode import decode_image
+from lading.content.image import decode_image, picture_size
 from lading.errors import DataError
-from lading.score.block import Block, Piece
 from lading.score.parquet_tensor import is_picture, picture_bytes, rows_of, stacked, type_problem
-from lading.score.picture import picture_size
-from lading.score.source import Source
+from lading.score.source import Block, Piece, Source
 from lading.spec import Array, TensorSpec
 
 _READ_BYTES = 1 << 20

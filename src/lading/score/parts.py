@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from lading.errors import DataError
-from lading.score.block import Piece
+from lading.score.source import Piece
 from lading.spec import Frozen
 
 _PLAN = "plan.json"

@@ -7,22 +7,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from lading.decode import decode_image
+from lading.content.image import decode_image, picture_size
 from lading.errors import DataError, RequestError, SettingsError
-from lading.score.block import Block, Piece
-from lading.score.source import Source
+from lading.score.source import Block, Piece, Source
 from lading.spec import Array, TensorSpec
 
 MAX_BYTES = 64_000_000
 """Of one picture's file; a larger one is refused unread."""
-
-
-def picture_size(spec: TensorSpec) -> tuple[int, int]:
-    """Height and width of an image tensor, which are fixed."""
-    height, width = spec.shape[1], spec.shape[2]
-    assert isinstance(height, int)
-    assert isinstance(width, int)
-    return height, width
 
 
 class PictureBlock(Block):

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from lading.errors import SettingsError
-from lading.score.block import Block
 from lading.score.scorer import Answers
+from lading.score.source import Block
 from lading.spec import Array, TensorSpec
 
 LABEL = "_label"

@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lading.artifact import Artifact
+from lading.cost_table import CostTable
 from lading.errors import SettingsError
 from lading.machine import usable_cpus
-from lading.score.block import Piece
 from lading.score.jsonl_result import JsonLinesResult
 from lading.score.jsonl_source import JsonLinesSource
 from lading.score.parquet_result import ParquetResult
@@ -25,8 +25,7 @@ from lading.score.picture import PictureSource
 from lading.score.result import refuse_doubles, result_kind
 from lading.score.score_pieces import ScoringJob, score_pieces
 from lading.score.scorer import Scorer, batch_of
-from lading.score.source import Source, find_files
-from lading.serve.cost_table import CostTable
+from lading.score.source import Piece, Source, find_files
 from lading.spec import TensorSpec
 
 SOURCES: tuple[type[Source], ...] = (ParquetSource, JsonLinesSource, PictureSource)

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from lading.score.block import Block, Piece
 from lading.score.parts import Parts
 from lading.score.result import Result
 from lading.score.scorer import Scorer
-from lading.score.source import Source
+from lading.score.source import Block, Piece, Source
 
 _AHEAD = 2
 """Blocks a lane that are read ahead, so that no lane waits for the disk, and memory is bounded."""

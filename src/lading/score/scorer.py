@@ -8,21 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from lading.artifact import Artifact
+from lading.cost_table import CostTable
 from lading.errors import DataError, LadingError, RequestError
 from lading.predictor import Predictor
-from lading.score.block import Block
-from lading.serve.batch import (
-    CheckedInputs,
-    count_rows,
-    group_requests,
-    join_requests,
-    joinable,
-    part_outputs,
-)
-from lading.serve.cost_table import CostTable
-from lading.serve.tensor_json import refuse_not_finite
+from lading.protocol.json_values import refuse_not_finite
+from lading.score.source import Block
 from lading.spec import BATCH, Array, TensorSpec
-from lading.tensors import check_inputs
+from lading.tensors.checks import check_inputs
+from lading.tensors.ragged import CheckedInputs, count_rows, group_requests, join_requests, joinable, part_outputs
 
 Outcome = Mapping[str, Array] | str
 """A row's outputs, batch dim included; or the sentence that says why there are none."""

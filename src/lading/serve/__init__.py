@@ -1,22 +1,3 @@
-"""The server. structlog is imported here, before the rest, and without rich.
+"""The server: ports, one inference call, and the engine that runs it."""
 
-structlog draws tracebacks with rich where it finds it, and imports it with its syntax highlighting for that: a tenth of
-a server's start, for what no line of its log uses. Batch scoring uses parsers and batches of this package in an
-environment that has no structlog.
-"""
-
-from __future__ import annotations
-
-import sys
-from contextlib import suppress
-
-if "rich" in sys.modules:
-    with suppress(ModuleNotFoundError):
-        import structlog as structlog
-else:
-    sys.modules["rich"] = None  # type: ignore[assignment]  # how Python notes that a module is not to be found
-    try:
-        with suppress(ModuleNotFoundError):
-            import structlog as structlog
-    finally:
-        del sys.modules["rich"]
+import lading.log  # noqa: F401  # before any other module imports structlog, which it does without rich

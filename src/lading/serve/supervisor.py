@@ -18,11 +18,11 @@ import structlog
 
 from lading.artifact import Artifact
 from lading.errors import LadingError
-from lading.metrics import SHARED_FOLDER
-from lading.serve.repository import named_artifacts
-from lading.serve.server import listen, run_worker
-from lading.serve.structured_log import configure_logging
-from lading.serve.worker_group import WorkerGroup
+from lading.log import configure_logging
+from lading.serve.engine.artifacts import named_artifacts
+from lading.serve.health import WorkerGroup
+from lading.serve.metrics import SHARED_FOLDER
+from lading.serve.ports import listen, run_worker
 from lading.settings import Port, Settings
 
 log = structlog.get_logger("lading.supervisor")

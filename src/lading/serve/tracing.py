@@ -36,7 +36,7 @@ from opentelemetry.trace import (
 )
 
 import lading
-from lading.serve.stages import Stages
+from lading.serve.engine.model import Stages
 from lading.serve.trace_context import TraceContext
 from lading.settings import Settings
 

@@ -116,8 +116,8 @@ async def send_all(url: str, address: str, photo: bytes, model: str, options: Op
     import aiohttp
     import grpc
 
-    from lading.serve.proto import inference_pb2 as pb
-    from lading.serve.proto.inference_pb2_grpc import GRPCInferenceServiceStub
+    from lading.protocol.proto import inference_pb2 as pb
+    from lading.protocol.proto.inference_pb2_grpc import GRPCInferenceServiceStub
 
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lading.monitoring.dashboards import selectors as by
+from lading.monitoring.dashboards import panels as by
 from lading.monitoring.dashboards.panels import Board, Panel, Query, Row
 
 _CONTAINER = f'{by.WORKLOAD},container!=""'

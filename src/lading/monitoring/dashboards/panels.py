@@ -19,8 +19,7 @@ from grafana_foundation_sdk.models.common import DataSourceRef, GraphThresholdsS
 from grafana_foundation_sdk.models.common import GraphThresholdsStyleMode as ThresholdsStyle
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-from lading.monitoring.dashboards.selectors import RATE
-from lading.monitoring.rule import RUNBOOKS
+from lading.monitoring.rules import RUNBOOKS
 
 DATASOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 TAG = "lading"
@@ -196,3 +195,17 @@ def mean(metric: str, selector: str, by: str) -> str:
     """The mean of a histogram or summary."""
     top, bottom = (f"sum by ({by}) (rate({metric}_{part}{{{selector}}}{RATE}))" for part in ("sum", "count"))
     return f"{top} / ({bottom} > 0)"
+
+
+NAMESPACE = 'namespace=~"$namespace"'
+MODEL = f'{NAMESPACE},model=~"$model"'
+VARIANT = f'{MODEL},variant=~"$variant"'
+WORKLOAD = f'{NAMESPACE},pod=~"$workload-.*"'
+RATE = "[$__rate_interval]"
+
+NAMESPACES = ("namespace", "label_values(lading_model_info, namespace)")
+MODELS = ("model", f"label_values(lading_model_info{{{NAMESPACE}}}, model)")
+VARIANTS = ("variant", f"label_values(lading_model_info{{{MODEL}}}, variant)")
+WORKLOADS = ("workload", f"label_values(kube_deployment_spec_replicas{{{NAMESPACE}}}, deployment)")
+OF_MODELS = (NAMESPACES, MODELS, VARIANTS)
+"""The variables of a dashboard that is about models."""

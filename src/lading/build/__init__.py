@@ -1,0 +1,1 @@
+"""A folder a stage, in order: train, prune, export, quantize, verify, pack."""

@@ -1,0 +1,88 @@
+"""Take examples from a data set, run them through a graph, and join the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+
+from lading.errors import ArtifactError, LadingError, QuantizationError
+from lading.machine import usable_cpus
+from lading.predictor import open_session
+from lading.spec import Array, Dataset, Example, ModelSpec, TensorSpec
+from lading.tensors.ragged import collate
+
+if TYPE_CHECKING:
+    pass
+
+BATCH_SIZE = 16
+
+
+def spread(dataset: Dataset, count: int) -> list[Example]:
+    """Up to ``count`` examples at even distances, the first and the last among them; the same ones every time."""
+    return [dataset[index] for index in spread_indices(len(dataset), count)]
+
+
+def spread_indices(size: int, count: int) -> list[int]:
+    """Up to ``count`` of the numbers below ``size`` at even distances, the first and the last among them."""
+    return [int(index) for index in np.unique(np.linspace(0, size - 1, min(count, size)).round())]
+
+
+def batches(
+    inputs: Sequence[TensorSpec], examples: Sequence[Example], size: int = BATCH_SIZE
+) -> Iterator[dict[str, Array]]:
+    """Join the examples' inputs, ``size`` at a time."""
+    rest = iter(examples)
+    while group := [given for given, _ in islice(rest, size)]:
+        yield collate(inputs, group)
+
+
+def answer(session: ort.InferenceSession, spec: ModelSpec, examples: Sequence[Example]) -> dict[str, Array]:
+    """Run examples in batches.
+
+    Returns:
+        Every output by name, all examples joined along the batch dim, or the ragged one.
+    """
+    names = [tensor.name for tensor in spec.outputs]
+    parts = [session.run(names, feed) for feed in batches(spec.inputs, examples)]
+    return join(spec.outputs, parts)
+
+
+def join(outputs: Sequence[TensorSpec], parts: Sequence[Sequence[Array]]) -> dict[str, Array]:
+    """Join the answers to several batches, each a list in the order of ``outputs``."""
+    joined = zip(outputs, zip(*parts, strict=True), strict=True)
+    return {tensor.name: np.concatenate(arrays, axis=tensor.ragged_axis) for tensor, arrays in joined}
+
+
+def targets(examples: Sequence[Example]) -> dict[str, Array]:
+    """Stack the examples' targets by name, as ``ModelSpec.score`` takes them."""
+    wanted: list[Mapping[str, Array]] = [target for _, target in examples]
+    return {name: np.stack([np.asarray(one[name]) for one in wanted]) for name in wanted[0]}
+
+
+def real_examples(spec: ModelSpec, count: int) -> list[Mapping[str, Array]]:
+    """The inputs of up to ``count`` examples of the ``valid`` split, else of ``train``; none when neither is there."""
+    for split in ("valid", "train"):
+        try:
+            dataset = spec.dataset(split)
+            step = max(1, len(dataset) // count)
+            return [dataset[index][0] for index in range(0, len(dataset), step)][:count]
+        except (LadingError, KeyError, ValueError, FileNotFoundError):
+            continue
+    return []
+
+
+def open_graph(model: onnx.ModelProto) -> ort.InferenceSession:
+    """Open a graph on all usable CPUs.
+
+    Raises:
+        QuantizationError: ONNX Runtime has no kernel for it.
+    """
+    try:
+        return open_session(model.SerializeToString(), threads=max(1, int(usable_cpus())))
+    except ArtifactError as error:
+        raise QuantizationError(str(error)) from error

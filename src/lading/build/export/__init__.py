@@ -1,0 +1,1 @@
+"""Stage 3: export to ONNX, and prove that it answers as torch does."""

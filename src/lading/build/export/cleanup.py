@@ -1,0 +1,95 @@
+"""Makes an exported graph tidy, and the exporter quiet."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+
+import onnx
+import onnxruntime as ort
+
+_SCOPES = "pkg.torch.onnx.name_scopes"
+
+
+def clean(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Name every node of an exported graph for the module it came from, and strip the exporter's notes.
+
+    A node is then called ``features.3.conv/Conv``, which is what a variant's ``exclude`` patterns are matched against.
+    """
+    cleaned = onnx.ModelProto()
+    cleaned.CopyFrom(model)
+    taken: set[str] = set()
+    for node in cleaned.graph.node:
+        node.name = _unique(f"{_scope(node)}/{node.op_type}".lstrip("/"), taken)
+    del cleaned.functions[:]
+    return strip_notes(cleaned)
+
+
+def strip_notes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Drop metadata and doc strings, which hold paths of the machine that made them, and inferred shapes."""
+    stripped = onnx.ModelProto()
+    stripped.CopyFrom(model)
+    graph = stripped.graph
+    for holder in (stripped, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
+        del holder.metadata_props[:]
+        holder.doc_string = ""
+    # Intermediate shapes hold the tracer's own symbols; ONNX Runtime infers them anew.
+    del graph.value_info[:]
+    return stripped
+
+
+def name_nodes(model: onnx.ModelProto) -> None:
+    """Give every node without a name, or with another's, one of its own, in place."""
+    taken: set[str] = set()
+    for node in model.graph.node:
+        node.name = _unique(node.name or node.op_type, taken)
+
+
+def _scope(node: onnx.NodeProto) -> str:
+    notes = {entry.key: entry.value for entry in node.metadata_props}
+    try:
+        scopes = ast.literal_eval(notes.get(_SCOPES, "[]"))
+    except (ValueError, SyntaxError):
+        return ""
+    modules = [scope for scope in scopes[:-1] if scope and not scope.startswith("_")]
+    return str(modules[-1]) if modules else ""
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    candidate, number = name, 1
+    while candidate in taken:
+        number += 1
+        candidate = f"{name}.{number}"
+    taken.add(candidate)
+    return candidate
+
+
+_WARNING, _ERROR = 2, 3
+"""ONNX Runtime's severities; warning is its default."""
+_CHATTERS = ("root", "torch.onnx", "torch.export", "onnxscript", "onnx_ir", "onnxruntime.quantization")
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Hold back prints, warnings and log records while the block runs; exceptions pass."""
+    loggers = [logging.getLogger(None if name == "root" else name) for name in _CHATTERS]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    ort.set_default_logger_severity(_ERROR)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        ort.set_default_logger_severity(_WARNING)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,236 @@
+"""From torch modules to ONNX files that are known to compute the same."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from torch import nn
+
+from lading.build.examples import real_examples
+from lading.build.export.cleanup import clean, quiet
+from lading.build.export.parity import TYPICAL, compare
+from lading.build.export.rewrites import rewrite
+from lading.build.records import ExportedGraph, graph_file, write_export
+from lading.errors import ExportError
+from lading.spec import BATCH, Array, ModelSpec, TensorSpec
+from lading.tensors.ragged import collate
+from lading.tensors.random import random_inputs
+
+OPSET = 20
+"""The exporter's own default, and the newest one that all of ONNX Runtime's CPU graph transformers and the quantizer
+know every operator of; from 21 on Cast, Reshape and QuantizeLinear have versions that some fusions still pass over."""
+EXAMPLE_BATCH = 3
+"""Size of the batch traced: neither 1, which torch.export would take for a constant, nor a likely layer size."""
+_POOLS: Mapping[Any, list[int]] = {
+    torch.ops.aten.adaptive_avg_pool1d.default: [-1],
+    torch.ops.aten.adaptive_avg_pool2d.default: [-2, -1],
+    torch.ops.aten.adaptive_avg_pool3d.default: [-3, -2, -1],
+}
+"""Adaptive poolings, and the axes of the means that they are when they leave one value."""
+
+
+def export(spec: ModelSpec, out: Path, *, checkpoints: Mapping[float, Path] | None = None, atol: float = 1e-4) -> Path:
+    """Export the trained module and each pruned one, and compare every graph with torch.
+
+    Args:
+        spec: the model.
+        out: folder to write ``fp32.onnx``, ``pruned30.onnx`` ... and ``export.json`` to.
+        checkpoints: weights by pruning share; by default the reference checkpoints beside the model.
+        atol: largest allowed absolute difference between torch and ONNX Runtime on any floating output.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        ExportError: a graph does not reproduce its module; lists every difference of all graphs.
+        CheckpointError: weights are missing or do not fit.
+    """
+    from lading.build.train.checkpoint import load_checkpoint
+
+    out.mkdir(parents=True, exist_ok=True)
+    graphs: list[ExportedGraph] = []
+    failures: list[str] = []
+    for share in sorted({variant.pruning for variant in spec.variants}):
+        weights = (checkpoints or {}).get(share) or spec.checkpoint(share)
+        module, _ = load_checkpoint(spec, weights)
+        try:
+            graphs.append(export_module(spec, module, out / graph_file(share), share, weights, atol=atol))
+        except ExportError as error:
+            failures.extend(f"{graph_file(share)}: {failure}" for failure in error.failures)
+    if failures:
+        raise ExportError(spec.name, failures)
+    write_export(out, graphs)
+    return out
+
+
+def export_module(
+    spec: ModelSpec,
+    module: nn.Module,
+    file: Path,
+    pruning: float = 0.0,
+    weights: Path | None = None,
+    *,
+    atol: float = 1e-4,
+) -> ExportedGraph:
+    """Export one module to one file; nothing is left at ``file`` unless it passed.
+
+    Raises:
+        ExportError: torch cannot trace the module, a symbolic dim became a constant, or the answers differ.
+    """
+    module = module.eval()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    model = _trace(spec, module)
+    failures = _name_axes(spec, model)
+    if failures:
+        raise ExportError(spec.name, failures)
+    model = rewrite(clean(model))
+    with tempfile.TemporaryDirectory(dir=file.parent, prefix=f".{file.stem}.") as folder:
+        unproven = Path(folder) / file.name
+        unproven.write_bytes(model.SerializeToString(deterministic=True))
+        worst, failures = compare(spec, module, unproven, atol=atol)
+        if failures:
+            raise ExportError(spec.name, failures)
+        unproven.replace(file)
+    return ExportedGraph(
+        file=file.name,
+        pruning=pruning,
+        checkpoint=weights.name if weights else "",
+        max_difference=worst,
+        opset=OPSET,
+        parameters=sum(parameter.numel() for parameter in module.parameters()),
+    )
+
+
+def _trace(spec: ModelSpec, module: nn.Module) -> onnx.ModelProto:
+    arguments = tuple(torch.from_numpy(np.ascontiguousarray(array)) for array in _example(spec).values())
+    # torch.export wants identifiers for dims; the spec's own names are put in afterwards.
+    dims = {dim: torch.export.Dim(f"dim{index}") for index, dim in enumerate(_input_dims(spec))}
+    shapes = tuple(
+        {axis: dims[dim] for axis, dim in enumerate(tensor.shape) if isinstance(dim, str)} for tensor in spec.inputs
+    )
+    dynamic = _by_parameter(module, shapes)
+    try:
+        with quiet():
+            program = torch.onnx.export(
+                _with_pools_as_means(module, arguments, dynamic),
+                arguments,
+                dynamo=True,
+                external_data=False,
+                opset_version=OPSET,
+                input_names=[tensor.name for tensor in spec.inputs],
+                output_names=[tensor.name for tensor in spec.outputs],
+                dynamic_shapes=dynamic,
+                verbose=False,
+            )
+    except Exception as error:  # The exporter wraps whatever the user's forward or torch.export raised.
+        raise ExportError(spec.name, [_explain(error)]) from error
+    assert program is not None
+    model: onnx.ModelProto = program.model_proto
+    return model
+
+
+def _with_pools_as_means(
+    module: nn.Module, arguments: tuple[torch.Tensor, ...], shapes: Any
+) -> nn.Module | torch.export.ExportedProgram:
+    """Trace, and turn adaptive pooling to one value into a mean: the exporter makes it as_strided, a Gather of all.
+
+    A module that is not traced in this way is returned as it is; the exporter knows others.
+    """
+    try:
+        traced = torch.export.export(module, arguments, dynamic_shapes=shapes, strict=False)
+    except Exception:  # torch.export raises whatever the user's forward does, and errors of its own without a base.
+        return module
+    for node in traced.graph.nodes:
+        axes = _POOLS.get(node.target)
+        if axes is not None and list(node.args[1]) == [1] * len(axes):
+            node.target, node.args = torch.ops.aten.mean.dim, (node.args[0], axes, True)
+    traced.graph_module.recompile()
+    return traced
+
+
+def _example(spec: ModelSpec) -> dict[str, Array]:
+    examples = real_examples(spec, EXAMPLE_BATCH)
+    if len(examples) == EXAMPLE_BATCH:
+        return collate(spec.inputs, examples)
+    sizes = {dim: TYPICAL + index for index, dim in enumerate(_input_dims(spec))}
+    return random_inputs(spec.inputs, {**sizes, BATCH: EXAMPLE_BATCH}, np.random.default_rng(0))
+
+
+def _input_dims(spec: ModelSpec) -> list[str]:
+    return list(dict.fromkeys(dim for tensor in spec.inputs for dim in tensor.symbolic_dims))
+
+
+def _by_parameter(module: nn.Module, shapes: Sequence[Mapping[int, Any]]) -> Any:
+    """A ``forward(*inputs)`` takes the shapes as one group; any other takes them one an argument."""
+    kinds = [parameter.kind for parameter in inspect.signature(module.forward).parameters.values()]
+    return (tuple(shapes),) if kinds[:1] == [inspect.Parameter.VAR_POSITIONAL] else tuple(shapes)
+
+
+def _explain(error: BaseException) -> str:
+    causes = []
+    cause: BaseException | None = error
+    while cause is not None:
+        causes.append(str(cause))
+        cause = cause.__cause__ or cause.__context__
+    text = "\n".join(causes)
+    if "data-dependent" in text:
+        return (
+            "forward decides something in Python by the values of a tensor (if, while, int(), .item(), a mask used as "
+            "an index), which a graph cannot; write it with torch.where, or a sum over a mask. "
+            f"torch says: {_relevant(text, 'data-dependent')}"
+        )
+    return f"torch cannot export the module: {_relevant(causes[-1], 'Error')}"
+
+
+def _relevant(text: str, word: str) -> str:
+    """The first line that holds the word, else the first line, without terminal colours."""
+    lines = [line.strip() for line in re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines() if line.strip()]
+    return next((line for line in lines if word in line), lines[0] if lines else "no reason given")[:400]
+
+
+def _name_axes(spec: ModelSpec, model: onnx.ModelProto) -> list[str]:
+    """Write the spec's dim names into the graph's inputs and outputs; a dim that became a constant is a failure."""
+    failures = []
+    for kind, tensors, values in (
+        ("input", spec.inputs, model.graph.input),
+        ("output", spec.outputs, model.graph.output),
+    ):
+        by_name = {value.name: value for value in values}
+        for tensor in tensors:
+            if tensor.name not in by_name:
+                failures.append(f"{kind} {tensor.name!r} is missing from the graph: forward does not use or return it")
+                continue
+            failures.extend(_name_axes_of(kind, tensor, by_name[tensor.name]))
+    return failures
+
+
+def _name_axes_of(kind: str, tensor: TensorSpec, value: onnx.ValueInfoProto) -> list[str]:
+    dims = value.type.tensor_type.shape.dim
+    found = [dim.dim_param or dim.dim_value for dim in dims]
+    if len(dims) != len(tensor.shape):
+        return [f"{kind} {tensor.name!r} has {len(dims)} axes {found}, and the spec states {list(tensor.shape)}"]
+    failures = []
+    for axis, (dim, wanted) in enumerate(zip(dims, tensor.shape, strict=True)):
+        if isinstance(wanted, str) and dim.HasField("dim_value"):
+            failures.append(
+                f"axis {axis} of {kind} {tensor.name!r} is the constant {dim.dim_value}, and the spec states "
+                f"{wanted!r}: forward uses this size as a number (a literal in view or reshape, int(x.shape[0]), a "
+                "Python loop over rows, a branch on the size); write x.shape[0], -1 or flatten instead"
+            )
+        elif isinstance(wanted, str):
+            dim.dim_param = wanted
+        elif dim.HasField("dim_value") and dim.dim_value != wanted:
+            failures.append(
+                f"axis {axis} of {kind} {tensor.name!r} has size {dim.dim_value}, and the spec states {wanted}"
+            )
+        else:
+            dim.dim_value = wanted
+    return failures

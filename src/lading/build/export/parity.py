@@ -1,0 +1,153 @@
+"""Does ONNX Runtime reproduce torch? Names, axes, dtypes, shapes and values, over a sweep of every symbolic dim."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnxruntime as ort
+import torch
+
+from lading.build.examples import real_examples
+from lading.errors import ArtifactError
+from lading.predictor import open_session
+from lading.spec import BATCH, Array, ModelSpec, TensorSpec
+from lading.tensors.agreement import max_abs_difference
+from lading.tensors.ragged import collate
+from lading.tensors.random import random_inputs
+
+if TYPE_CHECKING:
+    from torch import nn
+
+SIZES = (1, 2, 3, 7, 32)
+"""The sizes that every symbolic dim is tried at: alone, even, odd, prime, and a typical batch."""
+TYPICAL = 5
+"""Size of the other symbolic dims while one of them is swept."""
+ORT_DTYPES = {
+    "bool": "tensor(bool)",
+    "float16": "tensor(float16)",
+    "float32": "tensor(float)",
+    "float64": "tensor(double)",
+    **{name: f"tensor({name})" for name in ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64")},
+}
+
+
+def compare(spec: ModelSpec, module: nn.Module, file: Path, *, atol: float = 1e-4) -> tuple[float, list[str]]:
+    """Run an ONNX file and the module it came from on the same inputs.
+
+    Real examples of the spec's ``valid`` split, batched at every size of ``SIZES``; made-up ones for every other
+    symbolic dim, and where the data set cannot be read.
+
+    Args:
+        spec: what both were declared to be.
+        module: in evaluation mode.
+        file: the ONNX file.
+        atol: largest allowed difference of a floating output, as a share of its largest value but at least of 1: a sum
+            of float32 in another order is off by a share of what it sums, and some outputs are hundreds.
+
+    Returns:
+        The largest absolute difference seen, and a sentence for every difference that is not allowed.
+    """
+    try:
+        session = open_session(file)
+    except ArtifactError as error:
+        return float("inf"), [str(error)]
+    failures = [
+        *_compare_signature("input", spec.inputs, session.get_inputs()),
+        *_compare_signature("output", spec.outputs, session.get_outputs()),
+    ]
+    if failures:
+        return float("inf"), failures
+    worst = 0.0
+    for case, inputs in cases(spec):
+        difference, found = _compare_values(spec, module, session, case, inputs, atol=atol)
+        worst = max(worst, difference)
+        failures.extend(found)
+    return worst, failures
+
+
+def cases(spec: ModelSpec, sizes: Sequence[int] = SIZES) -> Iterator[tuple[str, dict[str, Array]]]:
+    """Yield (what it is, inputs by name): real batches, then each symbolic dim swept alone."""
+    rng = np.random.default_rng(0)
+    examples = real_examples(spec, max(sizes))
+    dims = dict.fromkeys(dim for tensor in spec.inputs for dim in tensor.symbolic_dims)
+    if examples:
+        for size in sizes:
+            yield f"batch {size}", collate(spec.inputs, [examples[index % len(examples)] for index in range(size)])
+    may_be_empty = {tensor.shape[tensor.ragged_axis] for tensor in spec.inputs if tensor.indexes}
+    for dim in dims:
+        if examples and dim == BATCH:
+            continue
+        for size in (0, *sizes) if dim in may_be_empty else sizes:
+            # A ragged dim belongs to one request here: a batch may not have more owners than rows.
+            others = {other: 1 if other == BATCH else TYPICAL for other in (BATCH, *dims)}
+            yield f"{dim} {size}", random_inputs(spec.inputs, {**others, dim: size}, rng)
+
+
+def run_module(spec: ModelSpec, module: nn.Module, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """Answer one batch with torch.
+
+    Raises:
+        ValueError: the module returns something else than one tensor an output, in order.
+    """
+    with torch.inference_mode():
+        answer = module(*(torch.from_numpy(np.ascontiguousarray(inputs[tensor.name])) for tensor in spec.inputs))
+    answers = answer if isinstance(answer, (tuple, list)) else (answer,)
+    if len(answers) != len(spec.outputs) or not all(isinstance(one, torch.Tensor) for one in answers):
+        names = ", ".join(tensor.name for tensor in spec.outputs)
+        raise ValueError(f"forward must return one tensor for each of the outputs ({names}), in this order")
+    return {tensor.name: one.numpy() for tensor, one in zip(spec.outputs, answers, strict=True)}
+
+
+def _compare_signature(kind: str, specs: Sequence[TensorSpec], found: Sequence[ort.NodeArg]) -> list[str]:
+    expected, present = [tensor.name for tensor in specs], [tensor.name for tensor in found]
+    if expected != present:
+        return [f"the {kind}s are {present}, and the spec states {expected}"]
+    failures = []
+    for tensor, node in zip(specs, found, strict=True):
+        if node.type != ORT_DTYPES[tensor.dtype]:
+            failures.append(f"{kind} {tensor.name!r} has dtype {node.type}, and the spec states {tensor.dtype}")
+        if list(node.shape) != list(tensor.shape):
+            failures.append(f"{kind} {tensor.name!r} has axes {node.shape}, and the spec states {list(tensor.shape)}")
+    return failures
+
+
+def _compare_values(
+    spec: ModelSpec,
+    module: nn.Module,
+    session: ort.InferenceSession,
+    case: str,
+    inputs: Mapping[str, Array],
+    *,
+    atol: float,
+) -> tuple[float, list[str]]:
+    try:
+        expected = run_module(spec, module, inputs)
+    except Exception as error:  # The user's forward may raise anything.
+        return float("inf"), [f"at {case}, torch itself fails: {_first_line(error)}"]
+    try:
+        answered = dict(zip(expected, session.run(list(expected), dict(inputs)), strict=True))
+    except Exception as error:  # ONNX Runtime's own exceptions share no public base.
+        return float("inf"), [f"at {case}, ONNX Runtime fails: {_first_line(error)}"]
+    worst, failures = 0.0, []
+    for name, wanted in expected.items():
+        got = answered[name]
+        if got.dtype != wanted.dtype or got.shape != wanted.shape:
+            failures.append(
+                f"at {case}, output {name!r} is {got.dtype} {list(got.shape)}, and torch gives "
+                f"{wanted.dtype} {list(wanted.shape)}"
+            )
+            continue
+        difference = max_abs_difference(got, wanted)
+        worst = max(worst, difference)
+        allowed = atol * max(1.0, float(np.abs(wanted).max(initial=0.0))) if wanted.dtype.kind == "f" else 0
+        if not difference <= allowed:
+            failures.append(f"at {case}, output {name!r} differs by {difference:.3g}; {allowed:.3g} is allowed")
+    return worst, failures
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:400]

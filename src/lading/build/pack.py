@@ -1,0 +1,232 @@
+"""From measured variants to the Artifact: the directory that is served."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import Progress
+
+from lading import __version__
+from lading.artifact import Artifact, tensors_to_bytes, write_artifact
+from lading.build.examples import BATCH_SIZE, batches, spread, spread_indices
+from lading.build.records import Verification, VerifiedVariant
+from lading.drift.reference import Reference
+from lading.errors import ArtifactError, DataError, GateRefusedError, RequestError
+from lading.manifest import Manifest, PackedVariant, Precision, Provenance, RefusedVariant
+from lading.predictor import Predictor, open_session
+from lading.spec import Array, Dataset, Example, Grouped, ModelSpec
+from lading.tensors.checks import check_inputs
+from lading.tensors.ragged import collate, split
+
+if TYPE_CHECKING:
+    from lading.build.train.checkpoint import RunCard
+
+GOLDEN_EXAMPLES = 4
+"""Requests answered before the server is ready: a few, since they travel with every copy."""
+REFERENCE_EXAMPLES = 1000
+"""With ten bins a feature, a share of 10 % is known to within 1 point; and windows of 500 are compared with
+it."""
+GOLDEN_TOLERANCE: Mapping[Precision, float] = {
+    # Float32 sums in another order, on another CPU or number of threads.
+    "fp32": 1e-4,
+    # Judgement, not measured across CPUs: kernels that round in another order should move a probability by a few
+    # percent, and the saturation of a CPU without VNNI by more.
+    "int8": 0.1,
+    "int8-dynamic": 0.1,
+    # Eleven bits of mantissa, through some dozens of layers.
+    "fp16": 0.02,
+    "unknown": 0.1,
+}
+"""Largest difference from the golden outputs, as a share of the largest golden value, but at least of 1 for fp32."""
+PACKAGES = ("numpy", "onnx", "onnxruntime")
+
+
+def pack(
+    spec: ModelSpec,
+    variants: Path,
+    verification: Verification | Path,
+    out: Path,
+    *,
+    checkpoint: Path | None = None,
+    target: str | None = None,
+) -> Artifact:
+    """Write what passed into an artifact, and what was refused into its record.
+
+    Args:
+        spec: the model; golden inputs come from its first test split, reference statistics from ``spec.reference()``.
+        variants: the folder that the quantize stage wrote.
+        verification: what verify returned, or its folder or file.
+        out: the artifact directory; one that is there is replaced in one move.
+        checkpoint: weights whose run is recorded as provenance.
+        target: import string of the spec, recorded too.
+
+    Returns:
+        The artifact, read back, verified, and found to answer its own golden inputs.
+
+    Raises:
+        GateRefusedError: no variant passed.
+        DataError: the data set does not fit the spec's inputs.
+        ArtifactError: a graph is missing.
+    """
+    verified = _load(verification)
+    if verified.chosen is None:
+        raise GateRefusedError(
+            f"no variant of {spec.name} passed, so there is nothing to pack: see {spec.name}'s report"
+        )
+    kept = [entry for entry in verified.variants if entry.file and (entry.passed or entry.variant.name == "fp32")]
+    graphs = {entry.variant.name: _graph(variants, entry) for entry in kept}
+    golden_inputs, golden_outputs = _golden(spec, graphs)
+    reference = _reference(spec, graphs[verified.chosen])
+    manifest = Manifest(
+        name=spec.name,
+        version=spec.version,
+        description=spec.description,
+        inputs=spec.inputs,
+        outputs=spec.outputs,
+        chosen=verified.chosen,
+        score_name=spec.score_name,
+        variants=tuple(_packed(entry, golden_outputs[entry.variant.name]) for entry in kept),
+        refused=tuple(_refused(entry) for entry in verified.variants if entry not in kept),
+        baselines=verified.baselines,
+        machine=verified.machine,
+        provenance=_provenance(checkpoint, target),
+    )
+    files: dict[str, bytes | Path] = {
+        "reference.json": reference.to_json().encode(),
+        "golden/inputs.npz": tensors_to_bytes(golden_inputs),
+        **{f"golden/{name}.npz": tensors_to_bytes(outputs) for name, outputs in golden_outputs.items()},
+        **{f"variants/{name}.onnx": file for name, file in graphs.items()},
+    }
+    artifact = write_artifact(out, manifest, files)
+    Predictor(artifact).check_golden()
+    return artifact
+
+
+def _load(verification: Verification | Path) -> Verification:
+    return Verification.load(verification) if isinstance(verification, Path) else verification
+
+
+def _graph(folder: Path, entry: VerifiedVariant) -> Path:
+    file = folder / str(entry.file)
+    if not file.is_file():
+        raise ArtifactError(
+            f"{file} is missing, though it was measured: run `lading quantize` and `lading verify` again"
+        )
+    return file
+
+
+def _golden(spec: ModelSpec, graphs: Mapping[str, Path]) -> tuple[dict[str, Array], dict[str, dict[str, Array]]]:
+    """A batch of real requests, and what each variant answers."""
+    name = spec.test_splits[0]
+    examples = _checked(spec, name, spec.dataset(name), GOLDEN_EXAMPLES)
+    if not examples:
+        raise DataError(f"the split {spec.test_splits[0]!r} of {spec.name} is empty: there is no request to try")
+    inputs = collate(spec.inputs, [given for given, _ in examples])
+    names = [tensor.name for tensor in spec.outputs]
+    outputs = {
+        variant: dict(zip(names, open_session(file).run(names, inputs), strict=True))
+        for variant, file in graphs.items()
+    }
+    return inputs, outputs
+
+
+def _reference(spec: ModelSpec, graph: Path) -> Reference:
+    # A wrapped file has made-up validation data and no training data, and nothing to compare with.
+    dataset: Dataset = spec.reference() if len(spec.dataset("train")) else []
+    if not len(dataset):
+        dataset = spec.dataset("train")
+    examples = _checked(spec, "reference", dataset, REFERENCE_EXAMPLES)
+    groups = None
+    if isinstance(dataset, Grouped):
+        groups = [dataset.group(index) for index in spread_indices(len(dataset), REFERENCE_EXAMPLES)]
+    return Reference.fit(spec.inputs, spec.outputs, _answered(spec, graph, examples), groups)
+
+
+def _answered(
+    spec: ModelSpec, graph: Path, examples: Sequence[Example]
+) -> Iterator[tuple[Mapping[str, Array], Mapping[str, Array]]]:
+    """Yield (inputs, outputs) of single requests."""
+    session = open_session(graph)
+    names = [tensor.name for tensor in spec.outputs]
+    console = Console(file=sys.stdout)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("reference statistics", total=len(examples))
+        for start, feed in enumerate(batches(spec.inputs, examples)):
+            group = [given for given, _ in examples[start * BATCH_SIZE : (start + 1) * BATCH_SIZE]]
+            outputs = dict(zip(names, session.run(names, feed), strict=True))
+            counts = [check_inputs(spec.inputs, given, example=True) for given in group]
+            yield from zip(group, split(spec.outputs, outputs, counts), strict=True)
+            progress.advance(task, len(group))
+
+
+def _checked(spec: ModelSpec, name: str, dataset: Dataset, count: int) -> list[Example]:
+    examples = spread(dataset, count)
+    for index, (given, _) in enumerate(examples):
+        try:
+            check_inputs(spec.inputs, given, example=True)
+        except RequestError as error:
+            raise DataError(
+                f"example {index} of the split {name!r} of {spec.name} does not fit the spec, so a request like it "
+                f"would be refused: {error}"
+            ) from error
+    return examples
+
+
+def _packed(entry: VerifiedVariant, golden: Mapping[str, Array]) -> PackedVariant:
+    return PackedVariant(
+        variant=entry.variant,
+        file=f"variants/{entry.variant.name}.onnx",
+        precision=entry.precision,
+        passed=entry.passed,
+        reasons=entry.reasons,
+        golden_atol=golden_atol(entry.precision, golden),
+        measurement=entry.measurement,
+    )
+
+
+def golden_atol(precision: Precision, golden: Mapping[str, Array]) -> float:
+    """Largest absolute difference from the golden outputs at which a server is still ready."""
+    floats = [array for array in golden.values() if array.dtype.kind == "f" and array.size]
+    largest = max((float(abs(array).max()) for array in floats), default=0.0)
+    return GOLDEN_TOLERANCE[precision] * max(largest, 1.0 if precision == "fp32" else 1e-6)
+
+
+def _refused(entry: VerifiedVariant) -> RefusedVariant:
+    reasons = entry.reasons or ((entry.problem,) if entry.problem else ())
+    return RefusedVariant(
+        variant=entry.variant, precision=entry.precision, reasons=reasons, measurement=entry.measurement
+    )
+
+
+def _provenance(checkpoint: Path | None, target: str | None) -> Provenance:
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    # Lading's own is not asked for: an image holds its source without an installer's metadata.
+    installed = {"lading": __version__} | {package: metadata.version(package) for package in PACKAGES}
+    card = _run_card(checkpoint)
+    if card is None:
+        return Provenance(created=created, spec=target, packages=installed)
+    return Provenance(
+        created=created,
+        git_commit=card.git_commit,
+        git_dirty=card.git_dirty,
+        spec=target,
+        run_id=card.run_id or None,
+        config=card.config,
+        metrics=card.metrics,
+        data_fingerprint=card.data_fingerprint,
+        packages=card.packages | installed,
+    )
+
+
+def _run_card(checkpoint: Path | None) -> RunCard | None:
+    if checkpoint is None:
+        return None
+    from lading.build.train.checkpoint import read_card
+
+    return read_card(checkpoint)

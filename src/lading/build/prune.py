@@ -1,0 +1,163 @@
+"""Structured pruning: channels removed for real, then fine-tuned back to accuracy."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch_pruning
+from omegaconf import DictConfig
+from torch import nn
+
+from lading.build.examples import real_examples
+from lading.build.train.checkpoint import load_checkpoint, spec_of
+from lading.build.train.train import fit, use_threads
+from lading.errors import SpecError
+from lading.spec import ModelSpec
+from lading.tensors.ragged import collate
+
+STEPS = 200
+"""Steps from the whole network to none of it: each removes few enough channels to stop close to what was asked."""
+MAX_LAYER_SHARE = 0.8
+"""No layer loses more of its channels than this, or a chain of layers would break at its narrowest."""
+_PRUNABLE = (nn.modules.conv._ConvNd, nn.Linear)
+
+
+def prune(spec: ModelSpec, share: float, checkpoint: Path, config: DictConfig, out: Path) -> Path:
+    """Remove at least a share of the multiply-accumulates, fine-tune, and write a checkpoint of the smaller shapes.
+
+    Args:
+        spec: the model; its outputs' layers and ``prune_protect`` stay whole.
+        share: of the multiply-accumulates to remove, 0 to 1.
+        checkpoint: the trained weights to start from.
+        config: of the fine-tuning: ``config.prune`` is laid over ``config.optimizer`` and ``config.trainer``; the
+            model's options are those that the checkpoint was trained with.
+        out: folder to write ``<name>-pruned<percent>.safetensors`` and the run to.
+
+    Returns:
+        The checkpoint.
+
+    Raises:
+        SpecError: the protected layers leave too little to remove.
+    """
+    use_threads(config)
+    module, card = load_checkpoint(spec, checkpoint)
+    spec = spec_of(spec, card.config.get("model", {}))
+    before = count_macs(spec, module)
+    remove_channels(spec, module, share, round_to=config.prune.round_to)
+    after = count_macs(spec, module)
+    tuned = copy.deepcopy(config)
+    tuned.model = {**config.model, **card.config.get("model", {})}
+    tuned.optimizer.lr = config.prune.lr
+    tuned.trainer.max_epochs = config.prune.max_epochs
+    return fit(
+        spec,
+        module.train(),
+        tuned,
+        out,
+        checkpoint=f"{spec.name}-pruned{round(share * 100)}.safetensors",
+        pruning=share,
+        macs=after,
+        parent=card,
+        facts={"macs before": float(before), "macs removed": 1 - after / before},
+    )
+
+
+def remove_channels(spec: ModelSpec, module: nn.Module, share: float, *, round_to: int = 8) -> None:
+    """Remove the channels of least magnitude over the whole network until a share of its work is gone.
+
+    The importance of a channel is the L2 norm of all weights that go with it, as DepGraph groups them
+    (arXiv:2301.12900).
+
+    Args:
+        spec: gives an example input and says which layers stay whole.
+        module: changed in place.
+        share: of the multiply-accumulates to remove.
+        round_to: channels are left in multiples of this.
+
+    Raises:
+        SpecError: the share cannot be reached.
+    """
+    inputs = example_inputs(spec)
+    module.eval()
+    before = count_macs(spec, module)
+    pruner = torch_pruning.BasePruner(
+        module,
+        inputs,
+        importance=torch_pruning.importance.GroupMagnitudeImportance(p=2),
+        global_pruning=True,
+        pruning_ratio=1.0,
+        max_pruning_ratio=MAX_LAYER_SHARE,
+        iterative_steps=STEPS,
+        ignored_layers=[*_heads(module, inputs), *_protected(spec, module)],
+        round_to=round_to,
+    )
+    for _ in range(STEPS):
+        pruner.step()
+        if count_macs(spec, module) <= (1 - share) * before:
+            return
+    removed = 1 - count_macs(spec, module) / before
+    raise SpecError(
+        f"{spec.name}: only {removed:.0%} of the multiply-accumulates can be removed, and {share:.0%} was asked: "
+        f"protect fewer layers, or lower round_to from {round_to}"
+    )
+
+
+def count_macs(spec: ModelSpec, module: nn.Module) -> int:
+    """Multiply-accumulates of one example."""
+    macs, _ = torch_pruning.utils.count_ops_and_params(module, example_inputs(spec))
+    return int(macs)
+
+
+def example_inputs(spec: ModelSpec) -> tuple[torch.Tensor, ...]:
+    """One real request as a batch of one, in the order of the spec's inputs."""
+    batch = collate(spec.inputs, real_examples(spec, 1))
+    return tuple(torch.from_numpy(np.ascontiguousarray(batch[tensor.name])) for tensor in spec.inputs)
+
+
+def _protected(spec: ModelSpec, module: nn.Module) -> Iterator[nn.Module]:
+    known = dict(module.named_modules())
+    for name in spec.prune_protect:
+        if name not in known:
+            raise SpecError(f"{spec.name}: prune_protect names {name!r}, which is no submodule")
+        yield from (layer for layer in known[name].modules() if isinstance(layer, _PRUNABLE))
+
+
+def _heads(module: nn.Module, inputs: Sequence[torch.Tensor]) -> list[nn.Module]:
+    """The last layers with weights before each output: their widths are the outputs' own."""
+    answer = module(*inputs)
+    outputs = answer if isinstance(answer, tuple | list) else (answer,)
+    found = {id(parameter) for output in outputs for parameter in _nearest_parameters(output.grad_fn)}
+    return [
+        layer
+        for layer in module.modules()
+        if isinstance(layer, _PRUNABLE) and any(id(parameter) in found for parameter in layer.parameters())
+    ]
+
+
+def _nearest_parameters(node: Any) -> Iterator[torch.Tensor]:
+    """Walk the autograd graph back from an output, and stop at the first operation that uses parameters."""
+    waiting, seen = [node], set()
+    while waiting:
+        current = waiting.pop()
+        if current is None or current in seen:
+            continue
+        seen.add(current)
+        parents = [parent for parent, _ in current.next_functions if parent is not None]
+        own = [leaf.variable for parent in parents for leaf in _leaves(parent)]
+        if own:
+            yield from own
+        else:
+            waiting.extend(parents)
+
+
+def _leaves(node: Any) -> Iterator[Any]:
+    """The parameter behind an edge, be it direct or through the transpose that a linear layer takes."""
+    if hasattr(node, "variable"):
+        yield node
+    elif type(node).__name__ == "TBackward0":
+        yield from (parent for parent, _ in node.next_functions if hasattr(parent, "variable"))

@@ -1,0 +1,1 @@
+"""Stage 4: graphs of lower precision."""

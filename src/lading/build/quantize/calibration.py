@@ -1,0 +1,173 @@
+"""The range of every activation, from real examples: what static quantization maps onto 256 steps.
+
+One pass over the examples serves every method of a graph, in bounded memory: activations are reduced to a histogram as
+soon as a batch has run. ONNX Runtime's own calibrators keep all activations of all examples, one method at a time, and
+its entropy method with default settings has as many bins as quantized steps, so that it has nothing to choose from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from lading.build.examples import open_graph
+from lading.errors import QuantizationError
+from lading.spec import Array
+
+Method = Literal["minmax", "entropy", "percentile"]
+
+BATCH_SIZE = 4
+"""Examples whose activations are in memory at once: MobileNetV3-small makes 12 MB of them for each."""
+BINS = 2048
+"""On either side of zero; TensorRT's calibration uses as many (Migacz, 8-bit inference with TensorRT, GTC 2017)."""
+STEPS = 128
+"""Quantized steps on either side of zero."""
+COUNTED = 2**16
+"""Values of a tensor counted in each batch, evenly spread; the extremes are of all values."""
+CANDIDATE_STRIDE = 8
+"""Every eighth bin is tried as the threshold: a step of 0.4 % of the largest magnitude seen."""
+PERCENTILE = 99.99
+
+
+@dataclass
+class Activation:
+    """What was seen of one tensor."""
+
+    low: float
+    high: float
+    counts: NDArray[np.int64] | None = None
+    """Of values other than zero, in 2 * BINS bins over [-reach, reach]. Zero is exact in every affine quantization, and
+    after a ReLU it is most values, which would hide the rest."""
+
+    @property
+    def reach(self) -> float:
+        return max(abs(self.low), abs(self.high))
+
+    def range(self, method: Method) -> tuple[float, float]:
+        """Lowest and highest value to represent."""
+        if method == "minmax" or self.counts is None or not self.counts.any():
+            return self.low, self.high
+        low, high = _percentile_range(self) if method == "percentile" else _entropy_range(self)
+        return max(low, self.low), min(high, self.high)
+
+
+def observe(
+    model: onnx.ModelProto,
+    tensors: Sequence[str],
+    feeds: Iterable[dict[str, Array]],
+    *,
+    histograms: bool,
+) -> dict[str, Activation]:
+    """Run a graph and summarise its activations.
+
+    Args:
+        model: a float32 graph.
+        tensors: names of the tensors to look at.
+        feeds: inputs by name, a batch each; read twice when histograms are wanted.
+        histograms: needed by the entropy and percentile methods.
+
+    Raises:
+        QuantizationError: a tensor is not finite, or there are no examples.
+    """
+    session = _observing_session(model, tensors)
+    feeds = list(feeds)
+    if not feeds:
+        raise QuantizationError("static quantization needs examples to calibrate with, and the data set gave none")
+    seen: dict[str, Activation] = {}
+    for feed in feeds:
+        for name, values in zip(tensors, session.run(list(tensors), feed), strict=True):
+            if values.size:
+                _widen(seen, name, values)
+    if histograms:
+        for feed in feeds:
+            for name, values in zip(tensors, session.run(list(tensors), feed), strict=True):
+                if name in seen:
+                    _count(seen[name], values)
+    return seen
+
+
+def float_activations(model: onnx.ModelProto, op_types: Iterable[str]) -> list[str]:
+    """Names of the float32 tensors, other than constants, that nodes of these types read or write; in graph order.
+
+    The model needs inferred shapes.
+    """
+    graph, kinds = model.graph, set(op_types)
+    values = (*graph.input, *graph.output, *graph.value_info)
+    floats = {value.name for value in values if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT}
+    floats -= {initializer.name for initializer in graph.initializer}
+    touched = [name for node in graph.node if node.op_type in kinds for name in (*node.input, *node.output)]
+    return [name for name in dict.fromkeys(touched) if name in floats]
+
+
+def _observing_session(model: onnx.ModelProto, tensors: Sequence[str]) -> ort.InferenceSession:
+    exposed = onnx.ModelProto()
+    exposed.CopyFrom(model)
+    present = {value.name for value in exposed.graph.output}
+    values = {value.name: value for value in (*exposed.graph.value_info, *exposed.graph.input)}
+    exposed.graph.output.extend(values[name] for name in tensors if name not in present)
+    return open_graph(exposed)
+
+
+def _widen(seen: dict[str, Activation], name: str, values: Array) -> None:
+    low, high = float(values.min()), float(values.max())
+    if not np.isfinite([low, high]).all():
+        raise QuantizationError(f"the tensor {name!r} is not finite on the calibration examples, so it has no range")
+    known = seen.setdefault(name, Activation(low, high))
+    known.low, known.high = min(known.low, low), max(known.high, high)
+
+
+def _count(activation: Activation, values: Array) -> None:
+    if activation.counts is None:
+        activation.counts = np.zeros(2 * BINS, np.int64)
+    if activation.reach <= BINS / np.finfo(np.float32).max:
+        return  # so close to zero that float32 cannot hold how many bins there are to 1
+    # An odd step falls on every column and channel of a layout whose sizes are even.
+    flat = values.ravel()[:: values.size // COUNTED | 1]
+    bins = (flat * np.float32(BINS / activation.reach) + np.float32(BINS)).astype(np.int64)
+    activation.counts += np.bincount(np.minimum(bins, 2 * BINS - 1), minlength=2 * BINS)
+    activation.counts[BINS] -= flat.size - np.count_nonzero(flat)
+
+
+def _percentile_range(activation: Activation) -> tuple[float, float]:
+    """Cut the same share off both ends."""
+    assert activation.counts is not None
+    cumulative = np.cumsum(activation.counts) / activation.counts.sum()
+    cut = (100.0 - PERCENTILE) / 200.0
+    first, last = np.searchsorted(cumulative, cut), np.searchsorted(cumulative, 1.0 - cut)
+    width = activation.reach / BINS
+    return float((first - BINS) * width), float((last + 1 - BINS) * width)
+
+
+def _entropy_range(activation: Activation) -> tuple[float, float]:
+    """The symmetric threshold at which 8 bits lose least information: Kullback-Leibler divergence of the clipped
+    distribution of magnitudes from its quantized form (Migacz, 8-bit inference with TensorRT, GTC 2017)."""
+    assert activation.counts is not None
+    magnitudes = activation.counts[BINS:] + activation.counts[:BINS][::-1]
+    candidates = np.arange(STEPS, BINS + 1, CANDIDATE_STRIDE)
+    threshold = int(candidates[np.argmin([_divergence(magnitudes, int(bins)) for bins in candidates])])
+    edge = activation.reach * threshold / BINS
+    return -edge, edge
+
+
+def _divergence(magnitudes: NDArray[np.int64], bins: int) -> float:
+    """D(p || q) in nats: p is the first bins with all beyond moved into the last one, q is p in ``STEPS`` steps."""
+    kept = magnitudes[:bins].astype(np.float64)
+    clipped = kept.copy()
+    clipped[-1] += magnitudes[bins:].sum()
+    starts = np.arange(STEPS) * bins // STEPS
+    widths = np.diff([*starts, bins])
+    filled = kept > 0
+    shares = np.add.reduceat(kept, starts) / np.maximum(np.add.reduceat(filled, starts, dtype=np.int64), 1)
+    quantized = np.repeat(shares, widths) * filled
+    if not quantized.any():
+        return float("inf")
+    p, q = clipped / clipped.sum(), quantized / quantized.sum()
+    # A bin that only clipped values fell into has no share in q; a tiny one keeps the divergence finite.
+    inside = p > 0
+    return float(np.sum(p[inside] * np.log(p[inside] / np.maximum(q[inside], 1e-9))))

@@ -1,0 +1,182 @@
+"""What each stage of a build leaves for the next: its files, and the record beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from lading.errors import GateRefusedError, LadingError, QuantizationError
+from lading.manifest import Baseline, Machine, Measurement, Precision
+from lading.spec import Frozen, Variant
+
+EXPORT_FILE = "export.json"
+
+
+class ExportedGraph(Frozen):
+    """One exported module."""
+
+    file: str
+    """Name inside the export folder."""
+    pruning: float
+    """Share of the multiply-accumulates removed, 0 to 1."""
+    checkpoint: str
+    """File name of the weights."""
+    max_difference: float
+    """Largest absolute difference from torch over the sweep."""
+    opset: int
+    parameters: int
+
+
+def graph_file(pruning: float) -> str:
+    """File name of a graph: ``fp32.onnx``, or ``pruned30.onnx`` for 0.3."""
+    return f"pruned{round(pruning * 100)}.onnx" if pruning else "fp32.onnx"
+
+
+def write_export(out: Path, graphs: Sequence[ExportedGraph]) -> None:
+    """Write ``export.json``."""
+    content = {"graphs": [graph.model_dump(mode="json") for graph in graphs]}
+    (out / EXPORT_FILE).write_text(json.dumps(content, indent=2) + "\n")
+
+
+def read_export(folder: Path) -> list[ExportedGraph]:
+    """Read ``export.json``.
+
+    Raises:
+        QuantizationError: the folder is not one that ``lading export`` finished.
+    """
+    file = folder / EXPORT_FILE
+    try:
+        content = json.loads(file.read_text())
+        return [ExportedGraph.model_validate(graph) for graph in content["graphs"]]
+    except FileNotFoundError:
+        raise QuantizationError(f"{folder} has no {EXPORT_FILE}: run `lading export` first") from None
+    except (ValueError, KeyError, TypeError, ValidationError) as error:
+        raise QuantizationError(f"{file} cannot be read: {error}; run `lading export` again") from error
+
+
+VARIANTS_FILE = "variants.json"
+
+
+class BuiltVariant(Frozen):
+    """One variant after quantization: a graph, or the sentence why there is none."""
+
+    variant: Variant
+    file: str | None
+    """Name inside the variants folder."""
+    precision: Precision
+    problem: str | None = None
+    """Why the variant could not be built."""
+    details: dict[str, Any] = Field(default_factory=dict)
+    """Which nodes stayed in float32, the calibration, the sensitivity table."""
+
+
+def write_variants(folder: Path, variants: Sequence[BuiltVariant]) -> Path:
+    """Write ``variants.json`` into the folder of the graphs, and return the folder."""
+    content = [variant.model_dump(mode="json") for variant in variants]
+    (folder / VARIANTS_FILE).write_text(json.dumps(content, indent=2) + "\n")
+    return folder
+
+
+def read_variants(folder: Path) -> list[BuiltVariant]:
+    """Read ``variants.json``.
+
+    Raises:
+        QuantizationError: the folder is not one that ``lading quantize`` finished.
+    """
+    file = folder / VARIANTS_FILE
+    try:
+        return [BuiltVariant.model_validate(entry) for entry in json.loads(file.read_text())]
+    except FileNotFoundError:
+        raise QuantizationError(f"{folder} has no {VARIANTS_FILE}: run `lading quantize` first") from None
+    except (ValueError, TypeError, ValidationError) as error:
+        raise QuantizationError(f"{file} cannot be read: {error}; run `lading quantize` again") from error
+
+
+VERIFICATION_FILE = "verification.json"
+Effort = Literal["quick", "full"]
+
+
+class VerifiedVariant(Frozen):
+    """One variant, measured and judged."""
+
+    variant: Variant
+    file: str | None
+    """Name inside the variants folder."""
+    precision: Precision
+    problem: str | None = None
+    """Why it could not be built or run."""
+    measurement: Measurement | None = None
+    passed: bool
+    reasons: tuple[str, ...] = ()
+    """Why the gates refused it; empty when it passed."""
+    details: dict[str, Any] = Field(default_factory=dict)
+    """What the quantize stage noted: nodes kept in float32, the sensitivity table."""
+
+
+class Confusion(Frozen):
+    """How often each label was taken for each, on the first test split."""
+
+    variant: str
+    output: str
+    labels: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+    """Rows true, columns predicted."""
+
+
+class Verification(Frozen):
+    """Everything measured of a model's variants, and what follows from it."""
+
+    name: str
+    score_name: str
+    effort: Effort
+    created: str
+    """UTC, ISO 8601."""
+    method: str
+    """How the figures were taken, in words."""
+    machine: Machine
+    splits: dict[str, int]
+    """Examples scored, by test split; the gates read the first."""
+    variants: tuple[VerifiedVariant, ...]
+    baselines: tuple[Baseline, ...] = ()
+    absent: dict[str, str] = Field(default_factory=dict)
+    """Why a baseline was not measured, by its name."""
+    chosen: str | None
+    """The fastest variant that passed."""
+    confusions: tuple[Confusion, ...] = ()
+
+    @classmethod
+    def load(cls, path: Path) -> Verification:
+        """Read ``verification.json``, or the folder that holds it.
+
+        Raises:
+            LadingError: there is none, or it is torn.
+        """
+        file = path / VERIFICATION_FILE if path.is_dir() else path
+        try:
+            return cls.model_validate_json(file.read_bytes())
+        except FileNotFoundError:
+            raise LadingError(f"there is no {file}: run `lading verify` first") from None
+        except ValidationError as error:
+            raise LadingError(f"{file} cannot be read: {error.errors()[0]['msg']}; run `lading verify` again") from None
+
+    @property
+    def split(self) -> str:
+        """The test split that the gates read."""
+        return next(iter(self.splits))
+
+
+def require_passed(verification: Verification) -> None:
+    """Stop when a required variant was refused.
+
+    Raises:
+        GateRefusedError: names each, with its reasons.
+    """
+    refused = [entry for entry in verification.variants if entry.variant.required and not entry.passed]
+    if not refused:
+        return
+    lines = "\n".join(f"  - {entry.variant.name}: {'; '.join(entry.reasons)}" for entry in refused)
+    raise GateRefusedError(f"{verification.name} may not be deployed: a required variant was refused\n{lines}")

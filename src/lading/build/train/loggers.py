@@ -1,0 +1,79 @@
+"""Where a training run writes its figures: a CSV file always, and W&B, which never asks for anything."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from omegaconf import DictConfig
+
+from lading.build.train.config import plain
+from lading.spec import ModelSpec
+
+
+def run_loggers(spec: ModelSpec, config: DictConfig, out: Path, *, resume: bool = False) -> list[Logger]:
+    """Open the loggers of a run; one that goes on keeps its W&B run id."""
+    earlier = out / "metrics.csv"
+    if earlier.is_file():
+        # The logger starts its file anew; what an interrupted run wrote is kept.
+        earlier.rename(out / f"metrics-{len(list(out.glob('metrics*.csv')))}.csv")
+    loggers: list[Logger] = [CSVLogger(out, name="", version="")]
+    if config.logger.wandb:
+        import wandb
+
+        run = wandb.init(
+            project=config.logger.project,
+            dir=out,
+            group=spec.name,
+            config=plain(config),
+            id=_earlier_id(out) if resume else None,
+            mode=wandb_mode(os.environ),
+            settings=wandb.Settings(silent=True),
+        )
+        loggers.append(WandbLogger(experiment=run))
+    return loggers
+
+
+def wandb_mode(environment: Mapping[str, str]) -> Literal["online", "offline", "disabled"]:
+    """``online`` where a key is at hand, else ``offline``: without one W&B would stop to ask for it, or fail.
+
+    ``WANDB_MODE`` is honoured where it asks for less. An agent's trials are online: the agent had to log in.
+    """
+    asked = environment.get("WANDB_MODE", "")
+    if asked in {"offline", "dryrun", "disabled"}:
+        return "disabled" if asked == "disabled" else "offline"
+    return "online" if environment.get("WANDB_API_KEY") or environment.get("WANDB_SWEEP_ID") else "offline"
+
+
+def run_id(loggers: Sequence[Logger]) -> str:
+    """The W&B run's id; empty without W&B."""
+    wandb = next((logger for logger in loggers if isinstance(logger, WandbLogger)), None)
+    return str(wandb.experiment.id) if wandb else ""
+
+
+def log_results(loggers: Sequence[Logger], metrics: Mapping[str, float], path: Path, out: Path) -> None:
+    """Log the checkpoint's metrics, the confusion plots in ``out``, and the checkpoint as a model artifact."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            import wandb
+
+            run = logger.experiment
+            run.summary.update(dict(metrics))
+            run.log({plot.stem: wandb.Image(str(plot)) for plot in sorted(out.glob("confusion-*.png"))})
+            artifact = wandb.Artifact(path.stem, type="model", metadata=dict(metrics))
+            artifact.add_file(str(path))
+            artifact.add_file(str(path.with_suffix(".run.json")))
+            run.log_artifact(artifact)
+            run.finish()
+        else:
+            logger.log_metrics({name: value for name, value in metrics.items() if not name.startswith("valid/")})
+            logger.save()
+
+
+def _earlier_id(out: Path) -> str | None:
+    # W&B names its folders [offline-]run-DATE_TIME-ID; two of one second are of one run.
+    folders = sorted((out / "wandb").glob("*run-*-*"), key=lambda folder: folder.name.split("run-")[-1])
+    return folders[-1].name.rsplit("-", 1)[-1] if folders else None

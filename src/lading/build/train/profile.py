@@ -1,0 +1,125 @@
+"""Where the time of some training steps goes: a trace, a table of the operators, and a flame graph."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch.profiler import ProfilerActivity, profile, record_function, schedule
+
+from lading.build.train.flame_graph import flame_graph
+
+WAIT, WARMUP, ACTIVE = 3, 2, 10
+"""Steps that are let go by (the first are slower than the rest), that warm the profiler up, and that are recorded."""
+PHASES = ("loading", "forward", "backward", "optimizer")
+
+
+class Profile(lightning.Callback):
+    """Record some steps of a run's first epoch, then write ``trace.json.gz``, ``operators.txt`` and ``flame.svg``.
+
+    The steps are cut into phases: waiting for the loader, forward (with the loss), backward, and optimizer. While steps
+    are recorded they are slower; the phases' shares are what to read.
+
+    Args:
+        out: folder to write to.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self._profiler = profile(
+            activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])],
+            schedule=schedule(wait=WAIT, warmup=WARMUP, active=ACTIVE, repeat=1),
+            on_trace_ready=self._write,
+            with_stack=True,
+        )
+        self._phase: record_function | None = None
+        self._written = False
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, *_: Any) -> None:
+        if trainer.current_epoch == 0 or not self._written:
+            self._profiler.start()
+            self._enter("loading")
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        self._enter("forward")
+
+    def on_before_backward(self, *_: Any) -> None:
+        self._enter("backward")
+
+    def on_after_backward(self, *_: Any) -> None:
+        self._enter("optimizer")
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        if self._phase is None:
+            return
+        self._leave()
+        self._profiler.step()
+        if self._written:
+            self._profiler.stop()
+        else:
+            self._enter("loading")
+
+    def on_train_epoch_end(self, *_: Any) -> None:
+        if self._phase is not None:
+            # A shorter epoch than is recorded: what there is, is written.
+            self._leave()
+            self._profiler.stop()
+
+    def _enter(self, phase: str) -> None:
+        if self._written:
+            return
+        self._leave()
+        self._phase = record_function(phase)
+        self._phase.__enter__()  # type: ignore[no-untyped-call]
+
+    def _leave(self) -> None:
+        if self._phase is not None:
+            self._phase.__exit__(None, None, None)
+            self._phase = None
+
+    def _write(self, profiler: profile) -> None:
+        self._written = True
+        self.out.mkdir(parents=True, exist_ok=True)
+        trace = self.out / "trace.json"
+        profiler.export_chrome_trace(str(trace))
+        events = json.loads(trace.read_text())["traceEvents"]
+        with gzip.open(self.out / "trace.json.gz", "wt", compresslevel=5) as stream:
+            json.dump({"traceEvents": events}, stream)
+        trace.unlink()
+        (self.out / "flame.svg").write_text(flame_graph(events, title=f"{ACTIVE} training steps"))
+        averages = profiler.key_averages()
+        by = "self_cuda_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
+        (self.out / "operators.txt").write_text(averages.table(sort_by=by, row_limit=40))
+        console = Console()
+        console.print(phase_table(averages), operator_table(averages))
+        console.print(f"profile: {self.out} (trace.json.gz opens in Perfetto and speedscope, flame.svg in a browser)")
+
+
+def phase_table(averages: Any) -> Table:
+    """Milliseconds a step and share of each phase."""
+    times = {average.key: average for average in averages if average.key in PHASES}
+    total = sum(average.cpu_time_total for average in times.values())
+    table = Table("phase", "ms a step", "share", title="where a step's time goes")
+    for name in PHASES:
+        if name in times:
+            spent = times[name].cpu_time_total
+            table.add_row(name, f"{spent / 1e3 / times[name].count:.2f}", f"{spent / total:.0%}")
+    return table
+
+
+def operator_table(averages: Any, rows: int = 12) -> Table:
+    """The operators with the most time of their own, in milliseconds over all recorded steps."""
+    operators = [average for average in averages if average.key not in PHASES and not average.key.startswith("Prof")]
+    operators.sort(key=lambda average: average.self_cpu_time_total, reverse=True)
+    total = sum(average.self_cpu_time_total for average in operators) or 1
+    table = Table("operator", "calls", "ms", "share", title="top operators, by their own time on the CPU")
+    for average in operators[:rows]:
+        spent = average.self_cpu_time_total
+        table.add_row(average.key, str(average.count), f"{spent / 1e3:.1f}", f"{spent / total:.0%}")
+    return table

@@ -1,0 +1,281 @@
+"""Training: from a spec and a configuration to a checkpoint with the run that made it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shlex
+import sys
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch import callbacks as lightning_callbacks
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from torch import nn
+
+from lading.build.train.batch_norm import synced
+from lading.build.train.batches import batches_in_order, training_batches
+from lading.build.train.checkpoint import git_state, load_weights, new_card, read_card, save_checkpoint, spec_of
+from lading.build.train.config import compose, plain
+from lading.build.train.loggers import log_results, run_id, run_loggers
+from lading.build.train.module import SpecModule, evaluate
+from lading.build.train.processes import Processes, current, joined, start_torchrun, wanted
+from lading.build.train.profile import Profile
+from lading.build.train.trainer import check_processes, new_trainer
+from lading.build.verify.report import plot_confusion
+from lading.build.verify.scores import confusion_counts
+from lading.errors import DataError, SpecError
+from lading.import_string import load_spec
+from lading.spec import Dataset, ModelSpec
+
+CONFIG = "config.yaml"
+LAST = "last.ckpt"
+
+
+def train_command(
+    target: str,
+    overrides: Sequence[str],
+    *,
+    out: Path | None,
+    resume: Path | None = None,
+    restartable: bool = False,
+    profile: bool = False,
+) -> Path:
+    """Train from the command line: compose, choose the run folder, start the processes, train or go on.
+
+    Args:
+        restartable: go on with the run in ``out`` where it was interrupted, so that a scheduler may start the same
+            command again.
+
+    Raises:
+        SpecError: the configuration is wrong, or the folder to resume holds no run.
+    """
+    with joined() as group:
+        if restartable and resume is None:
+            if out is None:
+                raise SpecError("--restartable needs --out, the folder that a second start finds again")
+            resume = group.agree(out if (out / LAST).is_file() else None)
+        if resume is not None:
+            return _resume(resume, overrides, profile=profile)
+        spec = load_spec(target)
+        config = compose(target, overrides)
+        started = datetime.now().strftime("%Y%m%d-%H%M%S")
+        folder = group.agree(out or Path("runs") / spec.name / started)
+        return _start(spec, config, folder, profile=profile)
+
+
+def _resume(folder: Path, overrides: Sequence[str], *, profile: bool) -> Path:
+    if not (folder / CONFIG).is_file() or not (folder / LAST).is_file():
+        raise SpecError(f"{folder} holds no interrupted run: {CONFIG} and {LAST} are both needed")
+    config = OmegaConf.load(folder / CONFIG)
+    OmegaConf.set_struct(config, True)
+    try:
+        config = OmegaConf.merge(config, OmegaConf.from_dotlist(list(overrides)))
+    except OmegaConfBaseException as error:
+        raise SpecError(f"the training configuration is wrong: {str(error).splitlines()[0]}") from None
+    assert isinstance(config, DictConfig)
+    return _start(load_spec(config.target), config, folder, resume=True, profile=profile)
+
+
+def _start(spec: ModelSpec, config: DictConfig, folder: Path, **going: bool) -> Path:
+    """Train here, or in the processes of this machine that the configuration asks for."""
+    if current().size == 1 and config.trainer.num_nodes == 1 and (processes := wanted(config)) > 1:
+        Processes(size=processes).check_batch(config.data.batch_size)
+        start_torchrun(sys.argv[1:], processes)
+    return train(spec, config, folder, **going)
+
+
+def train(spec: ModelSpec, config: DictConfig, out: Path, *, resume: bool = False, profile: bool = False) -> Path:
+    """Train a fresh module or ``config.init``'s, or go on where ``out`` was interrupted.
+
+    Args:
+        spec: the model; constructed anew with ``config.model``.
+        config: what :func:`compose` returned.
+        out: the run folder: resolved configuration, CSV metrics, confusion plots, offline W&B run, checkpoint.
+
+    Returns:
+        The checkpoint, ``<name>.safetensors`` in ``out``.
+    """
+    check_processes(config, current())
+    spec = spec_of(spec, _options(config))
+    lightning.seed_everything(config.seed, workers=True, verbose=False)
+    if config.init is None:
+        fresh = spec.build()
+        with current().one_first(shared=config.data.shared):
+            spec.adapt(fresh)
+        return fit(spec, fresh, config, out, resume=resume, profile=profile)
+    start = Path(config.init)
+    module, card = load_weights(spec, start), read_card(start)
+    kept: dict[str, Any] = {"pruning": card.pruning, "macs": card.macs, "parent": card} if card else {}
+    return fit(spec, module.train(), config, out, resume=resume, profile=profile, **kept)
+
+
+def fit(
+    spec: ModelSpec,
+    module: nn.Module,
+    config: DictConfig,
+    out: Path,
+    *,
+    resume: bool = False,
+    profile: bool = False,
+    checkpoint: str | None = None,
+    facts: Mapping[str, float] | None = None,
+    **card: Any,
+) -> Path:
+    """Train a module as configured, keep the best validated weights, of an epoch or the end, and score the test splits.
+
+    Args:
+        profile: also write where the time of some steps goes, to ``profile`` in ``out``.
+        checkpoint: file name to write; default ``<name>.safetensors``.
+        facts: more metrics to record.
+        card: more fields of the run's card, such as ``pruning``.
+    """
+    card = git_state() | card
+    group = current()
+    if group.first:
+        out.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(config, out / CONFIG)
+    use_threads(config)
+    if any(parameter.ndim == 4 for parameter in module.parameters()):
+        # Convolutions in channels-last order train up to 1.7 times faster on CPUs (docs/training.md).
+        module = module.to(memory_format=torch.channels_last)
+    if group.size > 1:
+        module = synced(module, on_gpu=config.trainer.accelerator != "cpu" and torch.cuda.is_available())
+        # Weights are the same in all processes by now; what dropout drops should not be.
+        torch.manual_seed(config.seed + group.rank)
+    settings = config.optimizer
+    lit = SpecModule(
+        spec,
+        module,
+        lr=settings.lr,
+        weight_decay=settings.weight_decay,
+        warmup=settings.warmup,
+        freeze=tuple(settings.freeze),
+        compiled=config.trainer.compile,
+    )
+    with group.one_first(shared=config.data.shared):
+        training, validation = prepared(spec, "train"), prepared(spec, "valid")
+    data = {
+        "batch_size": config.data.batch_size,
+        "workers": config.data.workers,
+        "prefetch": config.data.prefetch,
+        "group": group,
+    }
+    with _quiet():
+        loggers = run_loggers(spec, config, out, resume=resume) if group.first else []
+        extra = [Profile(out / "profile")] if profile and group.first else []
+        trainer = new_trainer(config, out, loggers, group, extra)
+        judging = batches_in_order(spec, validation, **data)
+        trainer.fit(
+            lit,
+            training_batches(spec, training, seed=config.seed, **data),
+            judging,
+            ckpt_path=out / LAST if resume else None,
+            weights_only=True if resume else None,
+        )
+        ended = None
+        if lit.judged_at != trainer.global_step:  # max_steps or max_minutes ended the run inside an epoch
+            ended = float(trainer.validate(lit, judging, verbose=False)[0]["valid/score"])
+        path = out / (checkpoint or f"{spec.name}.safetensors")
+        if group.first:
+            metrics = {"valid/score": _load_best(trainer, lit, ended)}
+            metrics |= score_splits(spec, lit.module.eval(), out) | dict(facts or {})
+            card |= {"processes": group.size, "data_fingerprint": getattr(training, "fingerprint", None)}
+            card |= {"command": command_line(), "config": plain(config), "run_id": run_id(loggers)}
+            save_checkpoint(path, lit.module, new_card(spec, lit.module, metrics=metrics, **card))
+            log_results(loggers, metrics, path, out)
+        group.wait()
+    return path
+
+
+def prepared(spec: ModelSpec, split: str) -> Dataset:
+    """Open a split; one that has a ``prepare`` method is told to get ready for being read many times.
+
+    Raises:
+        DataError: the split is empty.
+    """
+    dataset = spec.dataset(split)
+    prepare = getattr(dataset, "prepare", None)
+    if prepare is not None:
+        prepare()
+    if len(dataset) == 0:
+        raise DataError(f"the {split} split of {spec.name} is empty")
+    return dataset
+
+
+def use_threads(config: DictConfig) -> None:
+    """Give torch as many threads as configured; its own choice crawls where other processes hold the cores."""
+    if config.trainer.threads:
+        torch.set_num_threads(config.trainer.threads)
+
+
+def command_line() -> str:
+    """The command as it was typed, but for the folders of this machine: the program's, and the one it ran in."""
+    here, module = f"{Path.cwd()}/", sys.modules["__main__"].__spec__
+    program = [Path(sys.argv[0]).name] if module is None else ["python", "-m", module.name.removesuffix(".__main__")]
+    return shlex.join([*program, *(word.replace(here, "") for word in sys.argv[1:])])
+
+
+def _load_best(trainer: lightning.Trainer, lit: SpecModule, ended: float | None) -> float:
+    """Take the weights of the epoch with the best validation score, if the run did not end with better ones.
+
+    Args:
+        ended: score of the last weights; ``None`` where they are an epoch's.
+
+    Returns:
+        The validation score of the weights that are kept.
+    """
+    checkpoint = trainer.checkpoint_callback
+    assert isinstance(checkpoint, lightning_callbacks.ModelCheckpoint)
+    best = checkpoint.best_model_score
+    if ended is not None and (best is None or ended >= float(best)):
+        return ended
+    assert best is not None
+    lit.load_state_dict(torch.load(checkpoint.best_model_path, weights_only=True)["state_dict"])
+    return float(best)
+
+
+def score_splits(spec: ModelSpec, module: nn.Module, out: Path) -> dict[str, float]:
+    """Score every test split; write a confusion plot for each labelled output over the first."""
+    metrics = {}
+    for split in spec.test_splits:
+        outputs, targets = evaluate(spec, module, prepared(spec, split))
+        metrics[f"{split}/{spec.score_name}"] = spec.score(outputs, targets)
+        for tensor in spec.outputs:
+            if tensor.labels is None or tensor.name not in targets or targets[tensor.name].dtype.kind not in "iu":
+                continue
+            predicted = outputs[tensor.name].argmax(axis=-1)
+            metrics[f"{split}/{tensor.name} accuracy"] = float(np.mean(predicted == targets[tensor.name]))
+            if split == spec.test_splits[0]:
+                counts = confusion_counts(targets[tensor.name], predicted, len(tensor.labels))
+                plot_confusion(counts, tensor.labels, out / f"confusion-{tensor.name}.png", title=tensor.name)
+    return metrics
+
+
+def _options(config: DictConfig) -> dict[str, Any]:
+    options = OmegaConf.to_container(config.model, resolve=True)
+    assert isinstance(options, dict)
+    return {str(key): value for key, value in options.items()}
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Lightning's hints about devices, workers and its own checkpoints are not ours to act on."""
+    names = ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric")
+    levels = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)

@@ -1,0 +1,106 @@
+"""May a variant be served? Pure judgements over measurements, in sentences with numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lading.build.verify.timing import interval
+from lading.manifest import Measurement
+from lading.spec import Budget, Variant
+
+FP32 = "fp32"
+_SLACK = 1e-9
+"""Scores are shares of counts: a drop of exactly the allowed size passes."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A variant as the gates see it."""
+
+    variant: Variant
+    measurement: Measurement | None
+    problem: str | None = None
+    """Why it could not be built or run."""
+
+
+def judge(candidate: Candidate, fp32: Measurement | None, budget: Budget, split: str) -> tuple[str, ...]:
+    """List everything that keeps a variant from being served; nothing means it passed.
+
+    Args:
+        candidate: the variant and what was measured of it.
+        fp32: of the variant all others are compared with.
+        budget: of the spec.
+        split: the test split whose score counts.
+    """
+    variant, found = candidate.variant, candidate.measurement
+    if candidate.problem:
+        return (candidate.problem,)
+    if found is None:
+        return ("it was not measured",)
+    reference = is_reference(variant)
+    reasons = [] if reference or fp32 is None else _score_drop(variant, found, fp32, split)
+    if reference and budget.min_score is not None and found.scores[split] < budget.min_score - _SLACK:
+        reasons.append(f"score {found.scores[split]:.4f} is below the least allowed, {budget.min_score:.4f}")
+    if variant.device == "gpu":
+        reasons.append("it is built for GPUs, and is never chosen on a CPU")
+    elif not reference:
+        reasons.extend(_gain(found, budget))
+    size = found.size_bytes / 2**20
+    if budget.max_size_mib is not None and size > budget.max_size_mib:
+        reasons.append(f"its file of {size:.1f} MiB is larger than the {budget.max_size_mib:.1f} MiB allowed")
+    single = next((timing for timing in found.timings if (timing.batch, timing.threads) == (1, 1)), None)
+    if budget.max_latency_ms is not None and single is not None and single.p99_ms > budget.max_latency_ms:
+        reasons.append(f"its p99 of {single.p99_ms:.2f} ms is above the {budget.max_latency_ms:.2f} ms allowed")
+    return tuple(reasons)
+
+
+def choose(candidates: Sequence[Candidate], reasons: Sequence[tuple[str, ...]], split: str) -> str | None:
+    """Name the fastest variant that passed.
+
+    Those that the rounds do not tell from the fastest are as fast as it, as far as was measured: of those the one with
+    the best score wins, then the smallest file.
+    """
+    passed = [
+        (candidate.variant.name, candidate.measurement)
+        for candidate, why in zip(candidates, reasons, strict=True)
+        if not why and candidate.measurement is not None
+    ]
+    if not passed:
+        return None
+    fastest = max((found for _, found in passed), key=lambda found: found.speedup.value)
+    level = [entry for entry in passed if not _slower(entry[1], fastest)]
+    return max(level, key=lambda entry: (entry[1].scores[split], -entry[1].size_bytes))[0]
+
+
+def _slower(found: Measurement, fastest: Measurement) -> bool:
+    # Quotients inside a round: those of fp32 over each spread with fp32's own noise, which says nothing of these two.
+    low, _ = interval(np.divide(found.round_ms, fastest.round_ms))
+    return low > 1
+
+
+def is_reference(variant: Variant) -> bool:
+    """Is this the plain fp32 variant?"""
+    return variant.pruning == 0 and variant.quantization is None
+
+
+def _score_drop(variant: Variant, found: Measurement, fp32: Measurement, split: str) -> list[str]:
+    score, best = found.scores[split], fp32.scores[split]
+    if best - score <= variant.max_score_drop + _SLACK:
+        return []
+    drop, allowed = f"{best - score:.4f} below fp32 ({best:.4f})", f"{variant.max_score_drop:.4f}"
+    return [f"score {score:.4f} is {drop}; at most {allowed} is allowed"]
+
+
+def _gain(found: Measurement, budget: Budget) -> list[str]:
+    speedup, least = found.speedup, max(1.0, budget.min_speedup)
+    if speedup.low > least:
+        return []
+    span = f"{speedup.value:.2f} times as fast as fp32 (95 % interval {speedup.low:.2f} to {speedup.high:.2f})"
+    if speedup.high < 1:
+        return [f"slower than fp32: {span}"]
+    if least > 1:
+        return [f"it is {span}; more than {least:.2f} is asked"]
+    return [f"not faster than fp32 beyond noise: {span}"]

@@ -1,0 +1,251 @@
+"""How the score falls when inputs are corrupted."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from PIL import Image, ImageEnhance, ImageFilter
+from pydantic import Field
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from lading.build.examples import spread
+from lading.build.verify.scores import answer_split
+from lading.errors import DataError
+from lading.predictor import open_session
+from lading.spec import Array, Example, Frozen, ModelSpec, TensorSpec
+
+EXAMPLES = 200
+"""Of the first test split, for each corruption and severity: a share is known to within 0.035 (one standard error)."""
+
+
+class ShiftScores(Frozen):
+    """One variant's score under each corruption."""
+
+    model: str
+    variant: str
+    score_name: str
+    examples: int
+    clean: float
+    scores: dict[str, tuple[float, ...]] = Field(default_factory=dict)
+    """By corruption, one score a severity, 1 to 5."""
+
+    def table(self) -> Table:
+        """Corruptions from the one that harms most."""
+        title = f"{self.model} {self.variant}: {self.score_name} {self.clean:.3f} on {self.examples} clean examples"
+        shown = Table("corruption", title=title)
+        for severity in SEVERITIES:
+            shown.add_column(f"severity {severity}", justify="right")
+        shown.add_column("mean", justify="right")
+        for name, scores in sorted(self.scores.items(), key=lambda entry: float(np.mean(entry[1]))):
+            shown.add_row(name, *(f"{score:.3f}" for score in scores), f"{np.mean(scores):.3f}")
+        return shown
+
+
+def score_shift(spec: ModelSpec, graph: Path, variant: str, out: Path) -> ShiftScores:
+    """Score a variant under every corruption that suits its inputs, and write ``shift.json`` and ``shift.svg``.
+
+    Args:
+        spec: the model; examples come from its first test split.
+        graph: the variant's ONNX file.
+        variant: its name.
+        out: folder to write to.
+
+    Raises:
+        DataError: nothing can be corrupted: the inputs are indexes or flags alone.
+    """
+    examples = spread(spec.dataset(spec.test_splits[0]), EXAMPLES)
+    kinds = corruptions_of(spec.inputs, [given for given, _ in examples])
+    if not kinds:
+        raise DataError(f"{spec.name} takes neither pictures nor numbers, so nothing can be corrupted")
+    session = open_session(graph)
+    console = Console(file=sys.stdout)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("shifted inputs", total=len(examples) * (1 + len(kinds) * len(SEVERITIES)))
+
+        def advance(count: int) -> None:
+            progress.advance(task, count)
+
+        clean = _score(spec, session, examples, advance)
+        scores = {
+            name: tuple(
+                _score(spec, session, list(_corrupted(spec, examples, changes, severity)), advance)
+                for severity in SEVERITIES
+            )
+            for name, changes in kinds.items()
+        }
+    found = ShiftScores(
+        model=spec.name,
+        variant=variant,
+        score_name=spec.score_name,
+        examples=len(examples),
+        clean=clean,
+        scores=scores,
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "shift.json").write_text(json.dumps(found.model_dump(mode="json"), indent=2) + "\n")
+    _plot(found, out / "shift.svg")
+    return found
+
+
+def _corrupted(
+    spec: ModelSpec, examples: list[Example], changes: Mapping[str, Corrupt], severity: int
+) -> Iterator[Example]:
+    tensors = {tensor.name: tensor for tensor in spec.inputs}
+    for index, (given, target) in enumerate(examples):
+        rng = np.random.default_rng((index, severity))
+        changed = {
+            name: within_limits(tensors[name], change(given[name], severity, rng)) for name, change in changes.items()
+        }
+        yield {**given, **changed}, target
+
+
+def _score(
+    spec: ModelSpec, session: ort.InferenceSession, examples: list[Example], advance: Callable[[int], None]
+) -> float:
+    answers = answer_split(spec, {"": session}, examples, None, advance)
+    return float(spec.score(answers.outputs[""], answers.targets))
+
+
+def _plot(found: ShiftScores, file: Path) -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    for name, scores in sorted(found.scores.items()):
+        axes.plot((0, *SEVERITIES), (found.clean, *scores), marker="o", markersize=3, label=name)
+    axes.set(xlabel="severity (0: clean)", ylabel=found.score_name, title=f"{found.model} {found.variant}")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
+    figure.savefig(file)
+    plt.close(figure)
+
+
+SEVERITIES = (1, 2, 3, 4, 5)
+Corrupt = Callable[[Array, int, np.random.Generator], Array]
+
+
+def _picture(change: Callable[[Image.Image, int], Image.Image]) -> Corrupt:
+    def corrupt(array: Array, severity: int, _: np.random.Generator) -> Array:
+        return np.asarray(change(Image.fromarray(array), severity).convert("RGB"))
+
+    return corrupt
+
+
+def _darker(picture: Image.Image, severity: int) -> Image.Image:
+    return ImageEnhance.Brightness(picture).enhance((0.8, 0.65, 0.5, 0.35, 0.2)[severity - 1])
+
+
+def _brighter(picture: Image.Image, severity: int) -> Image.Image:
+    return ImageEnhance.Brightness(picture).enhance((1.2, 1.4, 1.7, 2.0, 2.5)[severity - 1])
+
+
+def _less_contrast(picture: Image.Image, severity: int) -> Image.Image:
+    return ImageEnhance.Contrast(picture).enhance((0.8, 0.6, 0.45, 0.3, 0.15)[severity - 1])
+
+
+def _less_colour(picture: Image.Image, severity: int) -> Image.Image:
+    return ImageEnhance.Color(picture).enhance((0.8, 0.6, 0.4, 0.2, 0.0)[severity - 1])
+
+
+def _blur(picture: Image.Image, severity: int) -> Image.Image:
+    # In pixels of a picture 224 wide, as the paper's; smaller pictures are blurred less.
+    radius = (0.7, 1.2, 2.0, 3.0, 4.5)[severity - 1] * picture.width / 224
+    return picture.filter(ImageFilter.GaussianBlur(radius))
+
+
+def _coarser(picture: Image.Image, severity: int) -> Image.Image:
+    share = (0.7, 0.5, 0.35, 0.25, 0.18)[severity - 1]
+    small = picture.resize((max(1, round(picture.width * share)), max(1, round(picture.height * share))))
+    return small.resize(picture.size, Image.Resampling.BILINEAR)
+
+
+def _jpeg(picture: Image.Image, severity: int) -> Image.Image:
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=(50, 30, 18, 12, 7)[severity - 1])
+    return Image.open(buffer)
+
+
+def _turned(picture: Image.Image, severity: int) -> Image.Image:
+    return picture.rotate((5, 10, 18, 30, 45)[severity - 1], Image.Resampling.BILINEAR, fillcolor=(127, 127, 127))
+
+
+def _noise(array: Array, severity: int, rng: np.random.Generator) -> Array:
+    sigma = (6, 12, 20, 32, 50)[severity - 1]
+    return np.asarray(np.clip(array + rng.normal(0, sigma, array.shape), 0, 255).astype(np.uint8))
+
+
+PICTURES: Mapping[str, Corrupt] = {
+    "darker": _picture(_darker),
+    "brighter": _picture(_brighter),
+    "less contrast": _picture(_less_contrast),
+    "less colour": _picture(_less_colour),
+    "blur": _picture(_blur),
+    "coarser": _picture(_coarser),
+    "JPEG": _picture(_jpeg),
+    "turned": _picture(_turned),
+    "noise": _noise,
+}
+
+
+def _numbers(scale: Array) -> Mapping[str, Corrupt]:
+    """Corruptions of a tensor of numbers whose columns deviate by ``scale``."""
+
+    def noise(array: Array, severity: int, rng: np.random.Generator) -> Array:
+        sigma = scale * (0.05, 0.1, 0.2, 0.4, 0.8)[severity - 1]
+        return _as_before(array, array + rng.normal(0, 1, array.shape) * sigma)
+
+    def larger(array: Array, severity: int, _: np.random.Generator) -> Array:
+        return _as_before(array, array * (1.05, 1.1, 1.2, 1.5, 2.0)[severity - 1])
+
+    def missing(array: Array, severity: int, rng: np.random.Generator) -> Array:
+        gone = rng.random(array.shape) < (0.02, 0.05, 0.1, 0.2, 0.4)[severity - 1]
+        return _as_before(array, np.where(gone, 0, array))
+
+    return {"noise": noise, "larger": larger, "missing": missing}
+
+
+def _as_before(array: Array, changed: Array) -> Array:
+    if array.dtype.kind in "iu":
+        limits = np.iinfo(array.dtype)
+        changed = np.clip(np.rint(changed), limits.min, limits.max)
+    return changed.astype(array.dtype)
+
+
+def corruptions_of(
+    specs: Sequence[TensorSpec], examples: Sequence[Mapping[str, Array]]
+) -> dict[str, dict[str, Corrupt]]:
+    """The corruptions that suit a model: by name, the function for each input that it changes.
+
+    Args:
+        specs: the model's inputs; pictures and numbers are changed; indexes and flags are not.
+        examples: some inputs, for the scale of noise.
+    """
+    found: dict[str, dict[str, Corrupt]] = {}
+    for spec in specs:
+        if spec.content == "image":
+            kinds = PICTURES
+        elif spec.numpy_dtype.kind in "iuf" and not spec.indexes and not spec.owner_of:
+            rows = [np.atleast_2d(example[spec.name].reshape(-1, example[spec.name].shape[-1])) for example in examples]
+            kinds = _numbers(np.concatenate(rows).std(axis=0))
+        else:
+            continue
+        for name, corrupt in kinds.items():
+            found.setdefault(name, {})[spec.name] = corrupt
+    return found
+
+
+def within_limits(spec: TensorSpec, array: Array) -> Array:
+    """A corrupted tensor moved back into what the model takes, as a client's own clamp would."""
+    if spec.minimum is None and spec.maximum is None:
+        return array
+    return np.clip(array, spec.minimum, spec.maximum).astype(array.dtype)

@@ -1,0 +1,136 @@
+"""Commands that look at an artifact, or bring one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lading.cli.terminal import console
+
+
+def inspect(artifact: Annotated[Path, typer.Argument(help="artifact folder, for example artifacts/cards")]) -> None:
+    """Verify an artifact's checksums and show what is in it.
+
+    Example: `lading inspect artifacts/cards`
+    """
+    from lading.artifact import Artifact
+    from lading.build.verify.tables import describe
+
+    console().print(describe(Artifact.load(artifact)))
+
+
+def report(
+    artifact: Annotated[Path, typer.Argument(help="artifact folder, for example artifacts/cards")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="HTML file to write")] = Path("report.html"),
+) -> None:
+    """Write an artifact's measurements as one HTML page that needs no network.
+
+    Example: `lading report artifacts/cards --out report.html`
+    """
+    from lading.artifact import Artifact
+    from lading.build.verify.report import write_artifact_report
+
+    write_artifact_report(Artifact.load(artifact), out)
+    console().print(f"report: {out}")
+
+
+def fetch(
+    uri: Annotated[str, typer.Argument(help="gs://, s3://, az://, https:// or a folder; oci://REGISTRY/NAME:TAG")],
+    digest: Annotated[str, typer.Option(help="what it must be, sha256:..., as `lading inspect` shows it")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="folder to make")],
+) -> None:
+    """Copy an artifact here, whole and of that digest, or not at all.
+
+    Example: `lading fetch gs://models/cards --digest sha256:... --out artifacts/cards`
+    """
+    from lading.deploy.fetch import fetch as run
+
+    artifact = run(uri, digest, out)
+    console().print(f"artifact: {artifact.path} ({artifact.digest[:19]}), serving {artifact.manifest.chosen}")
+
+
+def values(
+    artifact: Annotated[Path, typer.Argument(help="artifact folder, for example artifacts/cards")],
+    rate: Annotated[float, typer.Option(min=0.001, help="requests a second to plan for")] = 100.0,
+    cpus: Annotated[int, typer.Option(min=1, max=128, help="CPUs of one pod")] = 1,
+    variant: Annotated[str | None, typer.Option(help="variant to serve; default: the one that verify chose")] = None,
+    overhead_ms: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="CPU a request takes beside the model; default: 1.5 for pictures, else 0.3"),
+    ] = None,
+    bento: Annotated[bool, typer.Option(help="BentoML in front, on port 3000")] = True,
+    repository: Annotated[str | None, typer.Option(help="image without tag; default: the model's name")] = None,
+) -> None:
+    """Print the chart's values that follow from an artifact: its digest, resources, and pods for a rate.
+
+    Example: `lading values artifacts/cards --rate 500 > values.yaml`
+    """
+    from lading.artifact import Artifact
+    from lading.deploy.values import plan, values_yaml
+
+    loaded = Artifact.load(artifact)
+    planned = plan(loaded, rate=rate, cpus=cpus, variant=variant, overhead_ms=overhead_ms, bento=bento)
+    sys.stdout.write(values_yaml(loaded, planned, repository=repository))
+
+
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="artifact folder, or http://host:port of a running server")],
+    b: Annotated[str, typer.Argument(metavar="B", help="likewise")],
+    inputs: Annotated[
+        Path | None, typer.Option(help="artifact whose golden inputs are asked; default: A's or B's")
+    ] = None,
+    variant_a: Annotated[str | None, typer.Option(help="variant of A, if it is an artifact")] = None,
+    variant_b: Annotated[str | None, typer.Option(help="variant of B, if it is an artifact")] = None,
+    min_agreement: Annotated[float, typer.Option(min=0, max=1, help="least share of rows that must agree")] = 1.0,
+    tolerance: Annotated[float | None, typer.Option(min=0, help="largest difference allowed; default: any")] = None,
+    out: Annotated[Path | None, typer.Option("--json", help="JSON file to write the comparison to")] = None,
+) -> None:
+    """Ask two artifacts or servers the same: agreement, largest difference, latency; exit code 3 beyond the tolerance.
+
+    Example: `lading compare artifacts/cards http://127.0.0.1:8080`
+
+    Example: `lading compare artifacts/cards artifacts/cards --variant-a fp32 --tolerance 0.2`
+    """
+    from lading.deploy.compare import compare as run
+    from lading.deploy.compare import comparison_table
+    from lading.errors import GateRefusedError
+
+    found = run(a, b, inputs, (variant_a, variant_b))
+    console().print(comparison_table(found))
+    if out:
+        out.write_text(found.model_dump_json(indent=2) + "\n")
+    if found.agreement < min_agreement:
+        raise GateRefusedError(
+            f"they agree on {found.agreement:.2%} of the rows; at least {min_agreement:.2%} is asked for"
+        )
+    if tolerance is not None and not found.max_difference <= tolerance:
+        raise GateRefusedError(f"they differ by {found.max_difference:.3g}; at most {tolerance:g} is allowed")
+
+
+def check(
+    artifact: Annotated[Path, typer.Argument(help="artifact folder, for example artifacts/cards")],
+    url: Annotated[str, typer.Option(help="address of the HTTP port")] = "http://127.0.0.1:8080",
+    grpc: Annotated[str, typer.Option(help="address of the gRPC port, or off")] = "127.0.0.1:9000",
+    key: Annotated[Path | None, typer.Option(help="file with a key on its first line; LADING_API_KEYS")] = None,
+    ca: Annotated[Path | None, typer.Option(help="certificate to trust over TLS; LADING_TLS_CERTIFICATE")] = None,
+) -> None:
+    """Send a running server the artifact's golden requests, over REST and gRPC, and compare the answers.
+
+    Example: `lading check artifacts/cards --url http://127.0.0.1:8080 --grpc 127.0.0.1:9000`
+    """
+    from lading.artifact import Artifact
+    from lading.deploy.golden_check import check_server
+
+    keys, trusted = os.environ.get("LADING_API_KEYS"), os.environ.get("LADING_TLS_CERTIFICATE")
+    for line in check_server(
+        Artifact.load(artifact),
+        url,
+        None if grpc == "off" else grpc,
+        key=key or (Path(keys) if keys else None),
+        ca=ca or (Path(trusted) if trusted else None),
+    ):
+        console().print(line, highlight=False)

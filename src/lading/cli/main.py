@@ -1,0 +1,60 @@
+"""The command line: each command reads its arguments and calls one stage.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a gate refused.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+
+from lading import __version__
+from lading.cli.artifact import check, compare, fetch, inspect, report, values
+from lading.cli.build import build, export, init, pack, prepare, prune, quantize, sweep, train, verify, vertex
+from lading.cli.operate import canary, drift, load, monitor, retrain
+from lading.cli.serve import doctor, score, serve
+from lading.cli.terminal import console, errors
+from lading.errors import LadingError
+
+app = typer.Typer(
+    name="lading",
+    help="From a trained PyTorch model to a measured, monitored service.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+for command in (
+    *(train, prune, export, quantize, verify, pack, build),
+    *(inspect, report, serve, prepare, retrain, sweep, vertex, score, doctor, compare),
+    *(init, monitor, load, canary, values, fetch, check),
+):
+    app.command()(command)
+app.add_typer(drift)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="show the version")] = False) -> None:
+    if version:
+        console().print(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Entry point of the ``lading`` command."""
+    logging.basicConfig(level=logging.WARNING)
+    try:
+        app()
+    except LadingError as error:
+        errors().print(f"[bold red]{type(error).__name__.removesuffix('Error')}[/bold red]: ", end="")
+        errors().print(str(error), markup=False, highlight=False, soft_wrap=True)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,257 @@
+"""Commands for a running service."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lading.cli.terminal import console
+from lading.deploy.load.shapes import KINDS, Kind, Shape
+
+
+def load(
+    artifact: Annotated[
+        Path | None, typer.Argument(help="artifact folder, whose recorded requests are sent; default: ask the server")
+    ] = None,
+    url: Annotated[str, typer.Option(envvar="LADING_URL", help="address of the HTTP port")] = "http://127.0.0.1:8080",
+    grpc: Annotated[
+        str, typer.Option(envvar="LADING_GRPC", help="address of the gRPC port, or off")
+    ] = "127.0.0.1:9000",
+    users: Annotated[str, typer.Option(help=f"kinds of users: {', '.join(KINDS)}")] = ",".join(KINDS),
+    shape: Annotated[Shape, typer.Option(help="how the rate changes during the test")] = "constant",
+    rate: Annotated[float, typer.Option(min=1, max=10_000, help="requests a second at the shape's top")] = 10.0,
+    seconds: Annotated[float, typer.Option(min=1, help="length of the test")] = 60.0,
+    warm_up: Annotated[float, typer.Option(min=0, help="first seconds that do not count")] = 2.0,
+    slo: Annotated[str, typer.Option(help="what has to be met; exit code 3 when it is not")] = "errors=0%",
+    pictures: Annotated[Path | None, typer.Option(help="file or folder of pictures to send")] = None,
+    model: Annotated[str | None, typer.Option(help="which model of the server; default: the one it describes")] = None,
+    out: Annotated[Path, typer.Option(help="folder of the CSV files and the HTML report")] = Path("runs/load"),
+    timeout: Annotated[float, typer.Option(min=0.01, help="seconds after which a request has failed")] = 10.0,
+    processes: Annotated[int, typer.Option(min=1, max=64, help="processes that send")] = 1,
+    key: Annotated[Path | None, typer.Option(help="file with a key on its first line; LADING_API_KEYS")] = None,
+    ca: Annotated[Path | None, typer.Option(help="certificate to trust over TLS; LADING_TLS_CERTIFICATE")] = None,
+) -> None:
+    """Send load that is made from the model's signature, over REST and gRPC, and judge it by an SLO.
+
+    Example: `lading load artifacts/cards --rate 50 --seconds 30 --slo p99=50ms,errors=0.1%,rps=45`
+
+    Example: `lading load --url http://127.0.0.1:8080 --users plain,v2-binary --shape spike --rate 100`
+    """
+    from lading.deploy.load.run import Load, run
+
+    keys, trusted = os.environ.get("LADING_API_KEYS"), os.environ.get("LADING_TLS_CERTIFICATE")
+    kinds: list[Kind] = [kind for kind in KINDS if kind in users.split(",")]
+    if unknown := set(users.split(",")) - set(KINDS):
+        raise typer.BadParameter(f"{', '.join(sorted(unknown))}: known are {', '.join(KINDS)}", param_hint="--users")
+    code = run(
+        Load(
+            url=url,
+            grpc=None if grpc == "off" else grpc,
+            artifact=artifact,
+            model=model,
+            kinds=tuple(kinds),
+            shape=shape,
+            rate=rate,
+            seconds=seconds,
+            warm_up=warm_up,
+            slo=slo,
+            pictures=pictures,
+            out=out,
+            timeout=timeout,
+            processes=processes,
+            key=key or (Path(keys) if keys else None),
+            ca=ca or (Path(trusted) if trusted else None),
+        )
+    )
+    raise typer.Exit(code)
+
+
+def canary(
+    stable: Annotated[str, typer.Argument(metavar="STABLE", help="Service of the release that has the requests")],
+    new: Annotated[str, typer.Argument(metavar="CANARY", help="Service of the release that is to have them")],
+    route: Annotated[
+        list[str] | None,
+        typer.Option(help="httproutes/NAME or grpcroutes/NAME; repeatable; default: httproutes/cards"),
+    ] = None,
+    prometheus: Annotated[
+        str, typer.Option(help="address of Prometheus")
+    ] = "http://prometheus-operated.monitoring.svc:9090",
+    steps: Annotated[str, typer.Option(help="percent of the requests, step by step; then all")] = "5,25,50",
+    minutes: Annotated[float, typer.Option(min=0.01, help="between a step and a look, and the time looked at")] = 5.0,
+    patience: Annotated[int, typer.Option(min=1, help="looks that may show too little before it is rolled back")] = 3,
+    shadow: Annotated[bool, typer.Option("--shadow", help="mirror requests to it instead, and move none")] = False,
+    min_requests: Annotated[int, typer.Option(min=1, help="requests that the new release has to have had")] = 200,
+    errors: Annotated[float, typer.Option(min=0, max=100, help="percent of errors more than before")] = 0.1,
+    p99_ratio: Annotated[float, typer.Option(min=1, help="largest p99, as a multiple of that before")] = 1.25,
+    min_agreement: Annotated[
+        float, typer.Option(min=0, max=1, help="least share of inputs answered alike; 0: not asked")
+    ] = 0.9,
+    artifact: Annotated[Path | None, typer.Option(help="folder whose recorded requests both are asked")] = None,
+    namespace: Annotated[str | None, typer.Option(help="of the routes and Services; default: the pod's")] = None,
+    stable_url: Annotated[str | None, typer.Option(help="default: the Service's address in the cluster")] = None,
+    new_url: Annotated[str | None, typer.Option("--canary-url", help="likewise")] = None,
+    stable_selector: Annotated[str | None, typer.Option(help="labels of its series; default: its pods' names")] = None,
+    new_selector: Annotated[str | None, typer.Option("--canary-selector", help="likewise")] = None,
+    api: Annotated[str | None, typer.Option(help="address of `kubectl proxy`; default: the pod's own cluster")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the patches, send none")] = False,
+) -> None:
+    """Move requests from one release to another step by step; promote it, or roll back when it is worse (exit code 3).
+
+    Compared are the share of errors, the p99 and the answers to the same inputs.
+
+    Example: `lading canary cards-a cards-b --route httproutes/cards --steps 5,25,50 --minutes 5`
+
+    Example: `lading canary cards-a cards-b --route httproutes/cards --api http://127.0.0.1:8001 --dry-run`
+    """
+    import signal
+    import sys
+
+    from rich.console import Console
+
+    from lading.deploy.canary.evidence import Prometheus, agreement, pods_of
+    from lading.deploy.canary.gateway import Routes, api_client, own_namespace
+    from lading.deploy.canary.rollout import Canary, Limits, Window, read_steps
+
+    # A pod that is told to end gives the requests back first.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    where = namespace or own_namespace()
+    console = Console(highlight=False, soft_wrap=True)
+    urls = (stable_url or f"http://{stable}.{where}.svc:8080", new_url or f"http://{new}.{where}.svc:8080")
+    selectors = (stable_selector or pods_of(where, stable), new_selector or pods_of(where, new))
+    counted = Prometheus(prometheus.rstrip("/"))
+    seconds = max(1, round(minutes * 60))
+
+    def look() -> tuple[Window, Window, float | None]:
+        before, after = (counted.window(selector, seconds) for selector in selectors)
+        return before, after, agreement(*urls, artifact) if min_agreement > 0 else None
+
+    def say(line: str) -> None:
+        console.print(line, markup=False)
+
+    with api_client(api) as client:
+        routes = Routes(client, where, tuple(route or ["httproutes/cards"]), dry_run, say)
+        limits = Limits(min_requests, errors / 100, p99_ratio, agreement=min_agreement)
+        rollout = Canary(stable, new, routes, look, limits, read_steps(steps), minutes * 60, patience, say)
+        rollout.shadow() if shadow else rollout.run()
+
+
+def monitor(
+    source: Annotated[
+        list[Path],
+        typer.Argument(metavar="ARTIFACT|SLO...", help="artifact folders, whose SLO is derived, or SLO files"),
+    ],
+    out: Annotated[Path, typer.Option(help="folder to write")] = Path("monitoring"),
+) -> None:
+    """Write rules, alerts and dashboards for models: for Prometheus, Grafana, the chart and GKE.
+
+    An artifact's SLO is derived from what verify measured, and written beside the rest to be edited and given next
+    time.
+
+    Example: `lading monitor artifacts/cards --out watching`
+    """
+
+    from lading.artifact import Artifact
+    from lading.monitoring.slo import read_slo, slo_for, slo_yaml
+    from lading.monitoring.write import chart_files, gke_files, write_files
+
+    slos = []
+    for path in source:
+        if path.is_dir():
+            artifact = Artifact.load(path)
+            slo = slo_for(artifact)
+            file = out / "slos" / f"{slo.id}.yaml"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(slo_yaml(slo, f"From what verify measured of {artifact.digest[:19]}."))
+        else:
+            slo = read_slo(path)
+        slos.append(slo)
+    write_files(out, chart_files(slos))
+    write_files(out / "gke", gke_files(slos))
+    for slo in slos:
+        console().print(
+            f"{slo.model}: {slo.availability.objective:.2%} answered, {slo.latency.objective:.0%} within "
+            f"{slo.latency.threshold_ms:g} ms, over {slo.window_days} days"
+        )
+    console().print(f"wrote {out}")
+
+
+def retrain(
+    token_file: Annotated[Path, typer.Option(help="file with the token that Alertmanager must send")],
+    namespace: Annotated[str, typer.Option(help="of the CronJobs")] = "lading-training",
+    hours: Annotated[float, typer.Option(min=0.01, help="least hours between two starts for one model")] = 24.0,
+    alert: Annotated[list[str] | None, typer.Option(help="an alert that starts one; default: LadingDrift")] = None,
+    host: Annotated[str, typer.Option(help="address to listen on")] = "0.0.0.0",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="port; 0: a free one")] = 8070,
+) -> None:
+    """Take Alertmanager's notifications and start a model's training Job from its suspended CronJob, in a pod.
+
+    Example: `lading retrain --token-file /run/token/token`
+    """
+    import uvicorn
+
+    from lading.deploy.retraining import Cluster, Retraining, retraining_app
+    from lading.errors import SettingsError
+
+    token = token_file.read_text().strip() if token_file.is_file() else ""
+    if not token:
+        raise SettingsError(f"{token_file} holds no token: without one anybody could start a Job")
+    retraining = Retraining(Cluster.of_this_pod(), namespace, hours * 3600, alert or ["LadingDrift"])
+    uvicorn.run(retraining_app(retraining, token), host=host, port=port, log_level="warning")
+
+
+drift = typer.Typer(
+    name="drift", help="Compare what a service was asked with what it was trained on.", no_args_is_help=True
+)
+
+Log = Annotated[Path, typer.Argument(help="folder of a payload log (LADING_PAYLOAD_LOG)")]
+Packed = Annotated[Path, typer.Argument(help="artifact folder that was served, for example artifacts/cards")]
+
+
+@drift.command()
+def check(
+    log: Log,
+    artifact: Packed,
+    newest: Annotated[int, typer.Option("--newest", "-n", min=50, help="newest examples to look at")] = 500,
+    report: Annotated[Path | None, typer.Option(help="also write an HTML page")] = None,
+) -> None:
+    """Score a payload log against the training data; exit code 3 when something has drifted.
+
+    Example: `lading drift check payloads artifacts/cards --report drift.html`
+    """
+    from lading.artifact import Artifact
+    from lading.errors import GateRefusedError
+    from lading.record.log_check import check_log
+
+    found = check_log(log, Artifact.load(artifact), newest=newest)
+    console().print(found.table())
+    for output, (right, known) in found.accuracy.items():
+        console().print(f"{output}: {right} of {known} answers with a known truth were right ({right / known:.3f})")
+    if report is not None:
+        report.write_text(found.report(newest), encoding="utf-8")
+        console().print(f"report: {report}")
+    if found.drifted:
+        names = ", ".join(sorted({score.feature for score in found.scores if score.drifted}))
+        raise GateRefusedError(f"{found.model} has drifted: {names}")
+    console().print("nothing has drifted")
+
+
+@drift.command()
+def serve(
+    log: Log,
+    artifact: Packed,
+    host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="port; 0: a free one")] = 8090,
+) -> None:
+    """Serve Evidently's report on the newest examples of a payload log: GET /report?n=500.
+
+    Example: `lading drift serve payloads artifacts/cards --port 8090`
+    """
+    import uvicorn
+
+    from lading.artifact import Artifact
+    from lading.record.evidently import evidently_app
+
+    uvicorn.run(evidently_app(log, Artifact.load(artifact)), host=host, port=port, log_level="warning")

@@ -1,0 +1,119 @@
+"""Commands that answer: ``serve``, ``score``, and ``doctor`` before them."""
+
+from __future__ import annotations
+
+import gc
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from lading.cli.terminal import console
+
+
+def serve(
+    artifact: Annotated[list[Path] | None, typer.Argument(help="artifact folders; the first is the default")] = None,
+    host: Annotated[str | None, typer.Option(help="address to listen on; LADING_HTTP_HOST")] = None,
+    port: Annotated[str | None, typer.Option(help="HTTP port, or off; LADING_HTTP_PORT, 8080")] = None,
+    grpc_port: Annotated[str | None, typer.Option(help="gRPC port, or off; LADING_GRPC_PORT, 9000")] = None,
+    models: Annotated[Path | None, typer.Option(help="folder of artifacts; LADING_MODELS")] = None,
+    variant: Annotated[str | None, typer.Option(help="variant to serve; default: the one that verify chose")] = None,
+) -> None:
+    """Serve artifacts without BentoML in front: HTTP and gRPC.
+
+    Example: `lading serve artifacts/cards --port 8080`
+    """
+    # What is imported stays: looking through it for garbage takes a tenth of the start. On again once all is loaded.
+    gc.disable()
+    from lading.serve.server import serve as run
+    from lading.settings import Settings
+
+    given: dict[str, object] = {
+        "artifact": tuple(artifact or ()),
+        "http_host": host,
+        "http_port": port,
+        "grpc_port": grpc_port,
+    }
+    given |= {"models": models, "variant": variant}
+    run(Settings(**{key: value for key, value in given.items() if value}))  # type: ignore[arg-type]
+
+
+def score(
+    artifact: Annotated[Path, typer.Argument(help="artifact folder, for example artifacts/cards")],
+    source: Annotated[
+        Path, typer.Argument(metavar="INPUT", help="Parquet, JSON lines, or a folder of them or pictures")
+    ],
+    output: Annotated[Path, typer.Argument(help="file to write: .parquet or .jsonl")],
+    variant: Annotated[
+        str | None, typer.Option(help="variant to score with; default: the one that verify chose")
+    ] = None,
+    keep: Annotated[list[str] | None, typer.Option(help="column to carry over to the result; may be repeated")] = None,
+    errors: Annotated[
+        Literal["fail", "keep"], typer.Option(help="a bad row: fail at the first, or keep them in a column `error`")
+    ] = "fail",
+    lanes: Annotated[int, typer.Option(min=0, help="threads; 0: one for each usable CPU")] = 0,
+    batch: Annotated[int, typer.Option(min=0, help="rows of one run; 0: what verify measured as cheapest")] = 0,
+    part_rows: Annotated[int, typer.Option(min=0, help="rows of a part; 0: about two seconds' work")] = 0,
+    ray: Annotated[
+        str | None, typer.Option(help="run on Ray: its address, `auto` inside a cluster, or `local`")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=0, help="on Ray: processes; 0: one for each CPU of the cluster")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="start over, dropping an earlier result")] = False,
+) -> None:
+    """Score a table or a folder of pictures; a run that was cut off goes on where it was.
+
+    Example: `lading score artifacts/cards photos/ cards.parquet`
+
+    Example: `lading score artifacts/cards photos.parquet cards.jsonl --keep id --errors keep`
+    """
+    from rich.console import Console
+
+    from lading.artifact import Artifact
+    from lading.errors import SettingsError
+
+    try:
+        from lading.score.score import Options
+        from lading.score.score import score as run
+    except ModuleNotFoundError as missing:
+        raise SettingsError(f"scoring needs {missing.name}: pip install 'lading[score]'") from None
+    options = Options(
+        variant=variant,
+        keep=tuple(keep or ()),
+        keep_errors=errors == "keep",
+        batch=batch,
+        part_rows=part_rows,
+        lanes=lanes,
+        ray=ray,
+        workers=workers,
+        overwrite=overwrite,
+    )
+    begin = time.perf_counter()
+    done = run(Artifact.load(artifact), source, output, options, Console(stderr=True))
+    seconds = time.perf_counter() - begin
+    rows, bad = done.finished.rows, done.finished.errors
+    if done.scored:
+        earlier = f", {rows - done.scored} of them earlier" if rows > done.scored else ""
+        speed = f", {done.scored / seconds:,.0f} rows/s"
+    else:
+        earlier, speed = (" before" if rows else ""), ""
+    typer.echo(f"{output}: {rows} rows scored{earlier}{speed}, with {done.finished.plan.variant}")
+    if bad:
+        typer.echo(f"{bad} of {rows} rows have no answer; the column `error` says why", err=True)
+
+
+def doctor(
+    artifact: Annotated[list[Path] | None, typer.Argument(help="artifact folders; default: LADING_ARTIFACT")] = None,
+) -> None:
+    """Check that this machine can serve: packages, CPU, limits, ports, and the artifact's golden answers.
+
+    Example: `lading doctor artifacts/cards`
+    """
+    from lading.deploy.doctor import checks_table, examine
+    from lading.settings import Settings
+
+    settings = Settings()
+    checks = examine(tuple(artifact or settings.artifact), settings)
+    console().print(checks_table(checks))
+    if any(check.state == "failed" for check in checks):
+        raise typer.Exit(1)

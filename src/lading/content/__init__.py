@@ -1,0 +1,1 @@
+"""Content types: what a tensor's bytes stand for."""

@@ -1,0 +1,161 @@
+"""Two artifacts, or two running servers, asked the same: do they agree, and which is faster?"""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import orjson
+from rich.table import Table
+
+from lading.artifact import Artifact
+from lading.build.verify.timing import Plan, measure, ratio, timing
+from lading.errors import DataError, SettingsError
+from lading.manifest import Ratio, Timing
+from lading.predictor import Predictor
+from lading.spec import Array, Frozen, TensorSpec
+from lading.tensors.agreement import agreement, difference
+
+TIMEOUT_S = 30.0
+PLAN = Plan(rounds=15, turn_ms=40.0)
+Ask = Callable[[Mapping[str, Array]], dict[str, Array]]
+
+
+class Comparison(Frozen):
+    """What came out, as the JSON has it."""
+
+    a: str
+    b: str
+    rows: int
+    """Of the inputs that both were asked."""
+    agreement: float
+    """Share of rows on which every output agrees: the same most likely label, or a value close to A's, 0 to 1."""
+    max_difference: float
+    """Largest absolute difference over all outputs."""
+    timings: tuple[Timing, Timing]
+    """Of one request, A's and B's."""
+    speedup: Ratio
+    """Of A over B: above 1 when B is the faster."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two."""
+
+    name: str
+    ask: Ask
+    artifact: Artifact | None
+
+
+def compare(
+    a: str, b: str, inputs: Path | None, variants: tuple[str | None, str | None], plan: Plan = PLAN
+) -> Comparison:
+    """Ask both the same, and time them in interleaved rounds.
+
+    Args:
+        a: artifact folder, or ``http://host:port`` of a server.
+        b: likewise.
+        inputs: artifact whose golden inputs are asked; default: that of a side that is an artifact.
+        variants: of A and of B, where they are artifacts.
+        plan: how long to measure.
+
+    Raises:
+        SettingsError: neither side brings inputs.
+        DataError: a server does not answer, or the two are not of one kind.
+    """
+    with ExitStack() as opened:
+        sides = [_side(target, variant, opened) for target, variant in zip((a, b), variants, strict=True)]
+        return _compare(sides, inputs, plan)
+
+
+def _compare(sides: list[Side], inputs: Path | None, plan: Plan) -> Comparison:
+    known = [side.artifact for side in sides if side.artifact]
+    source = Artifact.load(inputs) if inputs else next(iter(known), None)
+    if source is None:
+        raise SettingsError("neither A nor B is an artifact: name one with --inputs, whose golden inputs are asked")
+    specs = source.manifest.outputs
+    asked = source.golden_inputs()
+    answers = [side.ask(asked) for side in sides]
+    for side, answer in zip(sides, answers, strict=True):
+        _refuse_others(side, specs, answer, answers[0])
+    one = _first(source.manifest.inputs, asked)
+    samples = measure({"a": lambda: sides[0].ask(one), "b": lambda: sides[1].ask(one)}, plan)
+    return Comparison(
+        a=sides[0].name,
+        b=sides[1].name,
+        rows=len(answers[0][specs[0].name]),
+        agreement=agreement(specs, *answers),
+        max_difference=difference(specs, *answers),
+        timings=(timing(samples["a"], batch=1, threads=1), timing(samples["b"], batch=1, threads=1)),
+        speedup=ratio(samples["a"], samples["b"]),
+    )
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    table = Table("", "p50 ms", "p90 ms", "p99 ms", title=f"{comparison.rows} rows asked of both")
+    for name, one in zip((comparison.a, comparison.b), comparison.timings, strict=True):
+        table.add_row(name, f"{one.p50_ms:.3f}", f"{one.p90_ms:.3f}", f"{one.p99_ms:.3f}")
+    found = comparison.speedup
+    table.caption = (
+        f"agreement {comparison.agreement:.2%}, largest difference {comparison.max_difference:.3g}; "
+        f"B is {found.value:.2f} times as fast as A (95 % interval {found.low:.2f} to {found.high:.2f})"
+    )
+    return table
+
+
+def _side(target: str, variant: str | None, opened: ExitStack) -> Side:
+    if target.startswith("http://"):
+        return Side(target, _server(target, opened), None)
+    if target.startswith("https://"):
+        raise SettingsError(f"{target}: servers are compared over plain HTTP; forward a port of it to this machine")
+    artifact = Artifact.load(target)
+    predictor = Predictor(artifact, variant)
+    return Side(f"{target} ({predictor.packed.variant.name})", predictor, artifact)
+
+
+def _server(url: str, opened: ExitStack) -> Ask:
+    """Ask ``POST /predict`` over one connection that is kept open."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=TIMEOUT_S)
+    opened.callback(connection.close)
+
+    def ask(inputs: Mapping[str, Array]) -> dict[str, Array]:
+        body = orjson.dumps(
+            {name: np.ascontiguousarray(array) for name, array in inputs.items()}, option=orjson.OPT_SERIALIZE_NUMPY
+        )
+        try:
+            connection.request("POST", f"{parts.path.rstrip('/')}/predict", body, {"content-type": "application/json"})
+            answer = connection.getresponse()
+            content = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise DataError(f"{url} does not answer: {error}") from None
+        if answer.status != http.client.OK:
+            raise DataError(f"{url} answers {answer.status}: {content[:300].decode('utf-8', 'replace')}")
+        return {name: np.asarray(value) for name, value in json.loads(content)["outputs"].items()}
+
+    return ask
+
+
+def _refuse_others(
+    side: Side, specs: tuple[TensorSpec, ...], answer: Mapping[str, Array], first: Mapping[str, Array]
+) -> None:
+    for spec in specs:
+        if spec.name not in answer:
+            raise DataError(f"{side.name} has no output {spec.name!r}: only two of one kind can be compared")
+        shape, other = answer[spec.name].shape, first[spec.name].shape
+        if shape != other:
+            raise DataError(f"the output {spec.name!r} of {side.name} has shape {list(shape)}, the other {list(other)}")
+
+
+def _first(specs: tuple[TensorSpec, ...], inputs: dict[str, Array]) -> dict[str, Array]:
+    """The first row where rows are stacked; ragged inputs stay together."""
+    if all(spec.batched for spec in specs):
+        return {name: array[:1] for name, array in inputs.items()}
+    return inputs

@@ -1,0 +1,143 @@
+"""What Locust runs: users of the model's signature, a shape, and an exit code from the SLO.
+
+``lading load`` runs it without a page; ``locust -f`` with one, and with workers on other machines.
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import gevent
+import grpc.experimental.gevent
+from locust import LoadTestShape, events
+from locust.argument_parser import LocustArgumentParser
+from locust.env import Environment
+from locust.stats import RequestStats
+from rich.console import Console
+
+from lading.deploy.load import users
+from lading.deploy.load.bodies import bodies, examples
+from lading.deploy.load.shapes import SHAPES, users_at
+from lading.deploy.load.signature import from_artifact, from_server, read_pictures
+from lading.deploy.load.slo import judge, read_slo
+from lading.deploy.load.users import Grpc, Plain, V2Binary, V2Json  # noqa: F401 - Locust looks for them here
+from lading.errors import LadingError
+
+grpc.experimental.gevent.init_gevent()
+
+REFUSED = 3
+"""The command line's exit code where a gate refused."""
+
+
+class ByTheClock(LoadTestShape):
+    """The chosen shape."""
+
+    def tick(self) -> tuple[int, float] | None:
+        """Users now, and how many may be made a second."""
+        assert self.runner is not None
+        given = self.runner.environment.parsed_options
+        assert given is not None
+        wanted = users_at(given.shape, self.get_run_time(), rate=given.rate, duration_s=given.seconds)
+        return None if wanted is None else (wanted, max(10.0, given.rate))
+
+
+@events.init_command_line_parser.add_listener
+def arguments(parser: LocustArgumentParser) -> None:
+    """What the page asks for too."""
+    add = parser.add_argument
+    add("--grpc", default="", help="host:port of gRPC")
+    add("--artifact", default="", help="artifact folder; default: ask the server for the signature")
+    add("--model", default="", help="which model of the server")
+    add("--pictures", default="", help="file or folder of pictures to send")
+    add("--shape", choices=SHAPES, default="constant", help="how the rate changes")
+    add("--rate", type=float, default=10.0, help="requests a second at the shape's top")
+    add("--seconds", type=float, default=60.0, help="length of the test")
+    add("--warm-up", type=float, default=0.0, help="first seconds that do not count")
+    add("--slo", default="errors=0%", help="what has to be met")
+    add("--timeout", type=float, default=10.0, help="seconds after which a request has failed")
+    add("--key-file", default="", help="file with a key on its first line", include_in_web_ui=False)
+    add("--ca", default="", help="PEM file of the certificate to trust", include_in_web_ui=False)
+
+
+@events.init.add_listener
+def prepare(environment: Environment, **_: Any) -> None:
+    """Make the bodies that each kind of user sends."""
+    given = environment.parsed_options
+    assert given is not None
+    try:
+        _prepare(environment, given)
+        read_slo(given.slo)
+    except LadingError as error:
+        Console(stderr=True).print(f"error: {error}", style="red", highlight=False)
+        sys.exit(error.exit_code)
+
+
+def _prepare(environment: Environment, given: Namespace) -> None:
+    ca = Path(given.ca) if given.ca else None
+    users.Sending.secrets = _secrets(given.key_file)
+    users.Sending.ca, users.Sending.timeout_s, Grpc.address = ca, given.timeout, given.grpc
+    if given.artifact:
+        signature = from_artifact(Path(given.artifact))
+    else:
+        host = environment.host or given.host
+        signature = from_server(host, given.model or None, headers=users.Sending.secrets, ca=ca)
+    inputs = examples(signature, read_pictures(given.pictures))
+    for kind in users.USERS:
+        users.Sending.bodies[kind] = bodies(signature, kind, inputs)
+
+
+@events.test_start.add_listener
+def forget_the_warm_up(environment: Environment, **_: Any) -> None:
+    """Connections, caches and a cold start are not what the SLO is about."""
+    given = environment.parsed_options
+    if given is not None and given.warm_up > 0:
+        gevent.spawn_later(given.warm_up, environment.stats.reset_all)
+
+
+@events.quitting.add_listener
+def verdict(environment: Environment, **_: Any) -> None:
+    """Print the SLO's table, and exit with 3 when it was missed."""
+    given = environment.parsed_options
+    if given is None or given.worker:
+        return
+    found = judge(read_slo(given.slo), Counted(environment.stats))
+    Console(stderr=True).print(found.table())
+    environment.process_exit_code = 0 if found.passed else REFUSED
+
+
+class Counted:
+    """What Locust counted, of all requests together; it keeps latencies in whole milliseconds below 100."""
+
+    def __init__(self, stats: RequestStats) -> None:
+        self._total = stats.total
+
+    @property
+    def requests(self) -> int:
+        return self._total.num_requests
+
+    @property
+    def failures(self) -> int:
+        return self._total.num_failures
+
+    @property
+    def rate(self) -> float:
+        return float(self._total.total_rps)
+
+    @property
+    def mean_ms(self) -> float:
+        return float(self._total.avg_response_time)
+
+    @property
+    def max_ms(self) -> float:
+        return float(self._total.max_response_time)
+
+    def percentile_ms(self, share: float) -> float:
+        return float(self._total.get_response_time_percentile(share))
+
+
+def _secrets(file: str) -> dict[str, str]:
+    words = Path(file).read_text().split() if file else []
+    return {"authorization": f"Bearer {words[0]}"} if words else {}

@@ -1,0 +1,114 @@
+"""Run Locust without a page, in a process of its own: it makes every socket cooperative as soon as it is imported."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from lading.deploy.load.shapes import Kind, Shape
+from lading.deploy.load.signature import Signature, from_artifact, from_server, read_pictures
+from lading.deploy.load.slo import read_slo
+from lading.errors import CheckError, SettingsError
+
+CLASSES: dict[Kind, str] = {"plain": "Plain", "v2-json": "V2Json", "v2-binary": "V2Binary", "grpc": "Grpc"}
+
+
+@dataclass(frozen=True)
+class Load:
+    """A load test: what is sent where, how much of it, and what has to be met."""
+
+    url: str
+    grpc: str | None
+    artifact: Path | None
+    model: str | None
+    kinds: tuple[Kind, ...]
+    shape: Shape
+    rate: float
+    """Requests a second at the shape's top."""
+    seconds: float
+    warm_up: float
+    slo: str
+    pictures: Path | None
+    out: Path
+    timeout: float
+    """Seconds."""
+    processes: int
+    key: Path | None
+    ca: Path | None
+
+
+def run(load: Load) -> int:
+    """Send the load, write ``report.html`` and ``load_*.csv`` to the folder, and print the verdict.
+
+    Returns:
+        Locust's exit code: 0 when the SLO was met, 3 when it was missed, others when Locust failed.
+
+    Raises:
+        SettingsError: the SLO cannot be read, nobody is left to send, or Locust is not installed.
+        CheckError: the server does not answer.
+    """
+    if find_spec("locust") is None:
+        raise SettingsError("Locust is not installed: pip install 'lading[serve,load]'")
+    read_slo(load.slo)
+    read_pictures(str(load.pictures or ""))
+    if load.warm_up >= load.seconds:
+        raise SettingsError(f"--warm-up {load.warm_up:g} leaves nothing of --seconds {load.seconds:g} to judge")
+    kinds = _possible(load, _signature(load))
+    load.out.mkdir(parents=True, exist_ok=True)
+    environment = {**os.environ, "GRPC_VERBOSITY": os.environ.get("GRPC_VERBOSITY", "ERROR")}
+    with subprocess.Popen(command(load, kinds), env=environment) as process:
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:
+                continue  # Locust was interrupted too; it still prints what it has
+
+
+def command(load: Load, kinds: tuple[Kind, ...]) -> list[str]:
+    """Locust's command line."""
+    options: dict[str, object] = {
+        "--host": load.url,
+        "--grpc": load.grpc,
+        "--artifact": load.artifact,
+        "--model": load.model,
+        "--pictures": load.pictures,
+        "--shape": load.shape,
+        "--rate": load.rate,
+        "--seconds": load.seconds,
+        "--warm-up": load.warm_up,
+        "--slo": load.slo,
+        "--timeout": load.timeout,
+        "--key-file": load.key,
+        "--ca": load.ca,
+        "--processes": load.processes if load.processes > 1 else None,
+        "--csv": load.out / "load",
+        "--html": load.out / "report.html",
+    }
+    words = [word for name, value in options.items() if value is not None for word in (name, str(value))]
+    locustfile = Path(__file__).with_name("locustfile.py")
+    fixed = ["--headless", "--only-summary", "--loglevel", "WARNING"]
+    names = [CLASSES[kind] for kind in kinds]
+    return [sys.executable, "-m", "locust", "-f", str(locustfile), *fixed, *words, *names]
+
+
+def _signature(load: Load) -> Signature:
+    """Ask once before Locust does, so that what is wrong is one sentence."""
+    headers = {"authorization": f"Bearer {load.key.read_text().split()[0]}"} if load.key else {}
+    served = from_server(load.url, load.model, headers=headers, ca=load.ca)
+    if load.artifact is None:
+        return served
+    own = from_artifact(load.artifact)
+    if own.name != served.name:
+        raise CheckError(f"{load.url} serves {served.name!r}, and the artifact is {own.name!r}")
+    return own
+
+
+def _possible(load: Load, signature: Signature) -> tuple[Kind, ...]:
+    kinds = tuple(kind for kind in load.kinds if (kind != "grpc" or load.grpc) and (kind != "plain" or signature.plain))
+    if not kinds:
+        raise SettingsError("no users are left: gRPC is off, or the server has no /predict; change --users")
+    return kinds

@@ -1,0 +1,150 @@
+"""What a model takes, read from its artifact or from the server that serves it."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from pydantic import ValidationError
+
+from lading.artifact import Artifact
+from lading.errors import CheckError, DataError
+from lading.protocol.datatypes import BYTES, FROM_V2
+from lading.protocol.describe import first_example
+from lading.protocol.plain import Classifier, classifier
+from lading.spec import BATCH, Array, TensorSpec
+
+_FIELDS = set(TensorSpec.model_fields)
+TIMEOUT_S = 30.0
+AXIS = "axis_"
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A model's name and inputs."""
+
+    name: str
+    inputs: tuple[TensorSpec, ...]
+    plain: bool = True
+    """The server has ``/predict``; another Open Inference server has not."""
+    classifies: bool = False
+    """The server also has ``/classify`` for it: a picture in, labels out."""
+    recorded: tuple[Mapping[str, Array], ...] = ()
+    """Real requests, batch dim included."""
+
+
+def from_artifact(path: Path) -> Signature:
+    """Name, inputs and golden requests of an artifact: each row of them, or the first graph where rows are ragged.
+
+    Raises:
+        ArtifactError: it is no whole artifact.
+    """
+    artifact = Artifact.load(path)
+    inputs = artifact.manifest.inputs
+    golden = artifact.golden_inputs()
+    classifies = isinstance(classifier(artifact), Classifier)
+    if all(spec.batched for spec in inputs):
+        rows = range(len(golden[inputs[0].name]))
+        recorded = [{name: array[row : row + 1] for name, array in golden.items()} for row in rows]
+    else:
+        recorded = [{name: array for name, (_, array) in first_example(inputs, golden).items()}]
+    return Signature(artifact.manifest.name, inputs, classifies=classifies, recorded=tuple(recorded))
+
+
+def from_server(
+    url: str, model: str | None = None, *, headers: Mapping[str, str] | None = None, ca: Path | None = None
+) -> Signature:
+    """Ask a server: ``/model``, which tells everything; else the protocol's ``/v2/models/NAME``.
+
+    Args:
+        url: of its HTTP port.
+        model: which of several; the default one, or the only one, by default.
+        headers: sent along, such as a key.
+        ca: PEM file of the certificate to trust.
+
+    Raises:
+        CheckError: no answer, no such model, or one with inputs that cannot be made up.
+    """
+    verify = ssl.create_default_context(cafile=str(ca)) if ca else True
+    with httpx.Client(base_url=url, headers=dict(headers or {}), verify=verify, timeout=TIMEOUT_S) as client:
+        try:
+            answer = client.get("/model")
+            if answer.status_code != httpx.codes.NOT_FOUND:
+                described = _described(_json(answer))
+                if model in (None, described.name):
+                    return described
+            return _metadata(_json(client.get(f"/v2/models/{model or _only_model(client)}")))
+        except httpx.HTTPError as error:
+            raise CheckError(f"{url} does not answer: {error}") from None
+
+
+def _json(answer: httpx.Response) -> dict[str, Any]:
+    if answer.is_error:
+        raise CheckError(f"{answer.url} answered {answer.status_code}: {answer.text[:300]}")
+    try:
+        content = answer.json()
+    except ValueError:
+        raise CheckError(f"{answer.url} did not answer JSON: {answer.text[:100]!r}") from None
+    if not isinstance(content, dict):
+        raise CheckError(f"{answer.url} did not answer a JSON object: {answer.text[:100]!r}")
+    return content
+
+
+def _only_model(client: httpx.Client) -> str:
+    names = _json(client.get("/v2/models")).get("models", [])
+    if len(names) != 1:
+        raise CheckError(f"{client.base_url} serves {names or 'no model'}: say which with --model")
+    return str(names[0])
+
+
+def _described(content: dict[str, Any]) -> Signature:
+    try:
+        specs = tuple(
+            TensorSpec.model_validate({key: value for key, value in tensor.items() if key in _FIELDS})
+            for tensor in content["inputs"]
+        )
+        return Signature(content["name"], specs, classifies=content["classify"])
+    except (KeyError, TypeError, ValidationError) as error:
+        raise CheckError(f"the server describes its model in a way that is not understood: {error}") from None
+
+
+def _metadata(content: dict[str, Any]) -> Signature:
+    """Sizes that the protocol gives as -1: the first is the batch, and any other is a dim of its own."""
+    specs = []
+    for tensor in content.get("inputs", []):
+        name, datatype = tensor["name"], tensor["datatype"]
+        if datatype == BYTES or datatype not in FROM_V2:
+            raise CheckError(
+                f"input {name!r} is of type {datatype}: values for it cannot be made up; name the artifact"
+            )
+        shape = [dim if dim > 0 else f"{AXIS}{axis}" for axis, dim in enumerate(tensor["shape"])]
+        try:
+            specs.append(TensorSpec(name=name, dtype=FROM_V2[datatype], shape=(BATCH, *shape[1:])))
+        except ValidationError as error:
+            raise CheckError(f"input {name!r} cannot be made up: {error.errors()[0]['msg']}") from None
+    if not specs:
+        raise CheckError(f"the server names no inputs of {content.get('name')!r}")
+    return Signature(content["name"], tuple(specs), plain=False)
+
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+MOST = 64
+
+
+def read_pictures(where: str) -> list[bytes]:
+    """The bytes of one picture, or of the first :data:`MOST` of a folder; none when ``where`` is empty.
+
+    Raises:
+        DataError: nothing is there, or no picture.
+    """
+    if not where:
+        return []
+    path = Path(where)
+    files = [path] if path.is_file() else sorted(file for file in path.glob("*") if file.suffix.lower() in SUFFIXES)
+    if not files:
+        raise DataError(f"{where} is neither a picture nor a folder with {', '.join(SUFFIXES)} files")
+    return [file.read_bytes() for file in files[:MOST]]

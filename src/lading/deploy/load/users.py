@@ -1,0 +1,126 @@
+"""Locust's users: each sends one request a second of its kind, whatever the model."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import gevent
+import grpc
+from locust import FastHttpUser, User, constant_throughput, task
+
+from lading.deploy.load.bodies import Body
+from lading.deploy.load.shapes import Kind
+
+METHOD = "/inference.GRPCInferenceService/ModelInfer"
+RATE = 1.0
+"""Requests a second of one user."""
+
+
+class Sending(User):
+    """Sends a kind's bodies in turn; those of one kind are made once, in :mod:`lading.deploy.load.locustfile`."""
+
+    abstract = True
+    kind: ClassVar[Kind]
+    bodies: ClassVar[dict[Kind, list[Body]]] = {}
+    secrets: ClassVar[Mapping[str, str]] = {}
+    timeout_s: ClassVar[float] = 10.0
+    ca: ClassVar[Path | None] = None
+    wait_time = constant_throughput(RATE)
+
+    def on_start(self) -> None:
+        """Start anywhere in the first second: users that were made together would else send together for ever."""
+        own = self.bodies[self.kind]
+        self.turn: Iterator[Body] = itertools.islice(itertools.cycle(own), random.randrange(len(own)), None)
+        gevent.sleep(random.uniform(0, 1 / RATE))
+
+
+class _Http(Sending, FastHttpUser):
+    abstract = True
+    insecure = False
+
+    def __init__(self, environment: Any) -> None:
+        self.network_timeout = self.connection_timeout = self.timeout_s
+        ca = self.ca
+        self.ssl_context_factory = lambda: ssl.create_default_context(cafile=str(ca) if ca else None)
+        super().__init__(environment)
+
+    @task
+    def send(self) -> None:
+        """One request over a connection that is kept."""
+        body = next(self.turn)
+        headers = {**body.headers, **self.secrets}
+        name = f"{body.path} ({self.kind})"
+        # Its annotation says str; bytes are what geventhttpclient sends on.
+        self.client.post(body.path, data=body.content, headers=headers, name=name)  # type: ignore[arg-type]
+
+
+class Plain(_Http):
+    """``/classify`` with a picture, else ``/predict`` with JSON."""
+
+    kind = "plain"
+
+
+class V2Json(_Http):
+    """The Open Inference Protocol, numbers as JSON."""
+
+    kind = "v2-json"
+
+
+class V2Binary(_Http):
+    """The Open Inference Protocol with its binary tensor extension."""
+
+    kind = "v2-binary"
+
+
+class Grpc(Sending):
+    """The Open Inference Protocol over gRPC, on a channel of its own."""
+
+    kind = "grpc"
+    address: ClassVar[str] = ""
+
+    def on_start(self) -> None:
+        """Open the channel."""
+        # Channels of one process share connections unless told not to, and one user is one client.
+        options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
+        if self.ca:
+            trust = grpc.ssl_channel_credentials(self.ca.read_bytes())
+            self.channel = grpc.secure_channel(self.address, trust, options)
+        else:
+            self.channel = grpc.insecure_channel(self.address, options)
+        self.call = self.channel.unary_unary(METHOD)  # bytes in, bytes out: Locust need not parse them
+        super().on_start()
+
+    def on_stop(self) -> None:
+        """Close it."""
+        self.channel.close()
+
+    @task
+    def send(self) -> None:
+        """One call, told to Locust as it tells itself of HTTP."""
+        body = next(self.turn)
+        started, begun = time.time(), time.perf_counter()
+        error: Exception | None = None
+        answer = b""
+        try:
+            answer = self.call(body.content, timeout=self.timeout_s, metadata=tuple(self.secrets.items()))
+        except grpc.RpcError as failed:
+            error = RuntimeError(f"{failed.code().name}: {failed.details()}")
+        self.environment.events.request.fire(
+            request_type="GRPC",
+            name="ModelInfer (grpc)",
+            response_time=1000 * (time.perf_counter() - begun),
+            response_length=len(answer),
+            exception=error,
+            context=self.context(),
+            start_time=started,
+            url=self.address,
+        )
+
+
+USERS: dict[Kind, type[Sending]] = {user.kind: user for user in (Plain, V2Json, V2Binary, Grpc)}

@@ -1,0 +1,191 @@
+"""Where an artifact is fetched from: a folder, a bucket, a web server, or an OCI registry."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import httpx
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import from_url
+
+from lading.errors import FetchError
+
+
+class Source(Protocol):
+    """Where the files of one artifact lie."""
+
+    def read(self, name: str) -> Iterator[bytes]:
+        """The content of a file, by its path inside the artifact.
+
+        Raises:
+            FetchError: it is not there, or may not be read.
+        """
+
+
+class Folder:
+    """An artifact on a file system, such as a mounted volume."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self, name: str) -> Iterator[bytes]:
+        """The file's content in pieces of a mebibyte."""
+        try:
+            with (self._path / name).open("rb") as file:
+                while chunk := file.read(1 << 20):
+                    yield chunk
+        except OSError as error:
+            raise FetchError(f"{self._path / name} cannot be read: {error.strerror}") from None
+
+
+def shown(uri: str) -> str:
+    """The URI without what may be secret in it: user, password and query."""
+    parts = urlsplit(uri)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if parts.scheme else uri
+
+
+TITLE = "org.opencontainers.image.title"
+MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+_REFERENCE = re.compile(
+    r"^oci://(?P<host>[^/]+)/(?P<name>[^:@]+)(?:(?::(?P<tag>[\w.-]+))|(?:@(?P<digest>sha256:[0-9a-f]{64})))$"
+)
+_CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
+
+
+class Registry:
+    """The layers of one image manifest by their titles.
+
+    Who asks is ``REGISTRY_USERNAME`` and ``REGISTRY_PASSWORD``, else what ``docker login`` wrote to ``DOCKER_CONFIG``.
+
+    Args:
+        uri: ``oci://registry/name:tag`` or ``oci://registry/name@sha256:...``.
+
+    Raises:
+        FetchError: the URI is not whole, or the registry does not answer.
+    """
+
+    def __init__(self, uri: str) -> None:
+        match = _REFERENCE.match(uri)
+        if match is None:
+            raise FetchError(f"{uri} is not oci://REGISTRY/NAME:TAG, nor oci://REGISTRY/NAME@sha256:...")
+        self._shown = uri
+        self._host, self._name = match["host"], match["name"]
+        local = self._host.split(":")[0] in ("localhost", "127.0.0.1")
+        self._client = httpx.Client(
+            base_url=f"{'http' if local else 'https'}://{self._host}/v2/{self._name}/",
+            follow_redirects=True,
+            timeout=60,
+            transport=httpx.HTTPTransport(retries=3),
+        )
+        self._layers = self._read_layers(match["tag"] or match["digest"])
+
+    def read(self, name: str) -> Iterator[bytes]:
+        """The layer's content as it arrives."""
+        if name not in self._layers:
+            raise FetchError(f"{self._shown} has no layer titled {name!r}")
+        try:
+            with self._client.stream("GET", f"blobs/{self._layers[name]}") as response:
+                self._check(response, name)
+                yield from response.iter_bytes(1 << 20)
+        except httpx.HTTPError as error:
+            raise FetchError(f"{self._shown}: {name} cannot be read: {error}") from None
+
+    def _read_layers(self, reference: str) -> dict[str, str]:
+        accept = {"accept": MANIFEST_TYPE}
+        try:
+            response = self._client.get(f"manifests/{reference}", headers=accept)
+            if response.status_code == httpx.codes.UNAUTHORIZED:
+                self._log_in(response.headers.get("www-authenticate", ""))
+                response = self._client.get(f"manifests/{reference}", headers=accept)
+            self._check(response, "the manifest")
+            layers: list[dict[str, Any]] = response.json().get("layers", [])
+        except (httpx.HTTPError, ValueError) as error:
+            raise FetchError(f"{self._shown} cannot be read: {error}") from None
+        titled = {layer.get("annotations", {}).get(TITLE): str(layer["digest"]) for layer in layers}
+        return {title: digest for title, digest in titled.items() if title}
+
+    def _log_in(self, challenge: str) -> None:
+        """Answer a challenge: with name and password, or with the token that the registry's realm gives for them."""
+        known = self._credentials()
+        if challenge.lower().startswith("basic"):
+            if known:
+                self._client.auth = httpx.BasicAuth(*known)
+            return
+        words = dict(_CHALLENGE.findall(challenge))
+        if not words.get("realm", "").startswith(("https://", "http://127.0.0.1", "http://localhost")):
+            raise FetchError(f"{self._shown}: the registry asks for a login in a way that is not known here")
+        asked = {"service": words.get("service", ""), "scope": f"repository:{self._name}:pull"}
+        response = httpx.get(words["realm"], params=asked, auth=known, timeout=60)
+        self._check(response, "a token")
+        answer = response.json()
+        self._client.headers["authorization"] = f"Bearer {answer.get('token') or answer.get('access_token')}"
+
+    def _credentials(self) -> tuple[str, str] | None:
+        if "REGISTRY_USERNAME" in os.environ:
+            return os.environ["REGISTRY_USERNAME"], os.environ.get("REGISTRY_PASSWORD", "")
+        file = Path(os.environ.get("DOCKER_CONFIG", Path.home() / ".docker")) / "config.json"
+        try:
+            written = json.loads(file.read_text())["auths"][self._host]["auth"]
+            user, _, password = base64.b64decode(written).decode().partition(":")
+        except (OSError, ValueError, LookupError):
+            return None
+        return user, password
+
+    def _check(self, response: httpx.Response, what: str) -> None:
+        if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+            raise FetchError(
+                f"{self._shown}: the registry does not let us read {what}: set REGISTRY_USERNAME and REGISTRY_PASSWORD"
+            )
+        if response.is_error:
+            raise FetchError(f"{self._shown}: {what}: the registry answered {response.status_code}")
+
+
+class Bucket:
+    """Objects under a prefix.
+
+    Who asks is found as the cloud's own clients find it: from the environment, or from the workload's identity.
+
+    Args:
+        uri: ``gs://bucket/cards``, ``s3://bucket/cards``, ``az://container/cards`` or ``https://host/cards``.
+
+    Raises:
+        FetchError: the URI is not whole, or carries a query.
+    """
+
+    def __init__(self, uri: str) -> None:
+        parts = urlsplit(uri)
+        if not parts.hostname:
+            raise FetchError(f"{uri} names no bucket or host")
+        if parts.query or parts.username:
+            raise FetchError(f"{shown(uri)}: a key does not belong into the address; give it in the environment")
+        self._shown = shown(uri).rstrip("/")
+        # http is no worse here: what comes is compared with a digest that did not travel with it.
+        client = {"allow_http": parts.scheme == "http", "timeout": timedelta(minutes=10)}
+        retry = {"max_retries": 5, "retry_timeout": timedelta(minutes=2)}
+        try:
+            self._store = from_url(uri.rstrip("/"), client_options=client, retry_config=retry)  # type: ignore[call-overload]
+        except BaseError as error:
+            raise FetchError(f"{self._shown} cannot be opened: {_first_line(error)}") from None
+
+    def read(self, name: str) -> Iterator[bytes]:
+        """The object's content as it arrives."""
+        try:
+            for chunk in obstore.get(self._store, name).stream(min_chunk_size=1 << 20):
+                yield bytes(chunk)
+        except FileNotFoundError:
+            raise FetchError(f"{self._shown}/{name} is not there") from None
+        except (BaseError, OSError) as error:
+            raise FetchError(f"{self._shown}/{name} cannot be read: {_first_line(error)}") from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -1,0 +1,100 @@
+"""Distances between two distributions, and how large they grow by chance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from statistics import NormalDist
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from lading.spec import Frozen
+
+Shares = NDArray[np.float64]
+Test = Literal["psi", "js", "ks", "mmd"]
+_LEAST = 1e-4  # an empty bin would make the population stability index infinite
+
+
+def psi(reference: Shares, current: Shares) -> float:
+    """Population stability index: the symmetric Kullback-Leibler divergence of two share vectors (bins,), in nats.
+
+    Bins are taken to hold at least 0.01 %.
+    """
+    left, right = np.maximum(reference, _LEAST), np.maximum(current, _LEAST)
+    return float(((right - left) * np.log(right / left)).sum())
+
+
+def js(reference: Shares, current: Shares) -> float:
+    """Jensen-Shannon divergence of two share vectors (bins,), in nats: 0 to ln 2."""
+    middle = (reference + current) / 2
+    return (_kl(reference, middle) + _kl(current, middle)) / 2
+
+
+def ks(reference: Shares, current: Shares) -> float:
+    """Kolmogorov-Smirnov distance of two share vectors (bins,) in order: the largest gap between their sums, 0 to 1."""
+    return float(np.abs(np.cumsum(current - reference)).max())
+
+
+TESTS: Mapping[Literal["number", "category"], Mapping[Test, Callable[[Shares, Shares], float]]] = {
+    "number": {"psi": psi, "js": js, "ks": ks},
+    # The order of labels means nothing, so sums along it do not either.
+    "category": {"psi": psi, "js": js},
+}
+"""Which distances are computed of which kind of feature."""
+
+
+def _kl(left: Shares, right: Shares) -> float:
+    there = left > 0
+    return float((left[there] * np.log(left[there] / right[there])).sum())
+
+
+_NORMAL = NormalDist()
+
+
+class Null(Frozen):
+    """Mean and variance of a distance while nothing has changed, found by resampling the reference's own examples.
+
+    The distances are sums of squares of nearly normal errors, so they follow a chi-squared distribution times a scale;
+    both follow from the two moments (Satterthwaite 1946). Rows of one request depend on each other, which makes the
+    scale larger than the textbook's: that is why it is measured.
+    """
+
+    window: int = Field(ge=1)
+    """Requests in the windows that were resampled."""
+    mean: float = Field(ge=0)
+    variance: float = Field(ge=0)
+    power: int = 1
+    """The moments are those of the distance to this power: 2 for a Kolmogorov-Smirnov distance."""
+
+    def threshold(self, alarm: float, *, window: float, examples: int) -> float:
+        """The distance that is reached with probability ``alarm`` though nothing has changed.
+
+        Args:
+            alarm: probability, above 0.
+            window: requests that the distance is computed over; fewer than there were, where they come in clusters.
+            examples: of the reference.
+        """
+        dof, scale = self._shape(window, examples)
+        if dof == 0:
+            return 0.0
+        # Wilson and Hilferty (1931): the cube root of a chi-squared variable is nearly normal.
+        root = 1 - 2 / (9 * dof) - _NORMAL.inv_cdf(alarm) * math.sqrt(2 / (9 * dof))
+        return float((scale * dof * root**3) ** (1 / self.power))
+
+    def p_value(self, distance: float, *, window: float, examples: int) -> float:
+        """The probability of a distance of at least this though nothing has changed."""
+        dof, scale = self._shape(window, examples)
+        if dof == 0:
+            return 0.0 if distance > 0 else 1.0
+        root = (distance**self.power / (scale * dof)) ** (1 / 3)
+        return _NORMAL.cdf(-(root - (1 - 2 / (9 * dof))) / math.sqrt(2 / (9 * dof)))
+
+    def _shape(self, window: float, examples: int) -> tuple[float, float]:
+        """Degrees of freedom and scale; chance shrinks with both the window and the reference."""
+        if self.mean == 0 or self.variance == 0:
+            return 0.0, 0.0
+        smaller = (1 / window + 1 / examples) / (1 / self.window + 1 / examples)
+        return 2 * self.mean**2 / self.variance, smaller * self.variance / (2 * self.mean)

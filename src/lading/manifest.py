@@ -1,0 +1,175 @@
+"""What an artifact's manifest says: the variants, what was measured of them and where, and where they come from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import Field
+
+from lading.spec import Frozen, TensorSpec, Variant
+
+
+class Machine(Frozen):
+    """The machine that the figures belong to."""
+
+    cpu: str
+    cores: int
+    """CPUs this process may use."""
+    flags: tuple[str, ...] = ()
+    """Of the instruction sets, those that decide int8 and bf16 speed: avx2, avx512_vnni, avx_vnni, amx_int8 ..."""
+    onnxruntime: str
+    torch: str = ""
+    python: str = ""
+    os: str = ""
+
+
+class Timing(Frozen):
+    """Latency of one session at one batch size and thread count, pooled over interleaved rounds."""
+
+    batch: int = Field(ge=1)
+    threads: int = Field(ge=1)
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    low_ms: float
+    """Lower end of the 95 % bootstrap interval of the median of the rounds' medians."""
+    high_ms: float
+    runs: int
+
+    @property
+    def throughput(self) -> float:
+        """Examples a second of one caller."""
+        return 1000.0 * self.batch / self.p50_ms
+
+
+class Ratio(Frozen):
+    """A quotient of medians from the same rounds, with its 95 % bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Measurement(Frozen):
+    """Everything verify found out about one variant."""
+
+    scores: dict[str, float]
+    """Score by split, held-out first."""
+    agreement: float
+    """Share of examples on which every labelled output has the same most likely label as fp32, 0 to 1."""
+    max_difference: float
+    """Largest absolute difference from fp32 over all outputs."""
+    size_bytes: int
+    timings: tuple[Timing, ...]
+    speedup: Ratio
+    """Of fp32 over this variant, batch 1, one thread."""
+    speedup_torch: Ratio | None = None
+    """Of torch eager over this variant, batch 1, one thread."""
+    round_ms: tuple[float, ...] = ()
+    """Median milliseconds of each round, batch 1, one thread; all variants were in the same rounds."""
+    peak_memory_bytes: int
+    """Growth of the process's peak resident size from before the session was made, largest batch run."""
+
+    @property
+    def cost(self) -> dict[int, float]:
+        """T(b): median milliseconds of a batch of b on one thread; the batcher reads this."""
+        return {timing.batch: timing.p50_ms for timing in self.timings if timing.threads == 1}
+
+
+class Baseline(Frozen):
+    """A torch runner measured in the same rounds."""
+
+    name: str
+    """``torch eager`` or ``torch.compile``."""
+    timings: tuple[Timing, ...]
+
+
+SCHEMA_VERSION = 1
+
+
+class PackedVariant(Frozen):
+    """One variant as it lies in the artifact."""
+
+    variant: Variant
+    file: str
+    precision: Literal["fp32", "int8", "int8-dynamic", "fp16", "unknown"]
+    passed: bool
+    reasons: tuple[str, ...] = ()
+    """Why the gates refused it; empty when it passed."""
+    golden_atol: float
+    """Largest absolute difference from the golden outputs at which the server still becomes ready."""
+    measurement: Measurement | None = None
+
+
+class RefusedVariant(Frozen):
+    """One variant that the gates refused or that could not be built: its record travels, its graph does not."""
+
+    variant: Variant
+    precision: Literal["fp32", "int8", "int8-dynamic", "fp16", "unknown"]
+    reasons: tuple[str, ...]
+    measurement: Measurement | None = None
+
+
+class Provenance(Frozen):
+    """Where the model came from."""
+
+    created: str
+    """UTC, ISO 8601."""
+    git_commit: str | None = None
+    git_dirty: bool | None = None
+    spec: str | None = None
+    """The import string, ``models/cards.py:Cards``; ``None`` for a wrapped ONNX file."""
+    run_id: str | None = None
+    config: dict[str, Any] = Field(default_factory=dict)
+    """The resolved training configuration."""
+    metrics: dict[str, float] = Field(default_factory=dict)
+    data_fingerprint: str | None = None
+    packages: dict[str, str] = Field(default_factory=dict)
+
+
+class Manifest(Frozen):
+    """``lading.json``: the bill of lading."""
+
+    schema_version: int = SCHEMA_VERSION
+    name: str
+    version: str = "1"
+    description: str = ""
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    chosen: str
+    """The variant that is served unless another is asked for: the fastest that passed."""
+    score_name: str = "score"
+    variants: tuple[PackedVariant, ...]
+    refused: tuple[RefusedVariant, ...] = ()
+    baselines: tuple[Baseline, ...] = ()
+    machine: Machine | None = None
+    provenance: Provenance
+    files: dict[str, str] = Field(default_factory=dict)
+    """SHA-256, in hex, of every file but this one, by its path inside the directory."""
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """One variant of one artifact, as codecs and consumers of answers know it."""
+
+    name: str
+    version: str
+    variant: str
+    digest: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    max_batch: int
+    """Most examples that one request may carry."""
+
+
+def manifest_json_schema() -> str:
+    """The published JSON Schema of ``lading.json``."""
+    schema = Manifest.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = f"lading.json, schema version {SCHEMA_VERSION}"
+    return json.dumps(schema, indent=2, sort_keys=True) + "\n"
+
+
+Precision = Literal["fp32", "int8", "int8-dynamic", "fp16", "unknown"]

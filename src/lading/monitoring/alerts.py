@@ -1,0 +1,259 @@
+"""The alerts that are no SLO's: what will break a promise soon, or is broken where no request shows it."""
+
+from __future__ import annotations
+
+from lading.monitoring.rules import EVERYWHERE, WORKLOAD, Alert, Group
+
+_ALL = f"sum by (namespace, model) (rate(lading_requests_total{{{EVERYWHERE}}}[5m]))"
+
+
+def _share(numerator: str) -> str:
+    return f"{numerator}\n  / on (namespace, model) group_left ()\n{_ALL}"
+
+
+_ERRORS = (
+    Alert(
+        name="LadingServerErrors",
+        expr=_share(f'sum by (namespace, model, code) (rate(lading_requests_total{{{EVERYWHERE},code=~"5.."}}[5m]))')
+        + "\n> 0.01",
+        severity="warning",
+        summary="{{ $value | humanizePercentage }} of the requests to {{ $labels.model }} are answered with "
+        "{{ $labels.code }} (more than 1 %).",
+    ),
+    Alert(
+        name="LadingClientErrors",
+        expr=_share(
+            f'sum by (namespace, model, code) (rate(lading_requests_total{{{EVERYWHERE},code=~"4..",code!="429"}}[5m]))'
+        )
+        + "\n> 0.25",
+        severity="warning",
+        wait="15m",
+        summary="{{ $value | humanizePercentage }} of the requests to {{ $labels.model }} are refused with "
+        "{{ $labels.code }} as the client's mistake (more than 25 %): has a client, or the model's inputs, changed?",
+    ),
+    Alert(
+        name="LadingUnauthorized",
+        expr='sum by (namespace, job, code) (rate(lading_requests_total{NS,code=~"401|403"}[5m])) > 0.1'.replace(
+            "NS", EVERYWHERE
+        ),
+        severity="warning",
+        wait="10m",
+        summary="{{ $value | humanize }} requests a second to {{ $labels.job }} carry no valid key (answered with "
+        "{{ $labels.code }}; more than 0.1): a client missed a rotation, or somebody is trying keys.",
+    ),
+    Alert(
+        name="LadingSchemaViolations",
+        expr=_share(f"sum by (namespace, model, kind) (rate(lading_schema_violations_total{{{EVERYWHERE}}}[5m]))")
+        + "\n> 0.05",
+        severity="warning",
+        wait="10m",
+        summary="{{ $value | humanizePercentage }} of the requests to {{ $labels.model }} have inputs that it does not "
+        "take: their {{ $labels.kind }} is wrong (more than 5 %).",
+    ),
+)
+
+_CONTAINER = f'{EVERYWHERE},pod=~"{WORKLOAD}",container!=""'
+_BY_CONTAINER = "max by (namespace, pod, container)"
+
+_CAPACITY = (
+    Alert(
+        name="LadingQueueSaturated",
+        expr=(
+            f"avg_over_time(lading_queue_length{{{EVERYWHERE}}}[5m])\n"
+            f"  / (lading_queue_limit{{{EVERYWHERE}}} > 0)\n> 0.5"
+        ),
+        severity="warning",
+        summary="The queue of {{ $labels.instance }} has been {{ $value | humanizePercentage }} full on average "
+        "(more than 50 %): every request waits, and the next burst is refused.",
+    ),
+    Alert(
+        name="LadingShedding",
+        expr=(
+            f"sum by (namespace, job, reason) (rate(lading_shed_total{{{EVERYWHERE}}}[5m]))\n"
+            "  / on (namespace, job) group_left ()\n"
+            f"sum by (namespace, job) (rate(lading_requests_total{{{EVERYWHERE}}}[5m]))\n> 0.01"
+        ),
+        severity="warning",
+        summary="{{ $labels.job }} refuses {{ $value | humanizePercentage }} of its requests for overload, reason "
+        "{{ $labels.reason }} (more than 1 %).",
+    ),
+    Alert(
+        name="LadingAtMaxReplicas",
+        expr=(
+            f'kube_horizontalpodautoscaler_status_current_replicas{{{EVERYWHERE},horizontalpodautoscaler=~"{WORKLOAD}"}}'
+            "\n  >= on (namespace, horizontalpodautoscaler)\n"
+            f'kube_horizontalpodautoscaler_spec_max_replicas{{{EVERYWHERE},horizontalpodautoscaler=~"{WORKLOAD}"}}'
+        ),
+        severity="warning",
+        wait="15m",
+        summary="{{ $labels.horizontalpodautoscaler }} has run at its most, {{ $value }} replicas, for 15 minutes: it "
+        "cannot grow any more.",
+    ),
+    Alert(
+        name="LadingMemoryNearLimit",
+        expr=(
+            f"{_BY_CONTAINER} (container_memory_working_set_bytes{{{_CONTAINER}}})\n"
+            "  / on (namespace, pod, container)\n"
+            f'{_BY_CONTAINER} (kube_pod_container_resource_limits{{{_CONTAINER},resource="memory"}})\n> 0.9'
+        ),
+        severity="warning",
+        wait="10m",
+        summary="{{ $labels.pod }} uses {{ $value | humanizePercentage }} of its memory limit (more than 90 %): above "
+        "it the kernel kills it.",
+    ),
+    Alert(
+        name="LadingCPUThrottled",
+        expr=(
+            f"{_BY_CONTAINER} (rate(container_cpu_cfs_throttled_periods_total{{{_CONTAINER}}}[5m]))\n"
+            "  / on (namespace, pod, container)\n"
+            f"{_BY_CONTAINER} (rate(container_cpu_cfs_periods_total{{{_CONTAINER}}}[5m]))\n> 0.25"
+        ),
+        severity="warning",
+        wait="15m",
+        summary="{{ $labels.pod }} was throttled in {{ $value | humanizePercentage }} of its CPU periods (more than "
+        "25 %): requests stop in mid-run, up to 100 ms each.",
+    ),
+)
+
+_PODS = (
+    Alert(
+        name="LadingNoReadyPod",
+        # A model that was ready within the hour and is so nowhere now: its pods say so, or are gone. A Deployment that
+        # was scaled to nothing on purpose is no fault.
+        expr=(
+            f"max by (namespace, model) (max_over_time(lading_ready{{{EVERYWHERE}}}[1h])) == 1\n"
+            f"unless max by (namespace, model) (lading_ready{{{EVERYWHERE}}}) == 1\n"
+            "unless on (namespace)\n"
+            f'sum by (namespace) (kube_deployment_spec_replicas{{{EVERYWHERE},deployment=~"{WORKLOAD}"}}) == 0'
+        ),
+        severity="critical",
+        wait="2m",
+        summary="No server has {{ $labels.model }} ready: every request to it fails.",
+    ),
+    Alert(
+        name="LadingNotReady",
+        expr=f"lading_ready{{{EVERYWHERE}}} == 0",
+        severity="warning",
+        wait="10m",
+        summary="{{ $labels.instance }} has had {{ $labels.model }}, variant {{ $labels.variant }}, not ready for 10 "
+        "minutes: it does not load, or its golden outputs do not match.",
+    ),
+    Alert(
+        name="LadingCrashLooping",
+        expr=(
+            "max by (namespace, pod, container) (\n"
+            f'  increase(kube_pod_container_status_restarts_total{{{EVERYWHERE},pod=~"{WORKLOAD}"}}[15m])\n) > 2'
+        ),
+        severity="critical",
+        summary="{{ $labels.pod }} restarted {{ $value | humanize }} times within 15 minutes (more than 2).",
+    ),
+    Alert(
+        name="LadingSlowStart",
+        expr=(
+            f"lading_start_duration_seconds{{{EVERYWHERE}}} > 60\n"
+            f"and on (job, instance) (time() - process_start_time_seconds{{{EVERYWHERE}}} < 1800)"
+        ),
+        severity="warning",
+        wait="1m",
+        summary="{{ $labels.instance }} took {{ $value | humanizeDuration }} from its start until its models were "
+        "ready (more than 1m 0s): autoscaling and rollouts wait for it.",
+    ),
+    Alert(
+        name="LadingMixedVersions",
+        expr=(
+            "count by (namespace, model, version) (\n"
+            f"  group by (namespace, model, version, digest) (lading_model_info{{{EVERYWHERE}}})\n) > 1"
+        ),
+        severity="warning",
+        wait="30m",
+        summary="{{ $value }} different artifacts answer as {{ $labels.model }}, version {{ $labels.version }}, for 30 "
+        "minutes: a rollout hangs, or a canary was forgotten.",
+    ),
+    Alert(
+        name="LadingScrapeLost",
+        # Only targets that did show a server's metrics within the hour; no job's name is needed for that.
+        expr=(
+            f"up{{{EVERYWHERE}}} == 0\nand on (job, instance)\nmax_over_time(lading_usable_cpus{{{EVERYWHERE}}}[1h])"
+        ),
+        severity="warning",
+        wait="3m",
+        summary="{{ $labels.instance }} of {{ $labels.job }} does not answer Prometheus any more: it is dead, hangs, "
+        "or is out of reach, and none of its other alerts can fire.",
+    ),
+)
+
+_BY_MODEL = "namespace, model, feature, test"
+
+_DATA = (
+    Alert(
+        name="LadingDrift",
+        expr=(
+            f"max by ({_BY_MODEL}) (lading_drift_score{{{EVERYWHERE}}})\n"
+            f"  > on ({_BY_MODEL})\nmax by ({_BY_MODEL}) (lading_drift_threshold{{{EVERYWHERE}}})"
+        ),
+        severity="warning",
+        wait="15m",
+        summary="What {{ $labels.model }} is asked has drifted from its training data: {{ $labels.feature }} scores "
+        "{{ $value | humanize }} in {{ $labels.test }}, above the threshold that was calibrated for it.",
+    ),
+    Alert(
+        name="LadingModelStale",
+        expr=(
+            "max by (namespace, model, version) (\n"
+            f"  time() - lading_model_created_timestamp_seconds{{{EVERYWHERE}}}\n) / 86400 > 90"
+        ),
+        severity="warning",
+        wait="1h",
+        summary="{{ $labels.model }}, version {{ $labels.version }}, was built {{ $value | humanize }} days ago (more "
+        "than 90): train it on newer data, or say that it need not be.",
+    ),
+    Alert(
+        name="LadingPayloadDropped",
+        expr=f"sum by (namespace, job) (increase(lading_payload_dropped_total{{{EVERYWHERE}}}[5m])) > 0",
+        severity="warning",
+        wait="10m",
+        summary="{{ $labels.job }} dropped {{ $value | humanize }} payloads within 5 minutes instead of logging them: "
+        "its disk or bucket is slower than its traffic, or full.",
+    ),
+)
+
+_CERTIFICATE = (
+    f"min by (namespace, job, file) (\n  lading_tls_certificate_expiry_timestamp_seconds{{{EVERYWHERE}}} - time()\n)"
+)
+_ENDS = "The certificate {{ $labels.file }} of {{ $labels.job }} expires in {{ $value | humanizeDuration }}"
+
+_CREDENTIALS = (
+    Alert(
+        name="LadingCertificateExpiring",
+        expr=f"{_CERTIFICATE} < 2 * 86400",
+        severity="critical",
+        summary=f"{_ENDS} (less than 2 days): clients will refuse to connect.",
+    ),
+    Alert(
+        name="LadingCertificateExpiring",
+        expr=f"{_CERTIFICATE} < 14 * 86400 >= 2 * 86400",
+        severity="warning",
+        wait="1h",
+        summary=f"{_ENDS} (less than 14 days).",
+    ),
+    Alert(
+        name="LadingKeyExpiring",
+        # Until a week after its end: then the clients that used it have noticed, and the line is only left over.
+        expr=(
+            "min by (namespace, job, key) (\n"
+            f"  lading_api_key_expiry_timestamp_seconds{{{EVERYWHERE}}} - time()\n) < 14 * 86400 > -7 * 86400"
+        ),
+        severity="warning",
+        wait="1h",
+        summary="The API key whose SHA-256 begins with {{ $labels.key }} is refused by {{ $labels.job }} in "
+        "{{ $value | humanizeDuration }} (less than 14 days).",
+    ),
+)
+
+ALERT_GROUPS = (
+    Group("lading-errors", _ERRORS),
+    Group("lading-capacity", _CAPACITY),
+    Group("lading-pods", _PODS),
+    Group("lading-data", _DATA),
+    Group("lading-credentials", _CREDENTIALS),
+)

@@ -1,0 +1,274 @@
+"""JSON to arrays, exactly: a number that would change its value on the way into the tensor is refused."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import orjson
+
+from lading.content.image import decode_image
+from lading.errors import (
+    InputNameError,
+    InputShapeError,
+    InputTypeError,
+    InputValueError,
+    PictureError,
+    RequestError,
+    UnanswerableError,
+)
+from lading.spec import Array, TensorSpec
+
+_EXACT = 2**53  # every integer up to this is a float64 of its own
+_LISTS, _BOOLS, _NUMBERS = frozenset({list}), frozenset({bool}), frozenset({int, float})
+_SHOWN = {
+    list: "a list",
+    dict: "an object",
+    str: "a string",
+    bool: "a boolean",
+    type(None): "null",
+    int: "an integer",
+    float: "a number with a fraction",
+}
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    """Read a body that must be one JSON object.
+
+    Raises:
+        RequestError: not JSON (NaN and Infinity are not), or not an object.
+    """
+    if not body.strip():
+        raise RequestError("the body is empty: send a JSON object with the inputs by name")
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        if body[error.pos : error.pos + 8].startswith((b"NaN", b"nan", b"Infinity", b"inf")):
+            raise RequestError(f"NaN and Infinity are not JSON numbers (byte {error.pos} of the body)") from None
+        raise RequestError(f"the body is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise RequestError(f"the body is {_SHOWN[type(value)]}: send a JSON object with the inputs by name")
+    return value
+
+
+def read_inputs(
+    specs: Sequence[TensorSpec], content: Mapping[str, Any], *, max_batch: int, max_pixels: int
+) -> dict[str, Array]:
+    """Turn a JSON object into a model's inputs, batch dim included.
+
+    An image may be a base64 string (one picture) or a list of them (a batch). An owner vector may be left out when the
+    object holds a single example.
+
+    Args:
+        specs: the model's inputs.
+        content: values by input name.
+        max_batch: most rows along ``batch``.
+        max_pixels: most pixels of one encoded picture.
+
+    Raises:
+        RequestError: a missing or unknown name, a ragged list, a value that the dtype cannot hold, or more examples
+            than ``max_batch``.
+        BodyTooLargeError: a picture of too many pixels.
+    """
+    names = [spec.name for spec in specs if not spec.owner_of]
+    for name in content:
+        if name not in names and not any(spec.name == name for spec in specs):
+            raise InputNameError(f"unknown input {name!r}; the inputs are: {', '.join(names)}")
+    arrays: dict[str, Array] = {}
+    for spec in specs:
+        if spec.name in content:
+            arrays[spec.name] = _read_tensor(spec, content[spec.name], max_batch=max_batch, max_pixels=max_pixels)
+        elif not spec.owner_of:
+            raise InputNameError(f"input {spec.name!r} is missing; the inputs are: {', '.join(names)}")
+    for spec in specs:
+        if spec.owner_of:
+            arrays[spec.name] = owners(spec, specs, arrays, max_batch)
+    return arrays
+
+
+def refuse_not_finite(outputs: Mapping[str, Array]) -> None:
+    """Refuse outputs for which JSON has no number.
+
+    Raises:
+        UnanswerableError: a value is NaN or infinite.
+    """
+    for name, array in outputs.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise not_finite(name)
+
+
+def not_finite(name: str) -> UnanswerableError:
+    """What is answered when an output holds a value that JSON has no number for."""
+    return UnanswerableError(
+        f"the model's answer to these inputs is not finite (NaN or infinity in {name!r}): "
+        "are they in the range that it was trained on?"
+    )
+
+
+def parse_tensor(spec: TensorSpec, value: Any) -> Array:
+    """Turn nested lists into an array of the spec's dtype and number of dims.
+
+    Raises:
+        RequestError: lists nested too little or too much, of different lengths, or a value of another type or range.
+    """
+    level: list[Any] = [value]
+    shape: tuple[int, ...] = ()
+    for dim in spec.shape:
+        if set(map(type, level)) - _LISTS:
+            wanted = f"{len(spec.shape)} nested lists, of shape {_shown_shape(spec)}"
+            raise _other_type(spec, level, _LISTS, shape, wanted)
+        lengths = set(map(len, level))
+        if len(lengths) > 1:
+            raise InputShapeError(_ragged(spec, level, shape))
+        shape = (*shape, lengths.pop() if lengths else _fixed(dim))
+        level = list(chain.from_iterable(level))
+    return flat_to_array(spec, level, shape)
+
+
+def flat_to_array(spec: TensorSpec, values: list[Any], shape: tuple[int, ...]) -> Array:
+    """Turn as many scalars as the shape holds into an array of the spec's dtype.
+
+    Raises:
+        RequestError: a value of another type or range.
+    """
+    allowed = _BOOLS if spec.dtype == "bool" else _NUMBERS
+    types = set(map(type, values))
+    if types - allowed:
+        raise _other_type(spec, values, allowed, shape, _scalars(spec))
+    if float in types and spec.numpy_dtype.kind in "iu":
+        values = _whole(spec, values, shape)
+    return _to_array(spec, values).reshape(shape)
+
+
+def _read_tensor(spec: TensorSpec, value: Any, *, max_batch: int, max_pixels: int) -> Array:
+    if spec.content == "image" and isinstance(value, str):
+        value = [value]
+    if spec.batched and isinstance(value, list) and len(value) > max_batch:
+        raise InputShapeError(f"input {spec.name!r} has {len(value)} examples; at most {max_batch} are accepted")
+    if spec.content == "image" and isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+        return np.stack([_read_picture(spec, text, row, max_pixels) for row, text in enumerate(value)])
+    return parse_tensor(spec, value)
+
+
+def _read_picture(spec: TensorSpec, text: str, row: int, max_pixels: int) -> Array:
+    data = base64_bytes(spec, row, text)
+    height, width = spec.shape[1], spec.shape[2]
+    assert isinstance(height, int)
+    assert isinstance(width, int)
+    try:
+        return decode_image(data, height=height, width=width, max_pixels=max_pixels)
+    except RequestError as error:
+        raise type(error)(f"input {spec.name!r}, picture {row}: {error}") from None
+
+
+def base64_bytes(spec: TensorSpec, row: int, text: Any) -> bytes:
+    """Decode a picture's base64, or a data URL, which is what a browser's FileReader gives.
+
+    Raises:
+        RequestError: it is something else.
+    """
+    try:
+        if text.startswith("data:"):
+            text = text.partition(",")[2]
+        return base64.b64decode(text, validate=True)
+    except (AttributeError, binascii.Error, ValueError):
+        raise PictureError(f"input {spec.name!r}, picture {row}: the string is not base64") from None
+
+
+def owners(spec: TensorSpec, specs: Sequence[TensorSpec], arrays: Mapping[str, Array], max_batch: int) -> Array:
+    """The owner vector that was sent, or that of a single example.
+
+    Raises:
+        RequestError: it does not count up from 0, or names more examples than ``max_batch``.
+    """
+    given = arrays.get(spec.name)
+    if given is None:
+        return np.zeros(_rows(spec, specs, arrays), dtype=np.int64)
+    if given.ndim != 1:
+        return given  # refused by the check of shapes
+    steps = np.diff(given, prepend=0)
+    if given.size and (given[0] != 0 or ((steps != 0) & (steps != 1)).any()):
+        raise InputValueError(f"input {spec.name!r} must start at 0 and count up by one at each new example")
+    if given.size and given[-1] >= max_batch:
+        raise InputShapeError(f"input {spec.name!r} has {given[-1] + 1} examples; at most {max_batch} are accepted")
+    return given
+
+
+def _rows(owner: TensorSpec, specs: Sequence[TensorSpec], arrays: Mapping[str, Array]) -> int:
+    for spec in specs:
+        if not spec.owner_of and owner.owner_of in spec.shape:
+            return int(arrays[spec.name].shape[spec.shape.index(owner.owner_of)])
+    return 0
+
+
+def _whole(spec: TensorSpec, values: list[Any], shape: tuple[int, ...]) -> list[Any]:
+    """Make 3.0 into 3: JSON has one kind of number, and its schemas call 3.0 an integer. 2.5 is refused."""
+    for index, value in enumerate(values):
+        # Beyond 2**53 the digits that were sent are lost already.
+        if type(value) is float and not (value.is_integer() and abs(value) <= _EXACT):
+            raise InputTypeError(
+                f"input {spec.name!r}{_path(index, shape)} is {value!r}; the model takes {_scalars(spec)}"
+            )
+    return list(map(int, values))
+
+
+def _scalars(spec: TensorSpec) -> str:
+    if spec.dtype == "bool":
+        return "true or false"
+    return f"integers ({spec.dtype})" if spec.numpy_dtype.kind in "iu" else f"numbers ({spec.dtype})"
+
+
+def _other_type(
+    spec: TensorSpec, level: list[Any], allowed: frozenset[type], shape: tuple[int, ...], wanted: str
+) -> InputShapeError:
+    index = next(index for index, item in enumerate(level) if type(item) not in allowed)
+    return InputShapeError(
+        f"input {spec.name!r}{_path(index, shape)} is {_SHOWN[type(level[index])]}; the model takes {wanted}"
+    )
+
+
+def _ragged(spec: TensorSpec, level: list[list[Any]], shape: tuple[int, ...]) -> str:
+    index = next(index for index, item in enumerate(level) if len(item) != len(level[0]))
+    return (
+        f"input {spec.name!r} is ragged: {_path(0, shape) or 'it'} has {len(level[0])} entries, "
+        f"and {_path(index, shape)} has {len(level[index])}"
+    )
+
+
+def _to_array(spec: TensorSpec, values: list[Any]) -> Array:
+    dtype = spec.numpy_dtype
+    try:
+        if dtype.kind != "f":
+            return np.array(values, dtype=dtype)
+        wide = np.array(values, dtype=np.float64)
+        largest = float(np.finfo(dtype).max)
+        if wide.size and float(np.abs(wide).max()) > largest:
+            raise OverflowError(f"a value beyond {largest:g}")
+    except OverflowError:
+        worst = _out_of_range(dtype, values)
+        raise InputValueError(f"input {spec.name!r} has the value {worst}, which {spec.dtype} cannot hold") from None
+    return wide.astype(dtype)
+
+
+def _out_of_range(dtype: np.dtype[Any], values: list[Any]) -> Any:
+    limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+    # As Python numbers: numpy would first make the value fit the dtype.
+    kind = float if dtype.kind == "f" else int
+    low, high = kind(limits.min), kind(limits.max)
+    return next(value for value in values if not low <= value <= high)
+
+
+def _fixed(dim: int | str) -> int:
+    return dim if isinstance(dim, int) else 0
+
+
+def _path(index: int, shape: tuple[int, ...]) -> str:
+    return "".join(f"[{place}]" for place in np.unravel_index(index, shape)) if shape else ""
+
+
+def _shown_shape(spec: TensorSpec) -> str:
+    return "[" + ", ".join(str(dim) for dim in spec.shape) + "]"

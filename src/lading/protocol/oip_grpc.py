@@ -1,0 +1,98 @@
+"""Tensors of the gRPC protocol to arrays and back: raw bytes, or typed contents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from lading.errors import InputNameError, InputTypeError, RequestError
+from lading.manifest import ModelInfo
+from lading.protocol.datatypes import TO_V2
+from lading.protocol.oip import from_raw, from_values, spec_of, with_owners
+from lading.protocol.proto import inference_pb2 as pb
+from lading.spec import Array
+
+CONTENTS = {
+    "BOOL": "bool_contents",
+    "INT8": "int_contents",
+    "INT16": "int_contents",
+    "INT32": "int_contents",
+    "INT64": "int64_contents",
+    "UINT8": "uint_contents",
+    "UINT16": "uint_contents",
+    "UINT32": "uint_contents",
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    "BYTES": "bytes_contents",
+}
+"""The field that holds a datatype's values; FP16 has none and is sent raw."""
+
+
+def read_request(model: ModelInfo, request: pb.ModelInferRequest, max_pixels: int) -> dict[str, Array]:
+    """Turn a message into the model's inputs. Runs in a lane.
+
+    Raises:
+        RequestError: the message is not what the protocol says; the sentence names the tensor.
+        BodyTooLargeError: a picture of too many pixels.
+    """
+    raw = request.raw_input_contents
+    if raw and len(raw) != len(request.inputs):
+        raise RequestError(f"there are {len(request.inputs)} inputs and {len(raw)} raw_input_contents: send one each")
+    arrays: dict[str, Array] = {}
+    for place, tensor in enumerate(request.inputs):
+        spec = spec_of(model.inputs, tensor.name)
+        if spec.name in arrays:
+            raise InputNameError(f"input {spec.name!r} is sent twice")
+        shape = list(tensor.shape)
+        if raw:
+            arrays[spec.name] = from_raw(spec, tensor.datatype, shape, raw[place], max_pixels)
+        else:
+            values = _contents(tensor.datatype, tensor.name, tensor.contents)
+            arrays[spec.name] = from_values(spec, tensor.datatype, shape, values, max_pixels)
+    return with_owners(model.inputs, arrays, model.max_batch)
+
+
+def write_response(
+    model: ModelInfo, request: pb.ModelInferRequest, outputs: Mapping[str, Array]
+) -> pb.ModelInferResponse:
+    """The answer: raw where the request was, typed contents otherwise; only the outputs that were asked for.
+
+    Raises:
+        RequestError: an output was asked for that the model does not have.
+    """
+    wanted = [output.name for output in request.outputs] or [spec.name for spec in model.outputs]
+    specs = {spec.name: spec for spec in model.outputs}
+    response = pb.ModelInferResponse(model_name=model.name, model_version=model.version, id=request.id)
+    response.parameters["variant"].string_param = model.variant
+    typed = not request.raw_input_contents
+    for name in wanted:
+        if name not in specs:
+            raise RequestError(f"unknown output {name!r}; the outputs are: {', '.join(specs)}")
+        array = np.ascontiguousarray(outputs[name])
+        datatype = TO_V2[specs[name].dtype]
+        tensor = response.outputs.add(name=name, datatype=datatype, shape=array.shape)
+        if typed and datatype in CONTENTS:
+            getattr(tensor.contents, CONTENTS[datatype]).extend(array.ravel().tolist())
+        else:
+            response.raw_output_contents.append(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+    if response.raw_output_contents and len(response.raw_output_contents) != len(wanted):
+        # One FP16 output makes all of them raw: the protocol knows no mixture.
+        return write_response(model, _raw(request), outputs)
+    return response
+
+
+def _raw(request: pb.ModelInferRequest) -> pb.ModelInferRequest:
+    return pb.ModelInferRequest(id=request.id, outputs=request.outputs, raw_input_contents=[b""])
+
+
+def _contents(datatype: str, name: str, contents: pb.InferTensorContents) -> list[Any]:
+    field = CONTENTS.get(datatype)
+    if field is None:
+        raise InputTypeError(f"input {name!r} has datatype {datatype!r}, which is sent in raw_input_contents only")
+    filled = [one.name for one, _ in contents.ListFields()]
+    if filled and filled != [field]:
+        raise InputTypeError(f"input {name!r} has datatype {datatype!r} and its values in {filled[0]}, not in {field}")
+    return list(getattr(contents, field))

@@ -1,0 +1,1 @@
+"""What a server keeps of its answers: the payload log, drift, feedback."""

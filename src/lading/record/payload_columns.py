@@ -1,0 +1,164 @@
+"""The columns of a payload log's file, and how a request's tensors become them.
+
+Schema 1. Every file has ``time``, ``request_id``, ``model``, ``version``, ``variant``, ``digest``, ``protocol``,
+``code``, ``error`` and ``seconds``. A tensor is two columns: ``input.NAME`` with its values in row-major order, and
+``input.NAME.shape``. A picture is ``input.NAME.brightness`` and so on, one value an example, and ``input.NAME.files``
+when files are kept. A sensitive tensor has its shape alone. All are null where a request could not be read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import simplejpeg
+
+from lading.drift.reference import IMAGE_FEATURES, picture_descriptors
+from lading.errors import SettingsError
+from lading.manifest import ModelInfo
+from lading.record.exchange import Exchange
+from lading.spec import Array, TensorSpec
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SCHEMA_VERSION = 1
+JPEG_QUALITY = 90
+Row = dict[str, Any]
+
+
+def schema_of(model: ModelInfo, images: Literal["features", "files"]) -> pa.Schema:
+    """The Arrow schema of a model's log."""
+    pyarrow = require_pyarrow("the payload log")
+    fields = [
+        pyarrow.field("time", pyarrow.timestamp("us", tz="UTC"), nullable=False),
+        *(pyarrow.field(name, pyarrow.string()) for name in ("request_id", "model", "version", "variant", "digest")),
+        pyarrow.field("protocol", pyarrow.string()),
+        pyarrow.field("code", pyarrow.int16()),
+        pyarrow.field("error", pyarrow.string()),
+        pyarrow.field("seconds", pyarrow.float64()),
+    ]
+    for role, specs in (("input", model.inputs), ("output", model.outputs)):
+        for spec in specs:
+            fields += [pyarrow.field(f"{role}.{name}", kind(pyarrow)) for name, kind in _columns(spec, images).items()]
+    metadata = {"lading.schema_version": str(SCHEMA_VERSION), "lading.model": model.name}
+    return pyarrow.schema(fields, metadata=metadata)
+
+
+def row_of(exchange: Exchange, images: Literal["features", "files"]) -> tuple[Row, dict[str, bytes]]:
+    """One exchange as a row, and the picture files that belong to it by name."""
+    row: Row = {
+        "time": round(exchange.time * 1e6),
+        "request_id": exchange.request_id,
+        "model": exchange.model.name,
+        "version": exchange.model.version,
+        "variant": exchange.model.variant,
+        "digest": exchange.model.digest,
+        "protocol": exchange.protocol,
+        "code": int(exchange.code),
+        "error": exchange.error or None,
+        "seconds": exchange.seconds,
+    }
+    files: dict[str, bytes] = {}
+    for role, specs, tensors in (
+        ("input", exchange.model.inputs, exchange.inputs),
+        ("output", exchange.model.outputs, exchange.outputs),
+    ):
+        for spec in specs:
+            if tensors is not None and spec.name in tensors:
+                cells, pictures = _cells(spec, np.asarray(tensors[spec.name]), exchange.request_id, images)
+                row |= {f"{role}.{name}": value for name, value in cells.items()}
+                files |= pictures
+    return row, files
+
+
+def table_of(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
+    """Rows as an Arrow table."""
+    pyarrow = require_pyarrow("the payload log")
+    columns = [_column(pyarrow, [row.get(field.name) for row in rows], field.type) for field in schema]
+    return pyarrow.table(columns, schema=schema)
+
+
+def truth_table(rows: Sequence[Row]) -> pa.Table:
+    """Feedback as an Arrow table."""
+    pyarrow = require_pyarrow("the payload log")
+    texts = ("request_id", "output", "truth")
+    schema = pyarrow.schema(
+        [pyarrow.field("time", pyarrow.timestamp("us", tz="UTC")), *((name, pyarrow.string()) for name in texts)],
+        metadata={"lading.schema_version": str(SCHEMA_VERSION)},
+    )
+    return pyarrow.Table.from_pylist([dict(row) for row in rows], schema=schema)
+
+
+def _columns(spec: TensorSpec, images: str) -> Mapping[str, Any]:
+    """Column name to a function that gives its Arrow type."""
+    shape = {f"{spec.name}.shape": lambda pa: pa.list_(pa.int64())}
+    if spec.sensitive:
+        return shape
+    if spec.content == "image":
+        numbers = {f"{spec.name}.{feature}": lambda pa: pa.list_(pa.float32()) for feature in IMAGE_FEATURES}
+        files = {f"{spec.name}.files": lambda pa: pa.list_(pa.string())} if images == "files" else {}
+        return {**shape, **numbers, **files}
+    return {spec.name: lambda pa: pa.list_(pa.from_numpy_dtype(spec.numpy_dtype)), **shape}
+
+
+def _cells(spec: TensorSpec, array: Array, request_id: str, images: str) -> tuple[Row, dict[str, bytes]]:
+    cells: Row = {f"{spec.name}.shape": np.asarray(array.shape, dtype=np.int64)}
+    if spec.sensitive:
+        return cells, {}
+    if spec.content != "image":
+        return {spec.name: array.reshape(-1), **cells}, {}
+    described = [picture_descriptors(picture) for picture in array]
+    columns = np.array(described, dtype=np.float32).reshape(-1, len(IMAGE_FEATURES)).T
+    cells |= {f"{spec.name}.{feature}": column for feature, column in zip(IMAGE_FEATURES, columns, strict=True)}
+    if images != "files":
+        return cells, {}
+    # A request's id may hold what a file's name must not.
+    stem = hashlib.sha256(request_id.encode()).hexdigest()[:32]
+    names = [f"{stem}-{spec.name}-{index}.jpg" for index in range(len(array))]
+    cells[f"{spec.name}.files"] = names
+    encoded = [simplejpeg.encode_jpeg(np.ascontiguousarray(picture), quality=JPEG_QUALITY) for picture in array]
+    return cells, dict(zip(names, encoded, strict=True))
+
+
+def _column(pyarrow: Any, cells: list[Any], kind: Any) -> Any:
+    if not pyarrow.types.is_list(kind) or pyarrow.types.is_string(kind.value_type):
+        return pyarrow.array(cells, type=kind)
+    # One buffer for all rows; a list of arrays would be converted value by value.
+    sizes = [0 if cell is None else len(cell) for cell in cells]
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+    there = [cell for cell in cells if cell is not None and len(cell)]
+    values = np.concatenate(there) if there else np.zeros(0, dtype=kind.value_type.to_pandas_dtype())
+    missing = pyarrow.array([cell is None for cell in cells])
+    return pyarrow.ListArray.from_arrays(
+        pyarrow.array(offsets, type=pyarrow.int32()),
+        pyarrow.array(values, type=kind.value_type),
+        type=kind,
+        mask=missing,
+    )
+
+
+def require_pyarrow(what: str) -> Any:
+    """Import pyarrow with its Parquet reader.
+
+    Raises:
+        SettingsError: it is not installed; says what to install.
+    """
+    return require("pyarrow", what, also=("pyarrow.parquet",))
+
+
+def require(package: str, what: str, *, also: tuple[str, ...] = ()) -> Any:
+    """Import a package of the ``payload`` extra.
+
+    Raises:
+        SettingsError: it is not installed; says what to install.
+    """
+    try:
+        for name in also:
+            import_module(name)
+        return import_module(package)
+    except ImportError:
+        raise SettingsError(f"{what} needs {package}: pip install 'lading[payload]'") from None

@@ -1,0 +1,103 @@
+"""Hands answered requests to a background thread, and never waits for it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+
+import structlog
+
+from lading.record.exchange import Consumer, Exchange
+from lading.record.metrics import RecordingMetrics
+
+log = structlog.get_logger("lading.recorder")
+_TICK_S = 1.0
+_GATHER_S = 0.05
+"""The thread sleeps so long between its turns: waking it for each request would take the lock from the event loop as
+often, and cost more than what it does."""
+
+
+class Recorder:
+    """A bounded queue in front of the consumers.
+
+    Args:
+        consumers: of every exchange that they want.
+        metrics: where drops are counted.
+        max_bytes: that exchanges may hold while they wait; what comes beyond is dropped.
+    """
+
+    def __init__(self, consumers: Sequence[Consumer], metrics: RecordingMetrics, max_bytes: float) -> None:
+        self._consumers = tuple(consumers)
+        self._metrics = metrics
+        self._max_bytes = max_bytes
+        # Each is written by one thread alone, so neither needs a lock.
+        self._put = self._taken = 0
+        self._queue: SimpleQueue[tuple[int, Callable[[], object]] | None] = SimpleQueue()
+        self._wanted = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def offer(self, exchange: Exchange) -> None:
+        """Hand one exchange over, or drop it. Belongs to the event loop."""
+        wanted = [consumer for consumer in self._consumers if consumer.wants(exchange)]
+        if wanted:
+            self.post(lambda: self._hand(exchange, wanted), size=exchange.nbytes)
+
+    def post(self, work: Callable[[], object], *, size: int = 512) -> None:
+        """Do something else in the thread, behind what was handed over; drop it when too much waits."""
+        if self._put - self._taken + size > self._max_bytes:
+            self._metrics.payload_dropped.inc()
+            return
+        self._put += size
+        self._queue.put((size, work))
+
+    def settle(self) -> None:
+        """Return when all that was handed over until now has been consumed. Blocks: not for the event loop."""
+        settled = threading.Event()
+        self._queue.put((0, settled.set))
+        self._wanted.set()
+        settled.wait()
+        self._wanted.clear()
+
+    def close(self) -> None:
+        """Return when everything that was handed over has been consumed."""
+        if self._thread.is_alive():
+            self._queue.put(None)
+            self._wanted.set()
+            self._thread.join()
+
+    def _work(self) -> None:
+        while True:
+            try:
+                entry = self._queue.get(timeout=_TICK_S)
+            except Empty:
+                self._each("tick")
+                continue
+            if entry is None:
+                break
+            size, work = entry
+            work()
+            self._taken += size
+            if self._queue.empty():
+                self._each("tick")
+                self._wanted.wait(_GATHER_S)
+        self._each("close")
+
+    def _hand(self, exchange: Exchange, wanted: Sequence[Consumer]) -> None:
+        for consumer in wanted:
+            try:
+                consumer.take(exchange)
+            except Exception as error:
+                self._metrics.payload_dropped.inc()
+                log.warning("an answer could not be recorded", consumer=type(consumer).__name__, error=repr(error))
+
+    def _each(self, call: str) -> None:
+        for consumer in self._consumers:
+            try:
+                getattr(consumer, call)()
+            except Exception as error:
+                log.warning("recording failed", consumer=type(consumer).__name__, error=repr(error))

@@ -1,0 +1,1 @@
+"""Models, their queues, and the lanes that run them."""

@@ -1,0 +1,176 @@
+"""One variant of one artifact, loaded, verified, warmed, and with its own queue."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+
+from lading.artifact import Artifact
+from lading.cost_table import CostTable
+from lading.errors import InputShapeError, NotReadyError
+from lading.manifest import ModelInfo
+from lading.predictor import Predictor
+from lading.protocol.plain import answer_end, classifier
+from lading.serve.metrics import Metrics
+from lading.spec import Array
+from lading.tensors.checks import check_inputs
+from lading.tensors.ragged import CheckedInputs, count_rows, join_requests, joinable
+
+_MEMORY = 0.05  # weight of the newest batch in the mean service time
+
+
+class ServedModel:
+    """What a request is answered by.
+
+    Args:
+        artifact: where the variant lies.
+        variant: its name; the chosen one by default.
+        metrics: where to record.
+        threads: intra-op threads of the session.
+        max_batch: most examples that one request may carry.
+    """
+
+    def __init__(
+        self, artifact: Artifact, variant: str | None, metrics: Metrics, *, threads: int = 1, max_batch: int = 128
+    ) -> None:
+        self.artifact = artifact
+        self.packed = artifact.variant(variant)
+        manifest = artifact.manifest
+        self.info = ModelInfo(
+            manifest.name,
+            manifest.version,
+            self.packed.variant.name,
+            artifact.digest,
+            manifest.inputs,
+            manifest.outputs,
+            max_batch,
+        )
+        self.name, self.version, self.variant = manifest.name, manifest.version, self.packed.variant.name
+        self.inputs, self.outputs = manifest.inputs, manifest.outputs
+        self.metrics = metrics.model(artifact, self.packed)
+        self.cost = CostTable(self.packed.measurement.cost if self.packed.measurement else {})
+        self.batch = self.cost.best_batch if joinable(self.inputs, self.outputs) else 1
+        self.service_seconds = self.cost.seconds(1)
+        """Mean seconds in a lane that one request takes, its decoding and its share of a run."""
+        self.not_ready_because = "the model is being loaded"
+        pictures = any(spec.content == "image" for spec in self.inputs)
+        self.run_seconds = math.inf if pictures else self.service_seconds
+        """T(1) as verify measured it; no bound where a few bytes may stand for a large picture."""
+        self.pending = 0
+        """Requests accepted and not answered; counted by the engine."""
+        self.queue: SimpleQueue[Job] = SimpleQueue()
+        self.classifier = classifier(artifact, self.variant)
+        self.answer_end = answer_end(self.outputs, self.name, self.variant)
+        self.max_batch = max_batch
+        self.threads = threads
+        self._predictor: Predictor | None = None
+
+    @property
+    def ready(self) -> bool:
+        """True once the golden outputs matched and the batch sizes were warmed, until it is closed."""
+        return self._predictor is not None
+
+    @property
+    def predictor(self) -> Predictor:
+        """The loaded predictor.
+
+        Raises:
+            NotReadyError: not loaded, not verified, or unloaded.
+        """
+        if self._predictor is None:
+            raise NotReadyError(f"model {self.name!r} is not ready: {self.not_ready_because}")
+        return self._predictor
+
+    def load(self) -> None:
+        """Open the session, answer the golden inputs, and run every batch size once.
+
+        Raises:
+            ArtifactError: the graph cannot be opened.
+            NotReadyError: the golden outputs do not match.
+        """
+        predictor = Predictor(self.artifact, self.variant, threads=self.threads)
+        predictor.check_golden()
+        golden = self.check(self.artifact.golden_inputs())
+        for size in self.cost.sizes:
+            if 1 < size <= self.batch:
+                predictor.run(join_requests(self.inputs, [golden] * max(1, round(size / golden.rows))))
+        self._predictor = predictor
+        self.metrics.ready.set(1)
+
+    def close(self, because: str) -> None:
+        """Take no more requests; those in the queue are still answered by the predictor they hold on to."""
+        self._predictor = None
+        self.not_ready_because = because
+        self.metrics.ready.set(0)
+
+    def check(self, arrays: Mapping[str, Array]) -> CheckedInputs:
+        """Check one request's inputs.
+
+        Raises:
+            RequestError: a missing, unknown or misshapen tensor, or more examples than one request may carry.
+        """
+        checked = CheckedInputs(arrays, check_inputs(self.inputs, arrays), count_rows(self.inputs, arrays))
+        if checked.rows > self.max_batch:
+            raise InputShapeError(f"the request has {checked.rows} examples; at most {self.max_batch} are accepted")
+        return checked
+
+    def take(self, most: int) -> list[Job]:
+        """Take up to ``most`` requests from the queue; none when another lane took them."""
+        jobs: list[Job] = []
+        try:
+            while len(jobs) < most:
+                jobs.append(self.queue.get_nowait())
+        except Empty:
+            pass
+        return jobs
+
+    def took(self, seconds: float) -> None:
+        """Remember how long a request took in its lane."""
+        self.service_seconds += _MEMORY * (seconds - self.service_seconds)
+
+
+Read = Callable[[], Mapping[str, Array]]
+"""Turns a request's bytes into arrays, batch dim included. Runs in a lane, and may raise RequestError."""
+Outcome = dict[str, Array] | BaseException | None
+"""A job's outputs, why there are none, or ``None`` when nobody waits for them."""
+Done = Callable[[dict[str, Array] | BaseException], None]
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """What the event loop hands to a lane, and gets back."""
+
+    model: ServedModel
+    predictor: Predictor
+    read: Read
+    queued: float
+    """When it was accepted, on ``time.perf_counter``, in seconds."""
+    deadline: float
+    """On the same clock."""
+    size: int
+    """Bytes of its body."""
+    expected: float
+    """Seconds in a lane that it was reckoned to take when it was accepted."""
+    done: Done
+    """Called once on the event loop with its outputs, or with why there are none, unless it was abandoned."""
+    abandoned: bool = False
+    """Set on the event loop when the caller has gone; the job is dropped then, unless a lane has begun with it."""
+    stages: Stages | None = None
+    """Where to note when it was where; only for a request that is traced."""
+
+
+Span = tuple[float, float]
+"""From and until, on ``time.perf_counter``, in seconds."""
+
+
+@dataclass(slots=True, eq=False)
+class Stages:
+    """Filled in by the lane; a stage that was not reached stays ``None``."""
+
+    queue: Span | None = None
+    decode: Span | None = None
+    inference: Span | None = None
+    rows: int = 0
+    """Examples in the run that the request shared."""

@@ -1,0 +1,174 @@
+"""uvicorn's protocol with a short way for inference: no ASGI, no task, and overload refused before a body is read.
+
+uvicorn's cycle, its task and ASGI's messages take twice as long as a small model's run, and are most of what a refusal
+costs. So a plain ``POST`` to an inference path is handed to its endpoint when its headers and then its body have been
+read, and its answer is written in one piece. Whatever is unusual goes uvicorn's way to the same endpoint.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import lru_cache
+from types import SimpleNamespace
+from typing import Any, ClassVar, cast
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from lading.serve.http.bounded import BoundedHttp
+from lading.serve.http.endpoint import Answer, InferenceEndpoint, OpenRequest
+from lading.settings import Settings
+
+_ANSWERED: Any = SimpleNamespace(response_complete=True, message_event=asyncio.Event())
+"""Stands for the last request of a connection: uvicorn drops what still comes of one that has been answered."""
+
+
+class _Due:
+    """Stands where uvicorn keeps the request that it answers, with what uvicorn and :class:`BoundedHttp` ask of it."""
+
+    __slots__ = ("disconnected", "keep_alive", "parts", "request", "response_complete")
+    message_event: ClassVar[asyncio.Event] = asyncio.Event()
+
+    def __init__(self, request: OpenRequest) -> None:
+        self.request = request
+        self.parts: list[bytes] = []
+        """Of its body."""
+        self.keep_alive = True
+        self.response_complete = self.disconnected = False
+
+
+class LeanHttp(BoundedHttp):
+    """Answers inference requests by itself, and the rest as uvicorn does.
+
+    A request that cannot be answered in time gets 429 before its body has been read; the body is dropped as it comes,
+    for as long as a body may take, and then the connection is used again.
+
+    What goes the long way: another answer is due first, ``Expect``, HTTP/1.0, ``connection: close``, upgrades, a body
+    of unknown length, a client that does not read its answers, and errors that show in the headers.
+    """
+
+    endpoint_at: ClassVar[staticmethod[[str], InferenceEndpoint | None]]
+    body_timeout_s: ClassVar[float]
+    _due: _Due | None = None
+    """The request that is to be answered the short way."""
+    _reading = False
+    """Its body is still to come."""
+    _dropping = False
+    """The rest of a request that was refused is still to come."""
+    _body_due: asyncio.TimerHandle | None = None
+
+    @classmethod
+    def of(cls, settings: Settings, endpoint_at: Callable[[str], InferenceEndpoint | None]) -> type[BoundedHttp]:
+        """A protocol class with the limits of the settings and the endpoints of an app."""
+        own = {"endpoint_at": staticmethod(endpoint_at), "body_timeout_s": settings.body_timeout_s}
+        return type("LimitedLeanHttp", (cls.limited(settings),), own)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        # Most bodies come with their headers, and need no timer.
+        if (self._dropping or self._reading) and self._body_due is None:
+            self._body_due = self.loop.call_later(self.body_timeout_s, self._late_body)
+
+    def on_headers_complete(self) -> None:
+        if self._usual() and self._opened():
+            self._in_headers = False
+            self._stop_waiting()
+        else:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if self._reading:
+            assert self._due is not None
+            self._due.parts.append(body)
+        else:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if self._reading:
+            assert self._due is not None
+            self._reading = False
+            self._forget_body()
+            parts = self._due.parts
+            self._due.request.submit(parts[0] if len(parts) == 1 else b"".join(parts), self._write)
+        elif self._dropping:
+            self._dropping = False
+            self._forget_body()
+            self.on_response_complete()  # counts it, and waits for the next one
+        else:
+            super().on_message_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._dropping = self._reading = False
+        self._forget_body()
+        super().connection_lost(exc)
+        if self._due is not None:
+            due, self._due = self._due, None
+            due.request.leave()
+
+    def _usual(self) -> bool:
+        due = self.cycle is not None and not self.cycle.response_complete
+        if due or self.expect_100_continue or self._stopping or self.flow.write_paused or self.transport.is_closing():
+            return False
+        parser = self.parser
+        if parser.get_method() != b"POST" or parser.get_http_version() != "1.1":
+            return False
+        return parser.should_keep_alive() and not parser.should_upgrade() and self.app is self.config.loaded_app
+
+    def _opened(self) -> bool:
+        path, query = _split(self.url)
+        endpoint = self.endpoint_at(path)
+        if endpoint is None:
+            return False
+        opened = endpoint.open({**self.scope, "method": "POST", "path": path, "query_string": query})
+        if opened is None:
+            return False
+        if isinstance(opened, OpenRequest):
+            self._due = _Due(opened)
+            self.cycle = cast(Any, self._due)
+            self._reading = True
+        else:
+            self.transport.write(self._whole(*opened))
+            self.cycle, self._dropping = _ANSWERED, True
+        return True
+
+    def _write(self, answer: Answer) -> None:
+        due, self._due = self._due, None
+        assert due is not None
+        self._reading = False
+        if cast(Any, self.cycle) is due:
+            self.cycle = _ANSWERED  # so that an idle connection does not keep what it last asked
+        if not self.transport.is_closing():
+            status, headers, body = answer
+            if not due.keep_alive:
+                headers = [*headers, (b"connection", b"close")]
+            self.transport.write(self._whole(status, headers, body))
+            if not due.keep_alive:
+                self.transport.close()
+        self.on_response_complete()
+
+    def _whole(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> bytes:
+        lines = [b"%s: %s\r\n" % header for header in (*self.server_state.default_headers, *headers)]
+        return b"".join((STATUS_LINE[status], *lines, b"\r\n", body))
+
+    def _late_body(self) -> None:
+        self._body_due = None
+        if self._reading:
+            assert self._due is not None
+            self._due.keep_alive = False  # what still comes of the body is nobody's
+            self._due.request.fail_late(self._write)
+        else:
+            self._close_late()
+
+    def _forget_body(self) -> None:
+        if self._body_due is not None:
+            self._body_due.cancel()
+            self._body_due = None
+
+
+@lru_cache(256)
+def _split(url: bytes) -> tuple[str, bytes]:
+    """Path and query of a request's target; an empty path for one that has to be unquoted first."""
+    parsed = httptools.parse_url(url)
+    path = parsed.path or b""
+    return "" if b"%" in path else path.decode("ascii"), parsed.query or b""

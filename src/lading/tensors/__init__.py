@@ -1,0 +1,6 @@
+"""Arrays: checked, joined, made up and compared."""
+
+from lading.tensors.checks import check_inputs
+from lading.tensors.ragged import collate, split
+
+__all__ = ["check_inputs", "collate", "split"]

@@ -1,0 +1,81 @@
+"""What of an ONNX file from elsewhere cannot be served is said, with a way out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from lading.build.onnx_reader import read_bare
+from lading.errors import WrapError
+from tests.given.onnx_text import parse, save
+
+
+def map_output() -> onnx.ModelProto:
+    """What a scikit-learn classifier is converted to unless ZipMap is turned off."""
+    zipped = helper.make_node("ZipMap", ["x"], ["y"], domain="ai.onnx.ml", classlabels_int64s=[0, 1, 2, 3])
+    value = helper.make_tensor_type_proto(TensorProto.FLOAT, None)
+    kind = helper.make_sequence_type_proto(helper.make_map_type_proto(TensorProto.INT64, value))
+    graph = helper.make_graph(
+        [zipped],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])],
+        [helper.make_value_info("y", kind)],
+    )
+    return helper.make_model(
+        graph, ir_version=9, opset_imports=[helper.make_opsetid("", 15), helper.make_opsetid("ai.onnx.ml", 1)]
+    )
+
+
+UNUSABLE: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
+    "unknown operator": (lambda: parse("y = Fancy (x)"), "Fancy.*opset_version=20"),
+    "unknown domain": (lambda: parse("y = my.ops.Fancy (x)", domain="my.ops"), "Its opsets are ai.onnx 20, my.ops 1"),
+    "map output": (map_output, r"output 'y' .* options=\{'zipmap': False\}"),
+    "strings": (
+        lambda: parse("y = Identity (x)", "string[N, 3] x", "string[N, 3] y"),
+        "input 'x' .* encode strings as integers",
+    ),
+    "scalar": (lambda: parse("y = Identity (x)", "float x", "float y"), "needs a first dim for the batch"),
+    "half floats of another kind": (
+        lambda: parse("y = Identity (x)", "bfloat16[N, 3] x", "bfloat16[N, 3] y"),
+        "export it as float32 or an integer|cannot be served",
+    ),
+    "two first dims": (
+        lambda: parse("y = Gemm <transB = 1> (x, z)", "float[N, 3] x, float[M, 3] z", "float[N, M] y"),
+        r"different first dims \(M, N\).*ModelSpec",
+    ),
+    "rows that see each other": (
+        lambda: parse("y = Softmax <axis = 0> (x)", "float[N, 3] x"),
+        "output 'y' of a row in a batch of 2 is not what the row answers alone",
+    ),
+    "an output for the batch as a whole": (
+        lambda: parse("y = ReduceSum <keepdims = 0> (x)", outputs="float y"),
+        "output 'y' .* needs a first dim for the batch",
+    ),
+}
+
+
+@pytest.mark.parametrize(("model", "problem"), UNUSABLE.values(), ids=UNUSABLE.keys())
+def test_what_cannot_be_served_is_refused_with_a_way_out(
+    model: Callable[[], onnx.ModelProto], problem: str, tmp_path: Path
+) -> None:
+    with pytest.raises(WrapError) as caught:
+        read_bare(save(model(), tmp_path / "odd.onnx"))
+    assert re.search(problem, str(caught.value), re.DOTALL), str(caught.value)
+    assert "odd.onnx" in str(caught.value)
+
+
+def test_files_that_are_not_onnx_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "torch.onnx").write_bytes(b"PK\x03\x04 not a graph")
+    (tmp_path / "empty.onnx").write_bytes(b"")
+    for name, problem in (
+        ("torch", "is not an ONNX file"),
+        ("empty", "is not an ONNX file"),
+        ("no", "there is no file"),
+    ):
+        with pytest.raises(WrapError, match=problem):
+            read_bare(tmp_path / f"{name}.onnx")

@@ -1,0 +1,75 @@
+"""Corrupted inputs lower a score, and the table says by how much."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lading.build.verify.shift import PICTURES, SEVERITIES, corruptions_of, within_limits
+from lading.spec import TensorSpec
+
+IMAGE = TensorSpec(name="image", dtype="uint8", shape=("batch", 16, 16, 3), content="image")
+TABLE = TensorSpec(name="x", dtype="float32", shape=("batch", 2), minimum=-1, maximum=1)
+INDEX = TensorSpec(name="edges", dtype="int64", shape=(2, "edges"), indexes="nodes")
+
+
+@pytest.mark.parametrize("name", PICTURES)
+@given(seed=st.integers(0, 1000))
+def test_a_corrupted_picture_is_still_a_picture(name: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    picture = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    for severity in SEVERITIES:
+        corrupted = PICTURES[name](picture, severity, rng)
+        assert corrupted.shape == picture.shape
+        assert corrupted.dtype == np.uint8
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_higher_severity_changes_a_picture_more(name: str) -> None:
+    row = np.linspace(0, 255, 64)
+    picture = np.stack([np.add.outer(row, row[::-1]) / 2] * 3, axis=-1).astype(np.uint8)
+    picture[8:40, 8:30] = (250, 20, 30)
+    changes = [
+        np.abs(PICTURES[name](picture, severity, np.random.default_rng(0)).astype(float) - picture).mean()
+        for severity in SEVERITIES
+    ]
+    assert changes == sorted(changes)
+    assert changes[0] < changes[-1]
+
+
+def test_numbers_are_corrupted_in_the_scale_of_their_column_and_stay_within_limits() -> None:
+    examples = [{"x": np.array([value, 0.001 * value], dtype=np.float32)} for value in np.linspace(-1, 1, 50)]
+    noise = corruptions_of((TABLE,), examples)["noise"]["x"]
+    rng = np.random.default_rng(0)
+    noisy = np.stack([noise(example["x"], 5, rng) for example in examples])
+    spread = (noisy - np.stack([example["x"] for example in examples])).std(axis=0)
+    assert spread[0] > 100 * spread[1]
+    assert np.abs(within_limits(TABLE, noisy)).max() <= 1
+
+
+def test_indexes_are_left_alone() -> None:
+    assert corruptions_of((INDEX,), [{"edges": np.zeros((2, 3), np.int64)}]) == {}
+
+
+@pytest.mark.slow
+def test_the_digits_lose_score_as_their_pixels_get_noisier(tmp_path: Path) -> None:
+    from lading.build.export.export import export
+    from lading.build.train.train import train_command
+    from lading.build.verify.shift import score_shift
+    from lading.import_string import load_spec
+
+    target = "examples/digits.py:Digits"
+    checkpoint = train_command(
+        target, ["logger.wandb=false", "trainer.progress=false"], out=tmp_path / "run", resume=None
+    )
+    spec = load_spec(target)
+    exported = export(spec, tmp_path / "export", checkpoints={0.0: checkpoint})
+    found = score_shift(spec, exported / "fp32.onnx", "fp32", tmp_path / "verify")
+    assert found.clean > 0.9
+    assert found.scores["noise"][4] < found.scores["noise"][0]
+    assert (tmp_path / "verify" / "shift.svg").is_file()
+    assert (tmp_path / "verify" / "shift.json").is_file()

@@ -1,0 +1,212 @@
+"""The chart: its values are documented and used, its schema refuses what is not there, Helm lints and tests it.
+
+Helm and its tools are Go programs; ``make chart-tools`` builds them into ``build/tools``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from lading.settings import Settings
+from tests.chart.matrix import combinations
+from tools import chart
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "helm" / "lading"
+TEMPLATES = "\n".join(file.read_text() for file in (CHART / "templates").rglob("*") if file.is_file())
+VALUES = list(chart.values((CHART / "values.yaml").read_text()))
+SCHEMA = chart.schema((CHART / "values.yaml").read_text())
+
+
+def tool(name: str) -> str:
+    """A program of ``make chart-tools``, or of the path; its test is skipped where it is in neither."""
+    built = ROOT / "build" / "tools" / name
+    found = str(built) if built.is_file() else shutil.which(name)
+    if found is None:
+        assert "LADING_NEEDS_TOOLS" not in os.environ, f"{name} is not here"
+        pytest.skip(f"{name} is not here: `make chart-tools` builds it")
+    return found
+
+
+def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([tool("helm"), *arguments], capture_output=True, text=True, check=False, cwd=ROOT)
+
+
+def render(*sets: str, name: str = "cards", namespace: str = "serve") -> list[dict[str, Any]]:
+    """The objects that the chart makes of these values."""
+    options = [word for value in sets for word in ("--set", value)]
+    result = helm("template", name, str(CHART), "--namespace", namespace, *options)
+    assert result.returncode == 0, result.stderr
+    return [document for document in yaml.safe_load_all(result.stdout) if document]
+
+
+def one(objects: Sequence[dict[str, Any]], kind: str) -> dict[str, Any]:
+    (found,) = [document for document in objects if document["kind"] == kind]
+    return found
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: ".".join(value.path))
+def test_every_value_is_used_by_a_template(value: chart.Value) -> None:
+    if value.path == ("global",):
+        return
+    name = value.path[-1]
+    assert re.search(rf"\.{re.escape(name)}\b", TEMPLATES), f"no template reads {'.'.join(value.path)}"
+
+
+def test_every_value_that_a_template_reads_is_there() -> None:
+    known = {".".join(value.path[: depth + 1]) for value in VALUES for depth in range(len(value.path))}
+    read = set(re.findall(r"\.Values\.([\w.]+)", TEMPLATES))
+    free = tuple(".".join(value.path) + "." for value in VALUES if value.schema.get("type") == "object")
+    assert {path for path in read if path not in known and not path.startswith(free)} == set()
+
+
+def test_a_value_without_documentation_is_refused() -> None:
+    with pytest.raises(chart.UndocumentedValueError, match=r"image\.tag has no `# --` comment"):
+        list(chart.values("image:\n  tag: 1\n"))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"replicas": 3},
+        {"image": {"name": "x"}},
+        {"mode": "knative"},
+        {"settings": {"deadline": 5}},
+        {"settings": {"deadline_ms": 0}},
+        {"settings": {"artifact": "/elsewhere"}},
+        {"autoscaling": {"kind": "hpa", "minReplicas": 0}},
+        {"artifact": {"digest": "sha256:short"}},
+        {"artifact": {"source": "fetch", "uri": "ftp://host/cards"}},
+        {"gateway": {"paths": ["metrics"]}},
+    ],
+    ids=str,
+)
+def test_the_schema_refuses_a_typo(values: dict[str, Any]) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(values, SCHEMA)
+
+
+def test_the_schema_knows_every_setting_but_those_that_the_chart_sets() -> None:
+    known = set(SCHEMA["properties"]["settings"]["properties"])
+    assert known == set(Settings.model_fields) - chart.SET_BY_CHART
+    jsonschema.validate({"settings": {"deadline_ms": 500, "variants": "fp32,int8", "log_format": "json"}}, SCHEMA)
+
+
+def test_the_defaults_fit_the_schema() -> None:
+    jsonschema.validate(yaml.safe_load((CHART / "values.yaml").read_text()), SCHEMA)
+
+
+def test_what_is_generated_is_committed() -> None:
+    assert all(file.read_text() == text for file, text in chart.generated_files().items())
+
+
+def test_helm_lints_it_strictly() -> None:
+    result = helm("lint", "--strict", str(CHART))
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_its_own_unit_tests_pass() -> None:
+    result = subprocess.run(
+        [tool("helm-unittest"), "--strict", str(CHART)], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_helm_refuses_a_typo_in_a_setting() -> None:
+    result = helm("template", "cards", str(CHART), "--set", "settings.deadlin_ms=5")
+    assert result.returncode != 0
+    assert "deadlin_ms" in result.stderr
+
+
+def test_every_rule_and_dashboard_of_the_folder_becomes_an_object() -> None:
+    rules = sorted(path.stem for path in (CHART / "monitoring").glob("*.yaml"))
+    dashboards = sorted(path.stem for path in (CHART / "monitoring").glob("*.json"))
+    objects = render("monitoring.rules.enabled=true", "monitoring.dashboards.enabled=true")
+    names = [document["metadata"]["name"].removeprefix("cards-") for document in objects]
+    assert [name for name in names if name in rules] == rules
+    assert sorted(name for name in names if name in dashboards) == dashboards
+    for document in objects:
+        if document["kind"] == "ConfigMap" and document["metadata"]["name"] != "cards":
+            json.loads(next(iter(document["data"].values())))
+
+
+def test_an_alert_is_left_out_by_name_and_labelled_for_routing(tmp_path: Path) -> None:
+    copy = shutil.copytree(CHART, tmp_path / "lading")
+    shutil.rmtree(copy / "monitoring", ignore_errors=True)
+    (copy / "monitoring").mkdir()
+    rule = {"alert": "Kept", "expr": "1", "labels": {"severity": "page"}}
+    groups = [{"name": "a", "rules": [rule, {"alert": "Dropped", "expr": "1"}]}]
+    (copy / "monitoring" / "slo.yaml").write_text(json.dumps({"groups": groups}))
+    options = [
+        "--set",
+        "monitoring.rules.enabled=true,monitoring.rules.exclude={Dropped},monitoring.rules.alertLabels.team=ml",
+    ]
+    result = helm("template", "cards", str(copy), *options, "--show-only", "templates/prometheusrule.yaml")
+    assert result.returncode == 0, result.stderr
+    (made,) = yaml.safe_load(result.stdout)["spec"]["groups"][0]["rules"]
+    assert made == {"alert": "Kept", "expr": "1", "labels": {"severity": "page", "team": "ml"}}
+
+
+def test_the_selector_of_the_committed_chart_has_not_changed() -> None:
+    """A Deployment's selector cannot be changed: a release could not be upgraded to a chart that wants another."""
+    deployment = one(render(), "Deployment")
+    assert deployment["spec"]["selector"]["matchLabels"] == {
+        "app.kubernetes.io/name": "lading",
+        "app.kubernetes.io/instance": "cards",
+        "app.kubernetes.io/component": "server",
+    }
+
+
+CRDS = ROOT / "build" / "tools" / "crds"
+"""Schemas of what is not Kubernetes' own, as ``make test-chart`` fetches them; GKE's part lies beside the tests."""
+WITHOUT_CRDS = re.compile(r"^(v1|apps/|autoscaling/|batch/|networking\.k8s\.io/|policy/)|\.gke|googleapis")
+"""Groups that can be validated without them."""
+
+
+def test_what_it_renders_is_valid_in_every_combination(tmp_path: Path) -> None:
+    for number, (name, sets) in enumerate(combinations()):
+        rendered = render(*sets)
+        kept = [one for one in rendered if CRDS.is_dir() or WITHOUT_CRDS.search(one["apiVersion"])]
+        text = yaml.safe_dump_all(kept) if kept else "apiVersion: v1\nkind: List\nmetadata: {}\nitems: []\n"
+        (tmp_path / f"{number:03}.yaml").write_text(f"# {name}\n{text}")
+    crds = CRDS if CRDS.is_dir() else ROOT / "tests" / "chart"
+    words = [tool("kubectl-validate"), str(tmp_path), "--local-crds", str(crds), "--version", "1.30"]
+    result = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, "\n".join(line for line in result.stderr.splitlines() if "OK" not in line)
+
+
+def test_no_container_names_a_variable_twice_and_every_pod_is_restricted() -> None:
+    for name, sets in combinations():
+        for document in render(*sets, "extraEnv[0].name=HOME", "extraEnv[0].value=/x"):
+            spec = pod_spec(document)
+            if spec is None:
+                continue
+            for container in [*spec["containers"], *spec.get("initContainers", [])]:
+                names = [variable["name"] for variable in container.get("env", [])]
+                assert len(names) == len(set(names)), f"{name}: {names}"
+                assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}, name
+                assert container["securityContext"]["readOnlyRootFilesystem"] is True, name
+            runtime = document["kind"].endswith("ServingRuntime")  # KServe gives those pods their own context
+            assert runtime or spec["securityContext"]["runAsNonRoot"] is True, name
+
+
+def pod_spec(document: dict[str, Any]) -> dict[str, Any] | None:
+    """The pod that an object makes, if it makes one."""
+    spec: dict[str, Any] = document.get("spec", {})
+    if document["kind"] in ("Deployment", "Job"):
+        found: dict[str, Any] = spec["template"]["spec"]
+        return found
+    if document["kind"] == "InferenceService":
+        return dict(spec["predictor"])
+    return spec if document["kind"] in ("Pod", "ClusterServingRuntime", "ServingRuntime") else None

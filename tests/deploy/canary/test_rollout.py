@@ -1,0 +1,168 @@
+"""Requests move step by step, and are given back as soon as something is worse, or goes wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from lading.deploy.canary.gateway import Routes, api_client, current_weights, mirror_patch, weights_patch
+from lading.deploy.canary.rollout import Canary, Limits, Window, read_steps
+from lading.errors import CanaryError, GateRefusedError, SettingsError
+from tests.deploy.canary.api_server import ApiServer, api_server, route
+
+GOOD = Window(1000, 0, 20.0)
+BAD = Window(1000, 100, 20.0)
+FEW = Window(3, 0, 20.0)
+
+
+@pytest.fixture
+def api() -> Iterator[ApiServer]:
+    with api_server(httproutes_cards=route()) as server:
+        yield server
+
+
+def rollout(
+    api: ApiServer, *canary: Window, dry_run: bool = False, paths: tuple[str, ...] = ("httproutes/cards",)
+) -> tuple[Canary, list[str]]:
+    """A canary whose looks find these windows, one after the other."""
+    said: list[str] = []
+    found = iter(canary)
+    routes = Routes(api_client(api.url), "serve", paths, dry_run, said.append)
+
+    def look() -> tuple[Window, Window, float | None]:
+        return GOOD, next(found), 1.0
+
+    return Canary("cards-a", "cards-b", routes, look, Limits(), (5, 50), 0.0, 2, said.append), said
+
+
+def test_a_good_release_gets_more_and_more_and_then_all(api: ApiServer) -> None:
+    canary, said = rollout(api, GOOD, GOOD)
+    canary.run()
+    assert api.weights() == [5, 50, 100]
+    assert current_weights(api.routes["httproutes/cards"], ["cards-a", "cards-b"]) == {"cards-a": 0, "cards-b": 100}
+    assert "promoted" in said[-1]
+
+
+def test_a_bad_release_gives_all_back_and_says_why(api: ApiServer) -> None:
+    canary, _ = rollout(api, GOOD, BAD)
+    with pytest.raises(GateRefusedError, match=r"cards-b is rolled back, it is worse: .*100 of 1000 requests failed"):
+        canary.run()
+    assert api.weights() == [5, 50, 0]
+
+
+def test_a_release_that_shows_too_little_is_rolled_back_after_the_last_look(api: ApiServer) -> None:
+    canary, _ = rollout(api, FEW, FEW, GOOD)
+    with pytest.raises(GateRefusedError, match="2 looks showed too little: 3 of the 200 requests"):
+        canary.run()
+    assert api.weights() == [5, 0]
+
+
+@pytest.mark.parametrize("failure", [CanaryError("Prometheus does not answer"), KeyboardInterrupt(), SystemExit(143)])
+def test_whatever_fails_the_requests_are_given_back(api: ApiServer, failure: BaseException) -> None:
+    canary, _ = rollout(api)
+
+    def fail() -> tuple[Window, Window, float | None]:
+        raise failure
+
+    object.__setattr__(canary, "look", fail)
+    with pytest.raises(type(failure)):
+        canary.run()
+    assert api.weights() == [5, 0]
+
+
+def test_a_route_that_cannot_follow_takes_the_other_back() -> None:
+    with api_server(httproutes_cards=route(), grpcroutes_cards=route(kind="GRPCRoute")) as api:
+        canary, _ = rollout(api, GOOD, GOOD, paths=("httproutes/cards", "grpcroutes/cards"))
+
+        def refuse_the_last(line: str) -> None:
+            if "cards-b with 50 %" in line:
+                api.refused.add("grpcroutes/cards")
+
+        object.__setattr__(canary, "say", refuse_the_last)
+        with pytest.raises(CanaryError, match="403"):
+            canary.run()
+        assert current_weights(api.routes["httproutes/cards"], ["cards-a", "cards-b"]) == {"cards-a": 100, "cards-b": 0}
+
+
+def test_the_wrong_order_is_refused_before_anything_is_changed() -> None:
+    with api_server(httproutes_cards=route(stable=0, canary=100)) as api:
+        canary, _ = rollout(api, GOOD)
+        with pytest.raises(CanaryError, match="was `lading canary cards-b cards-a` meant"):
+            canary.run()
+        assert api.history == []
+
+
+def test_a_shadow_gets_copies_and_moves_no_request(api: ApiServer) -> None:
+    canary, said = rollout(api, FEW, GOOD)
+    canary.shadow()
+    (mirrored, clean) = [one["spec"]["rules"][1]["filters"] for one in api.history]
+    assert mirrored == [{"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "cards-b", "port": 8080}}}]
+    assert clean == []
+    assert api.weights() == [0, 0]
+    assert "no worse" in said[-1]
+
+
+def test_a_bad_shadow_is_mirrored_no_longer(api: ApiServer) -> None:
+    canary, _ = rollout(api, BAD)
+    with pytest.raises(GateRefusedError):
+        canary.shadow()
+    assert api.routes["httproutes/cards"]["spec"]["rules"][1]["filters"] == []
+
+
+def test_other_filters_and_other_rules_are_left_alone() -> None:
+    before = route()
+    before["spec"]["rules"][1]["filters"] = [{"type": "RequestHeaderModifier", "requestHeaderModifier": {}}]
+    (_, one) = mirror_patch(before, "cards-a", "cards-b", on=True)
+    assert one["path"] == "/spec/rules/1/filters"
+    assert [kept["type"] for kept in one["value"]] == ["RequestHeaderModifier", "RequestMirror"]
+    (_, *weights) = weights_patch(before, {"cards-a": 1, "cards-b": 2})
+    assert [(each["path"], each["value"]) for each in weights] == [
+        ("/spec/rules/1/backendRefs/0/weight", 1),
+        ("/spec/rules/1/backendRefs/1/weight", 2),
+    ]
+    with pytest.raises(CanaryError, match="no rule of HTTPRoute cards has the backends cards-a and nobody"):
+        weights_patch(before, {"cards-a": 1, "nobody": 2})
+
+
+def test_a_dry_run_prints_the_patches_and_sends_none(api: ApiServer) -> None:
+    canary, said = rollout(api, dry_run=True)
+    canary.run()
+    assert api.history == []
+    patches = [line for line in said if line.startswith("kubectl --namespace serve patch httproute/cards --type json")]
+    moved = [json.loads(line.split("'")[1])[-1]["value"] for line in patches]
+    assert moved == [5, 50, 100]
+    assert not any("promoted" in line for line in said)
+
+
+def test_both_protocols_move_together() -> None:
+    with api_server(httproutes_cards=route(), grpcroutes_cards=route(kind="GRPCRoute")) as api:
+        canary, _ = rollout(api, GOOD, GOOD, paths=("httproutes/cards", "grpcroutes/cards"))
+        canary.run()
+        assert api.weights() == [5, 5, 50, 50, 100, 100]
+
+
+def test_a_change_by_somebody_else_is_read_again_and_not_overwritten(api: ApiServer) -> None:
+    api.conflicts = 1
+    canary, _ = rollout(api, GOOD, GOOD)
+    canary.run()
+    assert api.weights() == [5, 50, 100]
+
+
+def test_an_api_server_that_refuses_or_is_away_is_one_sentence(api: ApiServer) -> None:
+    canary, _ = rollout(api, paths=("httproutes/other",))
+    with pytest.raises(CanaryError, match="answered 404: not found"):
+        canary.run()
+    gone = Routes(api_client("http://127.0.0.1:1"), "serve", ("httproutes/cards",), False, print)
+    with pytest.raises(CanaryError, match="does not answer"):
+        gone.read()
+    with pytest.raises(CanaryError, match="kubectl proxy"):
+        api_client(None)
+
+
+@pytest.mark.parametrize("text", ["", "5,x", "0,5", "5,100", "25,5", "5,5"])
+def test_steps_grow_from_1_to_99(text: str) -> None:
+    with pytest.raises(SettingsError, match="percentages"):
+        read_steps(text)
+    assert read_steps("5,25,50") == (5, 25, 50)

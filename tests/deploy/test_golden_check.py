@@ -1,0 +1,55 @@
+"""A running server is asked the golden requests, over both protocols, and its answers are compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lading.artifact import Artifact
+from lading.deploy.golden_check import check_server
+from lading.errors import CheckError
+from tests.given.live_server import live_server
+from tests.given.small_artifacts import colour_artifact, graph_artifact, with_golden_outputs
+
+
+def test_a_server_that_answers_as_it_was_packed_passes_over_both_protocols(tmp_path: Path) -> None:
+    for artifact in (colour_artifact(tmp_path / "colour"), graph_artifact(tmp_path / "graph")):
+        with live_server(artifact) as server:
+            said = list(check_server(artifact, server.url, server.grpc))
+        assert [sentence.split(":")[0] for sentence in said] == ["REST", "gRPC"]
+        assert all("answers as it was packed" in sentence for sentence in said)
+
+
+def test_a_server_of_another_artifact_is_named(tmp_path: Path) -> None:
+    served = colour_artifact(tmp_path / "served")
+    other = with_golden_outputs(served, tmp_path / "other", shift=0.5)
+    with live_server(served) as server, pytest.raises(CheckError, match=f"serves {served.digest}"):
+        list(check_server(other, server.url, server.grpc))
+
+
+def test_answers_that_differ_are_named_with_how_much_is_allowed(tmp_path: Path) -> None:
+    served = colour_artifact(tmp_path / "served")
+    shifted = with_golden_outputs(served, tmp_path / "shifted", shift=0.5)
+    claimed = Artifact(path=shifted.path, manifest=shifted.manifest, digest=served.digest)
+    with (
+        live_server(served) as server,
+        pytest.raises(CheckError, match=r"REST: .* differs by 0\.5; 0\.0001 is allowed"),
+    ):
+        list(check_server(claimed, server.url, None))
+
+
+def test_a_server_that_asks_for_a_key_is_given_it(tmp_path: Path) -> None:
+    artifact = colour_artifact(tmp_path / "colour")
+    keys = tmp_path / "keys"
+    keys.write_text("open-sesame\n")
+    with live_server(artifact, api_keys=keys) as server:
+        assert len(list(check_server(artifact, server.url, server.grpc, key=keys))) == 2
+        with pytest.raises(CheckError, match="answered 401"):
+            list(check_server(artifact, server.url, server.grpc))
+
+
+def test_no_server_is_one_sentence(tmp_path: Path) -> None:
+    artifact = colour_artifact(tmp_path / "colour")
+    with pytest.raises(CheckError, match=r"http://127\.0\.0\.1:1 does not answer"):
+        list(check_server(artifact, "http://127.0.0.1:1", None))

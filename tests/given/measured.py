@@ -1,0 +1,17 @@
+"""``lading inspect`` shows what is in an artifact."""
+
+from __future__ import annotations
+
+from lading.manifest import Measurement, Ratio, Timing
+
+TIMING = Timing(batch=1, threads=1, p50_ms=1.25, p90_ms=1.5, p99_ms=2.0, low_ms=1.2, high_ms=1.3, runs=100)
+MEASURED = Measurement(
+    scores={"test": 0.9712},
+    agreement=0.995,
+    max_difference=0.01,
+    size_bytes=3 * 2**20,
+    timings=(TIMING,),
+    speedup=Ratio(value=2.5, low=2.4, high=2.6),
+    speedup_torch=Ratio(value=8.75, low=8.5, high=9.0),
+    peak_memory_bytes=1,
+)

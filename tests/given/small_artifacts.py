@@ -1,0 +1,277 @@
+"""Real artifacts of a few ONNX nodes each, for what the picture model does not show: numbers, types, ragged graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from onnx import NodeProto, TensorProto, ValueInfoProto, helper, save
+
+from lading.artifact import Artifact, tensors_to_bytes, write_artifact
+from lading.drift.reference import Reference
+from lading.manifest import Manifest, Measurement, PackedVariant, Provenance, Ratio, Timing
+from lading.predictor import open_session
+from lading.spec import Array, DType, TensorSpec, Variant
+from lading.tensors.ragged import collate
+
+_TYPES = {
+    "float32": TensorProto.FLOAT,
+    "int64": TensorProto.INT64,
+    "uint8": TensorProto.UINT8,
+    "int16": TensorProto.INT16,
+    "bool": TensorProto.BOOL,
+    "uint16": TensorProto.UINT16,
+    "uint32": TensorProto.UINT32,
+    "uint64": TensorProto.UINT64,
+    "int8": TensorProto.INT8,
+    "int32": TensorProto.INT32,
+    "float16": TensorProto.FLOAT16,
+    "float64": TensorProto.DOUBLE,
+}
+
+
+def table_artifact(path: Path) -> Artifact:
+    """float32 features (batch, 4), -10 to 10, to their sum (batch, 1)."""
+    inputs = (TensorSpec(name="features", dtype="float32", shape=("batch", 4), minimum=-10, maximum=10),)
+    outputs = (TensorSpec(name="total", dtype="float32", shape=("batch", 1), unit="m"),)
+    nodes = [helper.make_node("ReduceSum", ["features", "axis"], ["total"], keepdims=1)]
+    constants = [helper.make_tensor("axis", TensorProto.INT64, [1], [1])]
+    rng = np.random.default_rng(0)
+    examples = [{"features": rng.normal(size=4).astype(np.float32)} for _ in range(3)]
+    return _write(
+        path, "small-table", inputs=inputs, outputs=outputs, nodes=nodes, constants=constants, examples=examples
+    )
+
+
+def typed_artifact(path: Path) -> Artifact:
+    """An int16 and a bool vector of each example, to count (int64) where the flag is set, else 0."""
+    inputs = (
+        TensorSpec(name="count", dtype="int16", shape=("batch", 2)),
+        TensorSpec(name="flag", dtype="bool", shape=("batch", 2)),
+    )
+    outputs = (TensorSpec(name="kept", dtype="int64", shape=("batch", 2)),)
+    nodes = [
+        helper.make_node("Cast", ["count"], ["wide"], to=TensorProto.INT64),
+        helper.make_node("Cast", ["flag"], ["mask"], to=TensorProto.INT64),
+        helper.make_node("Mul", ["wide", "mask"], ["kept"]),
+    ]
+    examples = [
+        {"count": np.array([1, -2], dtype=np.int16), "flag": np.array([True, False])},
+        {"count": np.array([3, 4], dtype=np.int16), "flag": np.array([True, True])},
+    ]
+    return _write(path, "small-types", inputs=inputs, outputs=outputs, nodes=nodes, constants=[], examples=examples)
+
+
+def identity_artifact(path: Path, dtype: DType) -> Artifact:
+    """Rows of two values of a type, given back."""
+    inputs = (TensorSpec(name="given", dtype=dtype, shape=("batch", 2)),)
+    outputs = (TensorSpec(name="back", dtype=dtype, shape=("batch", 2)),)
+    nodes = [helper.make_node("Identity", ["given"], ["back"])]
+    examples = [{"given": np.array(row).astype(dtype)} for row in ([0, 1], [1, 1])]
+    return _write(path, "small-identity", inputs=inputs, outputs=outputs, nodes=nodes, constants=[], examples=examples)
+
+
+def graph_artifact(path: Path) -> Artifact:
+    """Ragged nodes and edges: for each graph the softmax over the sums of its nodes and of its edges' sources."""
+    inputs = (
+        TensorSpec(name="nodes", dtype="float32", shape=("nodes", 2)),
+        TensorSpec(name="edges", dtype="int64", shape=(2, "edges"), indexes="nodes"),
+        TensorSpec(name="owner", dtype="int64", shape=("nodes",), owner_of="nodes"),
+    )
+    outputs = (TensorSpec(name="kind", dtype="float32", shape=("batch", 2), labels=("left", "right")),)
+    nodes = [
+        helper.make_node("Gather", ["edges", "zero"], ["sources"], axis=0),
+        helper.make_node("Gather", ["edges", "one"], ["targets"], axis=0),
+        helper.make_node("Gather", ["nodes", "sources"], ["messages"], axis=0),
+        helper.make_node("Unsqueeze", ["targets", "axis1"], ["column"]),
+        helper.make_node("Expand", ["column", "pair"], ["places"]),
+        helper.make_node("ScatterElements", ["nodes", "places", "messages"], ["mixed"], axis=0, reduction="add"),
+        helper.make_node("ReduceMax", ["owner"], ["last"], keepdims=0),
+        helper.make_node("Add", ["last", "one"], ["graphs"]),
+        helper.make_node("Range", ["zero", "graphs", "one"], ["index"]),
+        helper.make_node("Unsqueeze", ["index", "axis1"], ["wanted"]),
+        helper.make_node("Equal", ["wanted", "owner"], ["member"]),
+        helper.make_node("Cast", ["member"], ["weights"], to=TensorProto.FLOAT),
+        helper.make_node("MatMul", ["weights", "mixed"], ["sums"]),
+        helper.make_node("Softmax", ["sums"], ["kind"], axis=1),
+    ]
+    constants = [
+        helper.make_tensor("zero", TensorProto.INT64, [], [0]),
+        helper.make_tensor("one", TensorProto.INT64, [], [1]),
+        helper.make_tensor("axis1", TensorProto.INT64, [1], [1]),
+        helper.make_tensor("pair", TensorProto.INT64, [2], [1, 2]),
+    ]
+    rng = np.random.default_rng(0)
+    examples: list[dict[str, Array]] = [
+        {
+            "nodes": rng.normal(size=(size, 2)).astype(np.float32),
+            "edges": np.stack([np.arange(size), np.roll(np.arange(size), 1)]).astype(np.int64),
+        }
+        for size in (3, 4)
+    ]
+    return _write(
+        path, "small-graph", inputs=inputs, outputs=outputs, nodes=nodes, constants=constants, examples=examples
+    )
+
+
+def colour_artifact(path: Path) -> Artifact:
+    """uint8 pictures (batch, 16, 16, 3) to their strongest colour, and whether it is bright."""
+    inputs = (TensorSpec(name="image", dtype="uint8", shape=("batch", 16, 16, 3), content="image"),)
+    outputs = (
+        TensorSpec(name="colour", dtype="float32", shape=("batch", 3), labels=("red", "green", "blue")),
+        TensorSpec(name="shade", dtype="float32", shape=("batch", 2), labels=("dark", "bright")),
+    )
+    nodes = [
+        helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["pixels", "axes"], ["means"], keepdims=0),
+        helper.make_node("Div", ["means", "ten"], ["scaled"]),
+        helper.make_node("Softmax", ["scaled"], ["colour"], axis=1),
+        helper.make_node("ReduceMax", ["means", "axis1"], ["strongest"], keepdims=1),
+        helper.make_node("MatMul", ["strongest", "slope"], ["sloped"]),
+        helper.make_node("Add", ["sloped", "offset"], ["scores"]),
+        helper.make_node("Softmax", ["scores"], ["shade"], axis=1),
+    ]
+    constants = [
+        helper.make_tensor("axes", TensorProto.INT64, [2], [1, 2]),
+        helper.make_tensor("axis1", TensorProto.INT64, [1], [1]),
+        helper.make_tensor("ten", TensorProto.FLOAT, [], [10]),
+        helper.make_tensor("slope", TensorProto.FLOAT, [1, 2], [-0.05, 0.05]),
+        helper.make_tensor("offset", TensorProto.FLOAT, [2], [6.4, -6.4]),
+    ]
+    rng = np.random.default_rng(0)
+    examples = [{"image": rng.integers(0, 256, size=(16, 16, 3), dtype=np.uint8)} for _ in range(4)]
+    return _write(
+        path, "small-colour", inputs=inputs, outputs=outputs, nodes=nodes, constants=constants, examples=examples
+    )
+
+
+def picture_artifact(path: Path, *, softmax: bool = True, output: str = "shade") -> Artifact:
+    """uint8 pictures (batch, 4, 4, 3) to two labels by their mean brightness: probabilities, or scores."""
+    inputs = (TensorSpec(name="image", dtype="uint8", shape=("batch", 4, 4, 3), content="image"),)
+    outputs = (TensorSpec(name=output, dtype="float32", shape=("batch", 2), labels=("dark", "bright")),)
+    scores = "scores" if softmax else output
+    nodes = [
+        helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["pixels", "axes"], ["mean"], keepdims=0),
+        helper.make_node("Unsqueeze", ["mean", "axis1"], ["column"]),
+        helper.make_node("MatMul", ["column", "slope"], ["sloped"]),
+        helper.make_node("Add", ["sloped", "offset"], [scores]),
+    ]
+    if softmax:
+        nodes.append(helper.make_node("Softmax", ["scores"], [output], axis=1))
+    constants = [
+        helper.make_tensor("axes", TensorProto.INT64, [3], [1, 2, 3]),
+        helper.make_tensor("axis1", TensorProto.INT64, [1], [1]),
+        helper.make_tensor("slope", TensorProto.FLOAT, [1, 2], [-0.05, 0.05]),
+        helper.make_tensor("offset", TensorProto.FLOAT, [2], [6.4, -6.4]),
+    ]
+    examples = [{"image": np.full((4, 4, 3), shade, dtype=np.uint8)} for shade in (10, 240)]
+    return _write(
+        path, "small-picture", inputs=inputs, outputs=outputs, nodes=nodes, constants=constants, examples=examples
+    )
+
+
+def log_artifact(path: Path) -> Artifact:
+    """float32 (batch, 1) to its logarithm, which is not finite at 0."""
+    inputs = (TensorSpec(name="x", dtype="float32", shape=("batch", 1)),)
+    outputs = (TensorSpec(name="y", dtype="float32", shape=("batch", 1)),)
+    nodes = [helper.make_node("Log", ["x"], ["y"])]
+    examples = [{"x": np.array([value], dtype=np.float32)} for value in (1.0, 2.0)]
+    return _write(path, "small-log", inputs=inputs, outputs=outputs, nodes=nodes, constants=[], examples=examples)
+
+
+def lookup_artifact(path: Path) -> Artifact:
+    """int64 (batch, 1) to an entry of a table of three; ONNX Runtime fails beyond it, as nothing declares the bound."""
+    inputs = (TensorSpec(name="index", dtype="int64", shape=("batch", 1)),)
+    outputs = (TensorSpec(name="entry", dtype="float32", shape=("batch", 1)),)
+    nodes = [helper.make_node("Gather", ["table", "index"], ["entry"], axis=0)]
+    constants = [helper.make_tensor("table", TensorProto.FLOAT, [3], [0.5, 1.5, 2.5])]
+    examples = [{"index": np.array([value])} for value in (0, 2)]
+    return _write(
+        path, "small-lookup", inputs=inputs, outputs=outputs, nodes=nodes, constants=constants, examples=examples
+    )
+
+
+def with_golden_outputs(artifact: Artifact, path: Path, shift: float) -> Artifact:
+    """The same artifact, valid checksums and all, whose golden outputs say something else than its model."""
+    golden = artifact.golden_outputs()
+    return _with_golden(artifact, path, {name: (array + shift).astype(array.dtype) for name, array in golden.items()})
+
+
+def with_renamed_golden_outputs(artifact: Artifact, path: Path) -> Artifact:
+    """The same artifact, valid checksums and all, whose golden outputs are not the model's."""
+    return _with_golden(artifact, path, {f"{name}-2": array for name, array in artifact.golden_outputs().items()})
+
+
+def with_costs(artifact: Artifact, path: Path, cost_ms: Mapping[int, float], **changes: str) -> Artifact:
+    """The same artifact with a measured T(b), and perhaps another name or version."""
+    timings = tuple(
+        Timing(batch=size, threads=1, p50_ms=ms, p90_ms=ms, p99_ms=ms, low_ms=ms, high_ms=ms, runs=1)
+        for size, ms in cost_ms.items()
+    )
+    measured = Measurement(
+        scores={},
+        agreement=1.0,
+        max_difference=0.0,
+        size_bytes=1,
+        timings=timings,
+        speedup=Ratio(value=1.0, low=1.0, high=1.0),
+        peak_memory_bytes=1,
+    )
+    variants = tuple(packed.model_copy(update={"measurement": measured}) for packed in artifact.manifest.variants)
+    manifest = artifact.manifest.model_copy(update={"variants": variants, **changes})
+    files: dict[str, bytes | Path] = {name: artifact.path / name for name in artifact.manifest.files}
+    return write_artifact(path, manifest, files)
+
+
+def _with_golden(artifact: Artifact, path: Path, golden: Mapping[str, Array]) -> Artifact:
+    files: dict[str, bytes | Path] = {name: artifact.path / name for name in artifact.manifest.files}
+    files[f"golden/{artifact.manifest.chosen}.npz"] = tensors_to_bytes(golden)
+    return write_artifact(path, artifact.manifest, files)
+
+
+def _write(
+    path: Path,
+    name: str,
+    *,
+    inputs: Sequence[TensorSpec],
+    outputs: Sequence[TensorSpec],
+    nodes: Sequence[NodeProto],
+    constants: Sequence[TensorProto],
+    examples: Sequence[Mapping[str, Array]],
+) -> Artifact:
+    graph = helper.make_graph(nodes, name, _values(inputs), _values(outputs), constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    file = path.with_suffix(".onnx")
+    save(model, file)
+    session = open_session(file)
+    names = [spec.name for spec in outputs]
+
+    def answer(rows: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+        return dict(zip(names, session.run(names, collate(inputs, rows)), strict=True))
+
+    singles = [(row, {name: array[0] for name, array in answer([row]).items()}) for row in examples]
+    shipped = [spec for spec in inputs if not spec.owner_of]
+    packed = PackedVariant(
+        variant=Variant(name="fp32"), file="variants/fp32.onnx", precision="fp32", passed=True, golden_atol=1e-4
+    )
+    manifest = Manifest(
+        name=name,
+        inputs=tuple(inputs),
+        outputs=tuple(outputs),
+        chosen="fp32",
+        variants=(packed,),
+        provenance=Provenance(created="2026-01-01T00:00:00+00:00"),
+    )
+    files: dict[str, bytes | Path] = {
+        "variants/fp32.onnx": file,
+        "golden/inputs.npz": tensors_to_bytes(collate(inputs, examples)),
+        "golden/fp32.npz": tensors_to_bytes(answer(examples)),
+        "reference.json": Reference.fit(shipped, outputs, singles).to_json().encode(),
+    }
+    return write_artifact(path, manifest, files)
+
+
+def _values(specs: Sequence[TensorSpec]) -> list[ValueInfoProto]:
+    return [helper.make_tensor_value_info(spec.name, _TYPES[spec.dtype], list(spec.shape)) for spec in specs]

@@ -1,0 +1,110 @@
+"""The pipeline in DVC's hands: what changed reruns what depends on it, and a remote gives back what was made."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lading.artifact import Artifact
+from lading.build.train.config import compose
+
+ROOT = Path(__file__).parents[2]
+PIPELINE = """
+stages:
+  data:
+    cmd: lading prepare tiny.py:TinyImage --out data.json
+    deps: [tiny.py]
+    outs: [data.json]
+  train:
+    cmd: >-
+      lading train tiny.py:TinyImage trainer.max_epochs=6 optimizer.lr=${lr} data.batch_size=16 data.workers=0
+      trainer.progress=false logger.wandb=false --out run
+    deps: [data.json, tiny.py]
+    params: [lr]
+    outs: [run/tiny-image.safetensors, run/tiny-image.run.json]
+  build:
+    cmd: lading build tiny.py:TinyImage --checkpoint run/tiny-image.safetensors --out artifact
+    deps: [run/tiny-image.safetensors, run/tiny-image.run.json]
+    outs: [artifact]
+"""
+
+
+def stages() -> dict[str, dict[str, object]]:
+    content: dict[str, dict[str, dict[str, object]]] = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+    return content["stages"]
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "examples"),
+    [("cards", "models/cards.py:Cards", "train_examples"), ("molecules", "models/molecules.py:Molecules", "molecules")],
+)
+def test_a_model_runs_from_data_to_artifact_with_commands_that_are_accepted(
+    name: str, target: str, examples: str
+) -> None:
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())[name]
+    made = {stage: content for stage, content in stages().items() if stage.endswith(f"-{name}")}
+    assert [stage.removesuffix(f"-{name}") for stage in made] == ["data", "train", "build"]
+    words = str(made[f"train-{name}"]["cmd"]).split()
+    overrides = [word for word in words if "=" in word and not word.startswith("LADING_DATA")]
+    for key, value in params.items():
+        overrides = [word.replace(f"${{{name}.{key}}}", str(value)) for word in overrides]
+    config = compose(target, overrides)
+    assert config.model[examples] == params[examples]
+    assert config.init == params["init"]
+    for stage in made.values():
+        missing = [dep for dep in stage["deps"] if not (ROOT / dep).exists() and not dep.startswith(("data/", "runs/"))]  # type: ignore[attr-defined]
+        assert not missing
+
+
+def test_no_secret_and_no_message_to_others_stands_in_the_configuration() -> None:
+    config = (ROOT / ".dvc" / "config").read_text()
+    assert "analytics = false" in config
+    keys = {line.split("=")[0].strip() for line in config.splitlines() if "=" in line and not line.startswith("#")}
+    assert keys == {"analytics", "autostage", "remote", "type", "url"}
+
+
+@pytest.mark.slow
+def test_a_changed_input_reruns_what_depends_on_it_and_a_remote_keeps_what_was_made(tmp_path: Path) -> None:
+    repository, remote = tmp_path / "repository", tmp_path / "remote"
+    repository.mkdir()
+    shutil.copy(ROOT / "tests" / "tiny.py", repository / "tiny.py")
+    (repository / "dvc.yaml").write_text(PIPELINE)
+    (repository / "params.yaml").write_text("lr: 0.03\n")
+    binaries = str(Path(sys.executable).parent)
+    environment = {**os.environ, "PATH": f"{binaries}:{os.environ['PATH']}", "DVC_NO_ANALYTICS": "1"}
+
+    def run(*words: str) -> str:
+        finished = subprocess.run(words, cwd=repository, env=environment, capture_output=True, text=True, check=False)
+        assert finished.returncode == 0, finished.stdout + finished.stderr
+        return finished.stdout + finished.stderr
+
+    def ran(*words: str) -> list[str]:
+        shown = run("dvc", "repro", *words)
+        return [name for name in ("data", "train", "build") if f"Running stage '{name}'" in shown]
+
+    run("git", "init", "--quiet")
+    run("dvc", "init", "--quiet")
+    run("dvc", "config", "core.analytics", "false")
+    run("dvc", "remote", "add", "--default", "local", str(remote))
+    assert ran() == ["data", "train", "build"]
+    assert Artifact.load(repository / "artifact").manifest.name == "tiny-image"
+    assert ran() == []
+
+    weights = (repository / "run" / "tiny-image.safetensors").read_bytes()
+    run("dvc", "push", "--quiet")
+    shutil.rmtree(repository / "run")
+    shutil.rmtree(repository / ".dvc" / "cache")
+    run("dvc", "pull", "--quiet")
+    assert (repository / "run" / "tiny-image.safetensors").read_bytes() == weights
+
+    (repository / "params.yaml").write_text("lr: 0.02\n")
+    assert ran("train") == ["train"]
+    assert json.loads(run("dvc", "status", "--json", "build")).keys() == {"build"}
+    assert (repository / "run" / "tiny-image.safetensors").read_bytes() != weights

@@ -1,0 +1,121 @@
+"""Imports go one way: down the list of folders. What serves never imports torch."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "src" / "lading"
+
+LAYERS = """
+cli
+monitoring
+deploy
+score
+build
+serve
+record
+drift
+protocol
+content
+predictor
+tensors
+cost_table settings log machine import_string
+artifact
+manifest
+spec
+errors
+"""
+"""Folders and modules from the top down. Those on one line do not import each other."""
+
+RANK = {entry: rank for rank, line in enumerate(LAYERS.strip().splitlines()) for entry in line.split()}
+HEAVY = ("torch", "torchvision", "lightning", "torch_pruning", "onnx", "onnxscript", "hydra", "omegaconf", "wandb")
+
+
+def modules() -> dict[str, Path]:
+    files = sorted(PACKAGE.rglob("*.py"))
+    names = {file: ".".join(("lading", *file.relative_to(PACKAGE).with_suffix("").parts)) for file in files}
+    return {name.removesuffix(".__init__"): file for file, name in names.items()}
+
+
+MODULES = modules()
+ABOVE_ALL = {"lading", "lading.__main__"}
+
+
+def imports(file: Path, *, for_types: bool = True) -> set[str]:
+    """Every module that an import names, wherever it stands; those under ``if TYPE_CHECKING`` only ``for_types``."""
+    tree = ast.parse(file.read_text())
+    guarded = [node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)]
+    skipped = set() if for_types else {id(inner) for node in guarded for inner in ast.walk(node)}
+    found: set[str] = set()
+    for node in (node for node in ast.walk(tree) if id(node) not in skipped):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{file}: a relative import"
+            found.add(node.module)
+            found.update(name for alias in node.names if (name := f"{node.module}.{alias.name}") in MODULES)
+    return found
+
+
+def entry(module: str) -> str:
+    return module.split(".")[1]
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - ABOVE_ALL))
+def test_a_module_imports_only_its_own_folder_or_lower_ones(module: str) -> None:
+    own = entry(module)
+    assert own in RANK, f"{own} stands nowhere in LAYERS"
+    used = {entry(name) for name in imports(MODULES[module]) if name.startswith("lading.")} - {own}
+    up = sorted(other for other in used if RANK[other] <= RANK[own])
+    assert not up, f"{module} imports {up}, which do not stand below {own}"
+
+
+def test_every_layer_exists() -> None:
+    there = {entry(module) for module in set(MODULES) - ABOVE_ALL}
+    assert set(RANK) == there
+
+
+@pytest.mark.parametrize(
+    "module", sorted(name for name in set(MODULES) - ABOVE_ALL if RANK[entry(name)] >= RANK["serve"])
+)
+def test_what_serves_names_no_library_of_the_build(module: str) -> None:
+    heavy = sorted(name for name in imports(MODULES[module], for_types=False) if name.split(".")[0] in HEAVY)
+    assert not heavy, f"{module} imports {heavy}"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import lading.predictor",
+        "import lading.serve.http.app",
+        "import lading.serve.grpc.server",
+        "import lading.score.score",
+        "import lading.deploy.compare",
+        "import lading.deploy.load.run",
+        "import lading.cli",
+        "import service",
+    ],
+)
+def test_serving_loads_neither_torch_nor_lightning(statement: str) -> None:
+    code = f"{statement}\nimport sys\nprint([name for name in {HEAVY!r} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_the_models_use_the_public_contract_alone() -> None:
+    import lading
+
+    for file in (ROOT / "models").glob("*.py"):
+        own = {entry(name) for name in imports(file) if name.startswith("lading.")}
+        assert own <= {"spec", "errors", *lading.__all__}, f"{file.name} imports {own}"
+
+
+def test_nothing_in_the_package_imports_a_model() -> None:
+    for module, file in MODULES.items():
+        assert not any(name.split(".")[0] == "models" for name in imports(file)), module
