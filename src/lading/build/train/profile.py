@@ -1,9 +1,7 @@
-"""Where the time of some training steps goes: a trace, a table of the operators, and a flame graph."""
+"""Where the time of some training steps goes: a trace, and a table of the operators."""
 
 from __future__ import annotations
 
-import gzip
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +11,13 @@ from rich.console import Console
 from rich.table import Table
 from torch.profiler import ProfilerActivity, profile, record_function, schedule
 
-from lading.build.train.flame_graph import flame_graph
-
 WAIT, WARMUP, ACTIVE = 3, 2, 10
 """Steps that are let go by (the first are slower than the rest), that warm the profiler up, and that are recorded."""
 PHASES = ("loading", "forward", "backward", "optimizer")
 
 
 class Profile(lightning.Callback):
-    """Record some steps of a run's first epoch, then write ``trace.json.gz``, ``operators.txt`` and ``flame.svg``.
+    """Record some steps of a run's first epoch, then write ``trace.json.gz`` and ``operators.txt``.
 
     The steps are cut into phases: waiting for the loader, forward (with the loss), backward, and optimizer. While steps
     are recorded they are slower; the phases' shares are what to read.
@@ -86,19 +82,13 @@ class Profile(lightning.Callback):
     def _write(self, profiler: profile) -> None:
         self._written = True
         self.out.mkdir(parents=True, exist_ok=True)
-        trace = self.out / "trace.json"
-        profiler.export_chrome_trace(str(trace))
-        events = json.loads(trace.read_text())["traceEvents"]
-        with gzip.open(self.out / "trace.json.gz", "wt", compresslevel=5) as stream:
-            json.dump({"traceEvents": events}, stream)
-        trace.unlink()
-        (self.out / "flame.svg").write_text(flame_graph(events, title=f"{ACTIVE} training steps"))
+        profiler.export_chrome_trace(str(self.out / "trace.json.gz"))
         averages = profiler.key_averages()
         by = "self_cuda_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
         (self.out / "operators.txt").write_text(averages.table(sort_by=by, row_limit=40))
         console = Console()
         console.print(phase_table(averages), operator_table(averages))
-        console.print(f"profile: {self.out} (trace.json.gz opens in Perfetto and speedscope, flame.svg in a browser)")
+        console.print(f"profile: {self.out} (trace.json.gz opens in Perfetto and speedscope)")
 
 
 def phase_table(averages: Any) -> Table:
