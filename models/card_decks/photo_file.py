@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from lading.errors import DataError
+from lading.files import write_atomically
 from models.card_decks.labels import CARDS, Card
 
 _MAGIC = np.frombuffer(b"LADINGP1", dtype="<i8")
@@ -44,20 +44,17 @@ class PhotoFile:
 
 
 def write_photos(path: Path, photos: Iterable[tuple[bytes, Card]]) -> None:
-    """Write the whole file beside ``path``, then move it into place."""
+    """Write the file, or replace it as a whole."""
     pictures = list(photos)
-    path.parent.mkdir(parents=True, exist_ok=True)
     table = np.array([(len(data), CARDS.index(card)) for data, card in pictures], dtype="<i8").reshape(-1, 2)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as stream:
-        try:
-            stream.write(_MAGIC.tobytes() + np.array([len(pictures)], dtype="<i8").tobytes() + table.tobytes())
-            for data, _ in pictures:
-                stream.write(data)
-            stream.close()
-            os.replace(stream.name, path)  # noqa: PTH105
-        except BaseException:
-            os.unlink(stream.name)  # noqa: PTH108
-            raise
+    head = _MAGIC.tobytes() + np.array([len(pictures)], dtype="<i8").tobytes() + table.tobytes()
+
+    def write(unfinished: Path) -> None:
+        with unfinished.open("wb") as stream:
+            stream.write(head)
+            stream.writelines(data for data, _ in pictures)
+
+    write_atomically(path, write)
 
 
 def cache_root() -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lading.errors import DataError
+from lading.files import write_atomically
 
 Graph = tuple[NDArray[np.float32], NDArray[np.int64]]
 
@@ -49,16 +49,13 @@ class PackedGraphs:
         return features, self.edge_index[:, edge : self.edge_ends[index]].astype(np.int64)
 
     def save(self, path: Path) -> None:
-        """Write the whole file beside ``path``, then move it into place."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(descriptor, "wb") as stream:
+        """Write the file, or replace it as a whole."""
+
+        def write(unfinished: Path) -> None:
+            with unfinished.open("wb") as stream:
                 np.savez_compressed(stream, allow_pickle=False, **vars(self))
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink()
-            raise
+
+        write_atomically(path, write)
 
     @classmethod
     def load(cls, path: Path) -> PackedGraphs:

@@ -14,9 +14,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,6 +24,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from lading.errors import ArtifactError
+from lading.files import replaced_folder
 from lading.manifest import SCHEMA_VERSION, Manifest, PackedVariant
 from lading.spec import Array
 
@@ -95,10 +94,7 @@ def write_artifact(path: Path, manifest: Manifest, files: Mapping[str, bytes | P
     Returns:
         The artifact, read back and verified.
     """
-    path = path.resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
+    with replaced_folder(path) as staging:
         digests = {}
         for name, content in sorted(files.items()):
             target = staging / name
@@ -110,14 +106,7 @@ def write_artifact(path: Path, manifest: Manifest, files: Mapping[str, bytes | P
             digests[name] = _sha256(target)
         filled = manifest.model_copy(update={"files": digests})
         (staging / MANIFEST).write_text(filled.model_dump_json(indent=2) + "\n")
-        for file in staging.rglob("*"):
-            _sync(file)
-        staging.chmod(0o755)
         Artifact.load(staging)
-        replace_folder(staging, path)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
     return Artifact.load(path)
 
 
@@ -189,22 +178,3 @@ def _verify_files(path: Path, manifest: Manifest) -> None:
 def _sha256(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def replace_folder(staging: Path, path: Path) -> None:
-    """Move a finished folder to where it belongs; what was there is removed."""
-    if not path.exists():
-        staging.rename(path)
-        return
-    retired = path.with_name(f".{path.name}.{os.getpid()}.old")
-    path.rename(retired)
-    staging.rename(path)
-    shutil.rmtree(retired)

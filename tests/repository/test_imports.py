@@ -29,7 +29,7 @@ cost_table settings log machine import_string
 artifact
 manifest
 spec
-errors
+errors files
 """
 """Folders and modules from the top down. Those on one line do not import each other."""
 

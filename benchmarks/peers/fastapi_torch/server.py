@@ -8,9 +8,9 @@ import numpy as np
 import torch
 import uvicorn
 from fastapi import FastAPI, UploadFile
-from lading.build.train.checkpoint import load_checkpoint
 from PIL import Image
 
+from lading.build.train.checkpoint import load_checkpoint
 from lading.import_string import load_spec
 
 torch.set_num_threads(1)  # one core is what every peer has here

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from lading.errors import GateRefusedError, LadingError, QuantizationError
+from lading.files import write_atomically
 from lading.manifest import Baseline, Machine, Measurement, Precision
 from lading.spec import Frozen, Variant
 
@@ -39,7 +40,7 @@ def graph_file(pruning: float) -> str:
 def write_export(out: Path, graphs: Sequence[ExportedGraph]) -> None:
     """Write ``export.json``."""
     content = {"graphs": [graph.model_dump(mode="json") for graph in graphs]}
-    (out / EXPORT_FILE).write_text(json.dumps(content, indent=2) + "\n")
+    write_atomically(out / EXPORT_FILE, json.dumps(content, indent=2) + "\n")
 
 
 def read_export(folder: Path) -> list[ExportedGraph]:
@@ -77,7 +78,7 @@ class BuiltVariant(Frozen):
 def write_variants(folder: Path, variants: Sequence[BuiltVariant]) -> Path:
     """Write ``variants.json`` into the folder of the graphs, and return the folder."""
     content = [variant.model_dump(mode="json") for variant in variants]
-    (folder / VARIANTS_FILE).write_text(json.dumps(content, indent=2) + "\n")
+    write_atomically(folder / VARIANTS_FILE, json.dumps(content, indent=2) + "\n")
     return folder
 
 

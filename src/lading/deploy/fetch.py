@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from lading.artifact import MANIFEST, Artifact, read_manifest, replace_folder
+from lading.artifact import MANIFEST, Artifact, read_manifest
 from lading.deploy.sources import Folder, Source, shown
 from lading.errors import ArtifactError, FetchError
+from lading.files import replaced_folder
 
 LARGEST_MANIFEST = 16 * 1024 * 1024
 """Bytes; the digest is known only after the whole manifest was read."""
@@ -36,28 +34,18 @@ def fetch(uri: str, digest: str, out: Path) -> Artifact:
     """
     if (out / MANIFEST).is_file() and _digest((out / MANIFEST).read_bytes()) == digest:
         return Artifact.load(out)
-    out = out.resolve()
-    out.parent.mkdir(parents=True, exist_ok=True)
     source = open_source(uri)
     manifest = b"".join(_at_most(source.read(MANIFEST), LARGEST_MANIFEST, shown(uri)))
     if _digest(manifest) != digest:
         raise ArtifactError(f"{shown(uri)} has the digest {_digest(manifest)}, and {digest} was asked for")
-    staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
+    with replaced_folder(out) as staging:
         (staging / MANIFEST).write_bytes(manifest)
         for name in read_manifest(staging / MANIFEST, manifest).files:
             target = staging / _inside(name)
             target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("wb") as file:
-                for chunk in source.read(name):
-                    file.write(chunk)
-                file.flush()
-                os.fsync(file.fileno())
-        staging.chmod(0o755)
+                file.writelines(source.read(name))
         Artifact.load(staging)
-        replace_folder(staging, out)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     return Artifact.load(out)
 
 

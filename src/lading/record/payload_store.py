@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 
 from lading.errors import SettingsError
+from lading.files import write_atomically
 from lading.manifest import ModelInfo
 from lading.record.otlp import OtlpLogs
 from lading.record.payload_columns import Row, require, require_pyarrow, schema_of, table_of, truth_table
@@ -124,19 +125,7 @@ class Folder:
             raise SettingsError(f"LADING_PAYLOAD_LOG={root} cannot be written: {error.strerror}") from None
 
     def write(self, path: PurePosixPath, content: bytes) -> None:
-        final = self._root / path
-        final.parent.mkdir(parents=True, exist_ok=True)
-        part = final.with_name(f".{final.name}.part")
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(final)
-        folder = os.open(final.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        write_atomically(self._root / path, content)
 
     def prune(self) -> None:
         files = sorted(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from lading.errors import DataError
+from lading.files import write_atomically
 from lading.score.source import Piece
 from lading.spec import Frozen
 
@@ -108,15 +108,15 @@ class Parts:
 
     def write(self, piece: Piece, write: Callable[[Path], None]) -> None:
         """Write one part beside its place, then move it there."""
-        replace_whole(self.path(piece), write)
+        write_atomically(self.path(piece), write)
 
     def finish(self, plan: Plan, pieces: Sequence[Piece], join: Join) -> Finished:
         """Join the parts into the result, write its record, then drop the parts."""
         counts: list[int] = []
         paths = [self.path(piece) for piece in pieces]
-        replace_whole(self.output, lambda path: counts.extend(join(paths, path)))
+        write_atomically(self.output, lambda path: counts.extend(join(paths, path)))
         finished = Finished(plan=plan, rows=counts[0], errors=counts[1])
-        replace_whole(self.record, lambda path: path.write_text(finished.model_dump_json(indent=2) + "\n"))
+        write_atomically(self.record, finished.model_dump_json(indent=2) + "\n")
         shutil.rmtree(self.folder)
         return finished
 
@@ -129,7 +129,7 @@ class Parts:
     def _same(self, plan: Plan) -> None:
         file = self.folder / _PLAN
         if not file.exists():
-            replace_whole(file, lambda path: path.write_text(plan.model_dump_json(indent=2) + "\n"))
+            write_atomically(file, plan.model_dump_json(indent=2) + "\n")
             return
         try:
             found = Plan.model_validate_json(file.read_bytes())
@@ -140,19 +140,6 @@ class Parts:
                 f"{self.folder} holds parts of another run: {_differs(plan, found)}; run it as it was started, "
                 "or start over with --overwrite"
             )
-
-
-def replace_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file under another name, make sure that it is on the disk, and move it to its own."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(beside)
-        with beside.open("rb") as stream:
-            os.fsync(stream.fileno())
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
 
 
 def _differs(plan: Plan, found: Plan) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from lading.build.export.parity import TYPICAL, compare
 from lading.build.export.rewrites import rewrite
 from lading.build.records import ExportedGraph, graph_file, write_export
 from lading.errors import ExportError
+from lading.files import write_atomically
 from lading.spec import BATCH, Array, ModelSpec, TensorSpec
 from lading.tensors.ragged import collate
 from lading.tensors.random import random_inputs
@@ -86,19 +86,15 @@ def export_module(
         ExportError: torch cannot trace the module, a symbolic dim became a constant, or the answers differ.
     """
     module = module.eval()
-    file.parent.mkdir(parents=True, exist_ok=True)
     model = _trace(spec, module)
     failures = _name_axes(spec, model)
     if failures:
         raise ExportError(spec.name, failures)
-    model = rewrite(clean(model))
-    with tempfile.TemporaryDirectory(dir=file.parent, prefix=f".{file.stem}.") as folder:
-        unproven = Path(folder) / file.name
-        unproven.write_bytes(model.SerializeToString(deterministic=True))
-        worst, failures = compare(spec, module, unproven, atol=atol)
-        if failures:
-            raise ExportError(spec.name, failures)
-        unproven.replace(file)
+    graph = rewrite(clean(model)).SerializeToString(deterministic=True)
+    worst, failures = compare(spec, module, graph, atol=atol)
+    if failures:
+        raise ExportError(spec.name, failures)
+    write_atomically(file, graph)
     return ExportedGraph(
         file=file.name,
         pruning=pruning,

@@ -34,8 +34,8 @@ ORT_DTYPES = {
 }
 
 
-def compare(spec: ModelSpec, module: nn.Module, file: Path, *, atol: float = 1e-4) -> tuple[float, list[str]]:
-    """Run an ONNX file and the module it came from on the same inputs.
+def compare(spec: ModelSpec, module: nn.Module, graph: Path | bytes, *, atol: float = 1e-4) -> tuple[float, list[str]]:
+    """Run an ONNX graph and the module it came from on the same inputs.
 
     Real examples of the spec's ``valid`` split, batched at every size of ``SIZES``; made-up ones for every other
     symbolic dim, and where the data set cannot be read.
@@ -43,7 +43,7 @@ def compare(spec: ModelSpec, module: nn.Module, file: Path, *, atol: float = 1e-
     Args:
         spec: what both were declared to be.
         module: in evaluation mode.
-        file: the ONNX file.
+        graph: the ONNX file, or its bytes.
         atol: largest allowed difference of a floating output, as a share of its largest value but at least of 1: a sum
             of float32 in another order is off by a share of what it sums, and some outputs are hundreds.
 
@@ -51,7 +51,7 @@ def compare(spec: ModelSpec, module: nn.Module, file: Path, *, atol: float = 1e-
         The largest absolute difference seen, and a sentence for every difference that is not allowed.
     """
     try:
-        session = open_session(file)
+        session = open_session(graph)
     except ArtifactError as error:
         return float("inf"), [str(error)]
     failures = [

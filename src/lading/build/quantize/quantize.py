@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +19,7 @@ from lading.build.quantize.sensitivity import fewest_excluded, rank_layers
 from lading.build.quantize.static_int8 import OP_TYPES, QUANTIZED, prepare, quantizable_layers, quantize_static
 from lading.build.records import BuiltVariant, read_export, write_variants
 from lading.errors import QuantizationError
+from lading.files import write_atomically
 from lading.manifest import Precision
 from lading.spec import Example, ModelSpec, Quantization, Variant
 
@@ -68,14 +67,14 @@ def _build(source: _Source, variant: Variant, out: Path, progress: Progress) -> 
     precision: Precision = PRECISIONS[recipe.method] if recipe else "fp32"
     try:
         if recipe is None:
-            _write(file, source.file.read_bytes())
+            write_atomically(file, source.file.read_bytes())
             return BuiltVariant(variant=variant, file=file.name, precision=source.precision)
         model, details = _apply(source, variant, recipe, progress)
         open_graph(model)
     except QuantizationError as error:
         file.unlink(missing_ok=True)
         return BuiltVariant(variant=variant, file=None, precision=precision, problem=str(error))
-    _write(file, model.SerializeToString(deterministic=True))
+    write_atomically(file, model.SerializeToString(deterministic=True))
     return BuiltVariant(variant=variant, file=file.name, precision=precision, details=details)
 
 
@@ -190,12 +189,3 @@ class _Source:
         """Whether any variant of this graph, calibrated on so many examples, reads more than minimum and maximum."""
         recipes = [variant.quantization for variant in self.spec.variants if variant.pruning == self.pruning]
         return any(r and r.calibration != "minmax" and r.calibration_examples == count for r in recipes)
-
-
-def _write(file: Path, content: bytes) -> None:
-    """Write beside the file and move it into place."""
-    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(content)
-    Path(name).chmod(0o644)
-    Path(name).replace(file)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import os
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
@@ -20,6 +18,7 @@ from torch import nn
 
 from lading import __version__
 from lading.errors import CheckpointError, SpecError
+from lading.files import write_atomically
 from lading.spec import Frozen, ModelSpec
 
 PACKAGES = ("torch", "torchvision", "lightning", "torch-pruning", "numpy")
@@ -57,12 +56,11 @@ def save_checkpoint(path: Path, module: nn.Module, card: RunCard) -> Path:
     Returns:
         ``path``.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     # Cloned: safetensors refuses tensors that share memory, as tied weights do.
     state = {name: _stored(tensor).clone() for name, tensor in _state(module).items()}
     # The card goes first: weights without their run would be taken for another's.
-    _replace(card_file(path), (card.model_dump_json(indent=2) + "\n").encode())
-    _replace(path, save(state))
+    write_atomically(card_file(path), card.model_dump_json(indent=2) + "\n")
+    write_atomically(path, save(state))
     return path
 
 
@@ -206,13 +204,6 @@ def _state(module: nn.Module) -> dict[str, torch.Tensor]:
 def _stored(tensor: torch.Tensor) -> torch.Tensor:
     tensor = tensor.detach().cpu().contiguous()
     return tensor.float() if tensor.is_floating_point() else tensor
-
-
-def _replace(path: Path, content: bytes) -> None:
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as stream:
-        stream.write(content)
-    Path(stream.name).chmod(0o644)
-    os.replace(stream.name, path)  # noqa: PTH105
 
 
 def git_state() -> dict[str, Any]:

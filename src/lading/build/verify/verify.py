@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from lading.build.verify.scores import Answers, answer_split, confusion
 from lading.build.verify.timing import ALONE, COMPILED, EAGER, FIRST, Plan, Speed, Timings, measure
 from lading.build.verify.torch_baseline import Runner, TorchBaselines
 from lading.errors import ArtifactError, SpecError
+from lading.files import write_atomically
 from lading.machine import describe_machine, usable_cpus
 from lading.manifest import Baseline, Measurement
 from lading.predictor import open_session
@@ -148,7 +148,7 @@ def verify(
         chosen=choose(candidates, reasons, split),
         confusions=tuple(_confusions(spec, answers[split])),
     )
-    _write(out, verification)
+    write_atomically(out / FILE, verification.model_dump_json(indent=2) + "\n")
     return verification
 
 
@@ -277,10 +277,3 @@ def _progress() -> Iterator[Progress]:
     columns = (TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns) as progress:
         yield progress
-
-
-def _write(out: Path, verification: Verification) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    unfinished = out / f".{FILE}.{os.getpid()}"
-    unfinished.write_text(verification.model_dump_json(indent=2) + "\n")
-    unfinished.replace(out / FILE)
