@@ -25,7 +25,7 @@ protocol
 content
 predictor
 tensors
-cost_table settings log machine import_string
+cost_table settings log machine import_string key_file
 artifact
 manifest
 spec

@@ -115,7 +115,7 @@ def check(
     artifact: Annotated[Path, typer.Argument(help="artifact folder, for example artifacts/cards")],
     url: Annotated[str, typer.Option(help="address of the HTTP port")] = "http://127.0.0.1:8080",
     grpc: Annotated[str, typer.Option(help="address of the gRPC port, or off")] = "127.0.0.1:9000",
-    key: Annotated[Path | None, typer.Option(help="file with a key on its first line; LADING_API_KEYS")] = None,
+    key: Annotated[Path | None, typer.Option(help="file of API keys, the first is sent; LADING_API_KEYS")] = None,
     ca: Annotated[Path | None, typer.Option(help="certificate to trust over TLS; LADING_TLS_CERTIFICATE")] = None,
 ) -> None:
     """Send a running server the artifact's golden requests, over REST and gRPC, and compare the answers.

@@ -31,7 +31,7 @@ def load(
     out: Annotated[Path, typer.Option(help="folder of the CSV files and the HTML report")] = Path("runs/load"),
     timeout: Annotated[float, typer.Option(min=0.01, help="seconds after which a request has failed")] = 10.0,
     processes: Annotated[int, typer.Option(min=1, max=64, help="processes that send")] = 1,
-    key: Annotated[Path | None, typer.Option(help="file with a key on its first line; LADING_API_KEYS")] = None,
+    key: Annotated[Path | None, typer.Option(help="file of API keys, the first is sent; LADING_API_KEYS")] = None,
     ca: Annotated[Path | None, typer.Option(help="certificate to trust over TLS; LADING_TLS_CERTIFICATE")] = None,
 ) -> None:
     """Send load that is made from the model's signature, over REST and gRPC, and judge it by an SLO.

@@ -13,6 +13,7 @@ import numpy as np
 
 from lading.artifact import Artifact
 from lading.errors import CheckError
+from lading.key_file import bearer
 from lading.protocol.datatypes import FROM_V2, TO_V2
 from lading.protocol.proto import inference_pb2 as pb
 from lading.protocol.proto.inference_pb2_grpc import GRPCInferenceServiceStub
@@ -30,7 +31,7 @@ def check_server(
         artifact: what should be served.
         url: of its HTTP port.
         grpc_address: ``host:port``; ``None`` leaves gRPC out.
-        key: file with a key on its first line.
+        key: file of keys; the first that has not expired is sent.
         ca: PEM file of the certificate to trust; with it gRPC speaks TLS.
 
     Returns:
@@ -38,8 +39,9 @@ def check_server(
 
     Raises:
         CheckError: the server does not answer, serves another artifact, or answers differently.
+        SettingsError: the file of keys cannot be used.
     """
-    headers = {"authorization": f"Bearer {key.read_text().split()[0]}"} if key else {}
+    headers = bearer(key) if key else {}
     trust = ssl.create_default_context(cafile=str(ca)) if ca else True
     with httpx.Client(base_url=url, headers=headers, verify=trust, timeout=TIMEOUT_S) as client:
         try:

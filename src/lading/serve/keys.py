@@ -8,22 +8,22 @@ import hmac
 import math
 import ssl
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from prometheus_client import Gauge
 
 from lading.errors import SettingsError, UnauthorizedError
+from lading.key_file import read_keys
 
 OPEN_PATHS = frozenset({"/livez", "/readyz", "/metrics", "/status", "/v2/health/live", "/v2/health/ready"})
 _LOOK_AGAIN_S = 1.0
 
 
 @dataclass(frozen=True)
-class Key:
-    """What is kept of a key: its SHA-256, and its end in seconds since 1970, infinite for a key without one."""
+class KnownKey:
+    """What the server keeps of a key: its SHA-256, and when it expires, in seconds since 1970."""
 
     digest: bytes
     expires: float
@@ -33,24 +33,21 @@ class Keys:
     """The keys that may be used now.
 
     Args:
-        file: one key a line, perhaps followed by ``expires=2027-01-31``, its last day (UTC); empty lines and lines that
-            start with ``#`` are skipped.
+        file: of keys, as :func:`lading.key_file.read_keys` reads it.
         expiry: a gauge that shows when each key with an end expires.
 
     Raises:
-        SettingsError: the file cannot be read, holds no key, or an end that is no date.
+        SettingsError: the file cannot be used.
     """
 
     def __init__(self, file: Path, expiry: Gauge | None = None) -> None:
         self._file = file
         self._expiry = expiry
         self._stamp = (0, 0)
-        self._keys: tuple[Key, ...] = ()
+        self._keys: tuple[KnownKey, ...] = ()
         self._shown: set[str] = set()
         self._looked = 0.0
         self._read()
-        if not self._keys:
-            raise SettingsError(f"LADING_API_KEYS: {file} holds no key")
 
     def check(self, authorization: bytes | str | None) -> None:
         """Accept the value of an ``authorization`` header.
@@ -84,17 +81,14 @@ class Keys:
     def _read(self) -> None:
         try:
             status = self._file.stat()
-            stamp = (status.st_mtime_ns, status.st_ino)
-            if stamp == self._stamp:
-                return
-            lines = self._file.read_bytes().splitlines()
         except OSError as error:
-            raise SettingsError(f"LADING_API_KEYS: {self._file} cannot be read: {error.strerror}") from None
-        keys = tuple(_keys_in(self._file, lines))
-        if keys:
-            self._stamp = stamp
-            self._keys = keys
-            self._show()
+            raise SettingsError(f"the key file {self._file} cannot be read: {error.strerror}") from None
+        stamp = (status.st_mtime_ns, status.st_ino)
+        if stamp == self._stamp:
+            return
+        self._keys = tuple(KnownKey(hashlib.sha256(key.secret).digest(), key.expires) for key in read_keys(self._file))
+        self._stamp = stamp
+        self._show()
 
     def _show(self) -> None:
         if self._expiry is None:
@@ -106,29 +100,6 @@ class Keys:
         for name, end in ends.items():
             self._expiry.labels(name).set(end)
         self._shown |= ends.keys()
-
-
-def _keys_in(file: Path, lines: list[bytes]) -> Iterator[Key]:
-    for number, line in enumerate(lines, 1):
-        if not line.strip() or line.lstrip().startswith(b"#"):
-            continue
-        key, *end = line.split(maxsplit=1)
-        yield Key(hashlib.sha256(key).digest(), _expiry(file, number, b"".join(end).strip()))
-
-
-def _expiry(file: Path, number: int, end: bytes) -> float:
-    """The end of the day that is named; the line may hold a secret, so an error names its number alone."""
-    if not end:
-        return math.inf
-    name, _, day = end.partition(b"=")
-    try:
-        if name != b"expires":
-            raise ValueError
-        after = date.fromisoformat(day.decode("ascii")) + timedelta(days=1)
-    except (ValueError, OverflowError):
-        where = f"LADING_API_KEYS: {file}, line {number}"
-        raise SettingsError(f"{where}: after a key comes nothing, or expires=YYYY-MM-DD") from None
-    return datetime(after.year, after.month, after.day, tzinfo=UTC).timestamp()
 
 
 _VERSION, _UTC_TIME, _GENERALIZED_TIME = 0xA0, 0x17, 0x18

@@ -25,6 +25,7 @@ from lading.deploy.load.signature import from_artifact, from_server, read_pictur
 from lading.deploy.load.slo import judge, read_slo
 from lading.deploy.load.users import Grpc, Plain, V2Binary, V2Json  # noqa: F401 - Locust looks for them here
 from lading.errors import LadingError
+from lading.key_file import bearer
 
 grpc.experimental.gevent.init_gevent()
 
@@ -58,7 +59,7 @@ def arguments(parser: LocustArgumentParser) -> None:
     add("--warm-up", type=float, default=0.0, help="first seconds that do not count")
     add("--slo", default="errors=0%", help="what has to be met")
     add("--timeout", type=float, default=10.0, help="seconds after which a request has failed")
-    add("--key-file", default="", help="file with a key on its first line", include_in_web_ui=False)
+    add("--key-file", default="", help="file of API keys; the first is sent", include_in_web_ui=False)
     add("--ca", default="", help="PEM file of the certificate to trust", include_in_web_ui=False)
 
 
@@ -77,7 +78,7 @@ def prepare(environment: Environment, **_: Any) -> None:
 
 def _prepare(environment: Environment, given: Namespace) -> None:
     ca = Path(given.ca) if given.ca else None
-    users.Sending.secrets = _secrets(given.key_file)
+    users.Sending.secrets = bearer(Path(given.key_file)) if given.key_file else {}
     users.Sending.ca, users.Sending.timeout_s, Grpc.address = ca, given.timeout, given.grpc
     if given.artifact:
         signature = from_artifact(Path(given.artifact))
@@ -136,8 +137,3 @@ class Counted:
 
     def percentile_ms(self, share: float) -> float:
         return float(self._total.get_response_time_percentile(share))
-
-
-def _secrets(file: str) -> dict[str, str]:
-    words = Path(file).read_text().split() if file else []
-    return {"authorization": f"Bearer {words[0]}"} if words else {}

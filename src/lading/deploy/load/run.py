@@ -13,6 +13,7 @@ from lading.deploy.load.shapes import Kind, Shape
 from lading.deploy.load.signature import Signature, from_artifact, from_server, read_pictures
 from lading.deploy.load.slo import read_slo
 from lading.errors import CheckError, SettingsError
+from lading.key_file import bearer
 
 CLASSES: dict[Kind, str] = {"plain": "Plain", "v2-json": "V2Json", "v2-binary": "V2Binary", "grpc": "Grpc"}
 
@@ -48,7 +49,7 @@ def run(load: Load) -> int:
         Locust's exit code: 0 when the SLO was met, 3 when it was missed, others when Locust failed.
 
     Raises:
-        SettingsError: the SLO cannot be read, nobody is left to send, or Locust is not installed.
+        SettingsError: the SLO or the key file cannot be read, nobody is left to send, or Locust is not installed.
         CheckError: the server does not answer.
     """
     if find_spec("locust") is None:
@@ -97,7 +98,7 @@ def command(load: Load, kinds: tuple[Kind, ...]) -> list[str]:
 
 def _signature(load: Load) -> Signature:
     """Ask once before Locust does, so that what is wrong is one sentence."""
-    headers = {"authorization": f"Bearer {load.key.read_text().split()[0]}"} if load.key else {}
+    headers = bearer(load.key) if load.key else {}
     served = from_server(load.url, load.model, headers=headers, ca=load.ca)
     if load.artifact is None:
         return served
