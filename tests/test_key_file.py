@@ -12,12 +12,13 @@ import pytest
 from lading.deploy.golden_check import check_server
 from lading.errors import SettingsError
 from lading.key_file import bearer, read_keys
+from lading.protocol.client import Access
 from lading.serve.keys import Keys
 from tests.given.small_artifacts import table_artifact
 
 
 def check(file: Path) -> None:
-    list(check_server(table_artifact(file.parent / "table"), "http://127.0.0.1:1", None, key=file))
+    list(check_server(table_artifact(file.parent / "table"), "http://127.0.0.1:1", None, access=Access(key=file)))
 
 
 READERS: list[Callable[[Path], object]] = [read_keys, Keys, bearer, check]

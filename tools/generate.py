@@ -37,7 +37,7 @@ def _sections(typed: typer.Typer, group: object, prefix: str) -> Iterator[str]:
         assert command.callback is not None
         name = command.name or command.callback.__name__
         parameters = group.commands[name].params  # type: ignore[attr-defined]
-        rows = [f"| `{_shown(p)}` | {getattr(p, 'help', None) or ''} |" for p in parameters]
+        rows = [f"| `{_shown(p)}` | {getattr(p, 'help', None) or ''}{_variable(p)} |" for p in parameters]
         text = inspect.cleandoc(command.callback.__doc__ or "")
         yield "\n".join([f"## {prefix} {name}\n\n{text}\n", "| argument | meaning |", "|---|---|", *rows, ""])
 
@@ -46,6 +46,11 @@ def _shown(parameter: object) -> str:
     opts = getattr(parameter, "opts", [])
     human = getattr(parameter, "metavar", None) or getattr(parameter, "name", "")
     return ", ".join(opts) if any(opt.startswith("-") for opt in opts) else str(human).replace("|", " or ")
+
+
+def _variable(parameter: object) -> str:
+    variable = getattr(parameter, "envvar", None)
+    return f"; or `{variable}`" if variable else ""
 
 
 def settings_markdown() -> str:

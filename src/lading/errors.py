@@ -175,6 +175,14 @@ class FetchError(LadingError):
     """An artifact cannot be fetched from where it should lie."""
 
 
+class ClientError(LadingError):
+    """A running server does not answer, refuses, or answers something else; ``answered`` is its HTTP status."""
+
+    def __init__(self, message: str, *, answered: int | None = None) -> None:
+        self.answered = answered
+        super().__init__(message)
+
+
 class CheckError(LadingError):
     """A running server does not answer as its artifact says; lists every difference found."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ from lading.artifact import Artifact
 from lading.build.verify.timing import Plan
 from lading.cli import main
 from lading.deploy.compare import compare
-from lading.errors import DataError, SettingsError
+from lading.errors import ClientError, DataError, SettingsError
 from tests.given.live_server import live_server
+from tests.given.locked_server import locked_server
 from tests.given.small_artifacts import graph_artifact, picture_artifact, table_artifact
 
 QUICK = Plan(rounds=2, turn_ms=1.0)
@@ -45,12 +47,30 @@ def test_an_artifact_agrees_with_the_server_that_serves_it(graph: Artifact) -> N
     assert both.max_difference == 0.0
 
 
+def test_servers_with_keys_and_tls_are_compared(
+    graph: Artifact, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with locked_server(graph, folder) as (live, access):
+        found = compare(str(graph.path), live.url, None, NONE, QUICK, access=access)
+        assert found.max_difference < 1e-6
+        with pytest.raises(ClientError, match="answered 401"):
+            compare(str(graph.path), live.url, None, NONE, QUICK, access=replace(access, key=None))
+        # The command takes the same files from the variables that the server itself has.
+        monkeypatch.setenv("LADING_API_KEYS", str(access.key))
+        monkeypatch.setenv("LADING_TLS_CERTIFICATE", str(access.ca))
+        monkeypatch.setattr(sys, "argv", ["lading", "compare", str(graph.path), live.url])
+        with pytest.raises(SystemExit) as done:
+            main()
+    assert not done.value.code
+    assert "agreement 100.00%" in capsys.readouterr().out
+
+
 def test_two_of_different_kinds_are_refused(graph: Artifact, picture: Artifact, folder: Path) -> None:
-    with live_server(picture) as live, pytest.raises(DataError, match="answers 400"):
+    with live_server(picture) as live, pytest.raises(ClientError, match="answered 400"):
         compare(str(graph.path), live.url, None, NONE, QUICK)
     with pytest.raises(SettingsError, match="neither A nor B"):
         compare("http://127.0.0.1:9", "http://127.0.0.1:9", None, NONE, QUICK)
-    with pytest.raises(DataError, match="does not answer"):
+    with pytest.raises(ClientError, match="does not answer"):
         compare(str(graph.path), "http://127.0.0.1:9", None, NONE, QUICK)
     other = picture_artifact(folder / "other", output="light")
     with pytest.raises(DataError, match="has no output 'shade'"):

@@ -8,9 +8,11 @@ import pytest
 
 from lading.artifact import Artifact
 from lading.deploy.golden_check import check_server
-from lading.errors import CheckError
+from lading.errors import CheckError, ClientError
+from lading.protocol.client import Access
 from tests.given.live_server import live_server
-from tests.given.small_artifacts import colour_artifact, graph_artifact, with_golden_outputs
+from tests.given.locked_server import locked_server
+from tests.given.small_artifacts import colour_artifact, graph_artifact, table_artifact, with_golden_outputs
 
 
 def test_a_server_that_answers_as_it_was_packed_passes_over_both_protocols(tmp_path: Path) -> None:
@@ -44,12 +46,18 @@ def test_a_server_that_asks_for_a_key_is_given_it(tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.write_text("open-sesame\n")
     with live_server(artifact, api_keys=keys) as server:
-        assert len(list(check_server(artifact, server.url, server.grpc, key=keys))) == 2
-        with pytest.raises(CheckError, match="answered 401"):
+        assert len(list(check_server(artifact, server.url, server.grpc, access=Access(key=keys)))) == 2
+        with pytest.raises(ClientError, match=r"answered 401: .*--key"):
             list(check_server(artifact, server.url, server.grpc))
+
+
+def test_a_server_with_keys_and_tls_is_checked_over_both_protocols(tmp_path: Path) -> None:
+    artifact = table_artifact(tmp_path / "table")
+    with locked_server(artifact, tmp_path) as (server, access):
+        assert len(list(check_server(artifact, server.url, server.grpc, access=access))) == 2
 
 
 def test_no_server_is_one_sentence(tmp_path: Path) -> None:
     artifact = colour_artifact(tmp_path / "colour")
-    with pytest.raises(CheckError, match=r"http://127\.0\.0\.1:1 does not answer"):
+    with pytest.raises(ClientError, match=r"http://127\.0\.0\.1:1 does not answer"):
         list(check_server(artifact, "http://127.0.0.1:1", None))

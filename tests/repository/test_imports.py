@@ -108,6 +108,15 @@ def test_serving_loads_neither_torch_nor_lightning(statement: str) -> None:
     assert result.stdout.strip().splitlines()[-1] == "[]"
 
 
+def test_serving_loads_no_client() -> None:
+    clients = ("httpx", "lading.protocol.client")
+    code = "import lading.serve.http.app, lading.serve.grpc.server, sys\nprint(*sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = result.stdout.split()
+    assert "lading.serve.grpc.server" in loaded
+    assert not set(clients) & set(loaded)
+
+
 def test_the_models_use_the_public_contract_alone() -> None:
     import lading
 

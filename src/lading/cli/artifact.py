@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from lading.cli.access import Ca, Key
 from lading.cli.terminal import console
 
 
@@ -78,8 +78,8 @@ def values(
 
 
 def compare(
-    a: Annotated[str, typer.Argument(metavar="A", help="artifact folder, or http://host:port of a running server")],
-    b: Annotated[str, typer.Argument(metavar="B", help="likewise")],
+    a: Annotated[str, typer.Argument(metavar="A", help="artifact folder, or address of a running server")],
+    b: Annotated[str, typer.Argument(metavar="B", help="same as A")],
     inputs: Annotated[
         Path | None, typer.Option(help="artifact whose golden inputs are asked; default: A's or B's")
     ] = None,
@@ -87,6 +87,8 @@ def compare(
     variant_b: Annotated[str | None, typer.Option(help="variant of B, if it is an artifact")] = None,
     min_agreement: Annotated[float, typer.Option(min=0, max=1, help="least share of rows that must agree")] = 1.0,
     tolerance: Annotated[float | None, typer.Option(min=0, help="largest difference allowed; default: any")] = None,
+    key: Key = None,
+    ca: Ca = None,
     out: Annotated[Path | None, typer.Option("--json", help="JSON file to write the comparison to")] = None,
 ) -> None:
     """Ask two artifacts or servers the same: agreement, largest difference, latency; exit code 3 beyond the tolerance.
@@ -94,12 +96,15 @@ def compare(
     Example: `lading compare artifacts/cards http://127.0.0.1:8080`
 
     Example: `lading compare artifacts/cards artifacts/cards --variant-a fp32 --tolerance 0.2`
+
+    Example: `lading compare artifacts/cards https://models.example.com --key keys.txt`
     """
     from lading.deploy.compare import compare as run
     from lading.deploy.compare import comparison_table
     from lading.errors import GateRefusedError
+    from lading.protocol.client import Access
 
-    found = run(a, b, inputs, (variant_a, variant_b))
+    found = run(a, b, inputs, (variant_a, variant_b), access=Access(key, ca))
     console().print(comparison_table(found))
     if out:
         out.write_text(found.model_dump_json(indent=2) + "\n")
@@ -115,8 +120,8 @@ def check(
     artifact: Annotated[Path, typer.Argument(help="artifact folder, for example artifacts/cards")],
     url: Annotated[str, typer.Option(help="address of the HTTP port")] = "http://127.0.0.1:8080",
     grpc: Annotated[str, typer.Option(help="address of the gRPC port, or off")] = "127.0.0.1:9000",
-    key: Annotated[Path | None, typer.Option(help="file of API keys, the first is sent; LADING_API_KEYS")] = None,
-    ca: Annotated[Path | None, typer.Option(help="certificate to trust over TLS; LADING_TLS_CERTIFICATE")] = None,
+    key: Key = None,
+    ca: Ca = None,
 ) -> None:
     """Send a running server the artifact's golden requests, over REST and gRPC, and compare the answers.
 
@@ -124,13 +129,8 @@ def check(
     """
     from lading.artifact import Artifact
     from lading.deploy.golden_check import check_server
+    from lading.protocol.client import Access
 
-    keys, trusted = os.environ.get("LADING_API_KEYS"), os.environ.get("LADING_TLS_CERTIFICATE")
-    for line in check_server(
-        Artifact.load(artifact),
-        url,
-        None if grpc == "off" else grpc,
-        key=key or (Path(keys) if keys else None),
-        ca=ca or (Path(trusted) if trusted else None),
-    ):
+    address = None if grpc == "off" else grpc
+    for line in check_server(Artifact.load(artifact), url, address, access=Access(key, ca)):
         console().print(line, highlight=False)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from lading.cli.access import Ca, Key
 from lading.cli.terminal import console
 from lading.deploy.load.shapes import KINDS, Kind, Shape
 
@@ -31,8 +31,8 @@ def load(
     out: Annotated[Path, typer.Option(help="folder of the CSV files and the HTML report")] = Path("runs/load"),
     timeout: Annotated[float, typer.Option(min=0.01, help="seconds after which a request has failed")] = 10.0,
     processes: Annotated[int, typer.Option(min=1, max=64, help="processes that send")] = 1,
-    key: Annotated[Path | None, typer.Option(help="file of API keys, the first is sent; LADING_API_KEYS")] = None,
-    ca: Annotated[Path | None, typer.Option(help="certificate to trust over TLS; LADING_TLS_CERTIFICATE")] = None,
+    key: Key = None,
+    ca: Ca = None,
 ) -> None:
     """Send load that is made from the model's signature, over REST and gRPC, and judge it by an SLO.
 
@@ -41,8 +41,8 @@ def load(
     Example: `lading load --url http://127.0.0.1:8080 --users plain,v2-binary --shape spike --rate 100`
     """
     from lading.deploy.load.run import Load, run
+    from lading.protocol.client import Access
 
-    keys, trusted = os.environ.get("LADING_API_KEYS"), os.environ.get("LADING_TLS_CERTIFICATE")
     kinds: list[Kind] = [kind for kind in KINDS if kind in users.split(",")]
     if unknown := set(users.split(",")) - set(KINDS):
         raise typer.BadParameter(f"{', '.join(sorted(unknown))}: known are {', '.join(KINDS)}", param_hint="--users")
@@ -62,8 +62,7 @@ def load(
             out=out,
             timeout=timeout,
             processes=processes,
-            key=key or (Path(keys) if keys else None),
-            ca=ca or (Path(trusted) if trusted else None),
+            access=Access(key, ca),
         )
     )
     raise typer.Exit(code)
@@ -97,6 +96,8 @@ def canary(
     new_selector: Annotated[str | None, typer.Option("--canary-selector", help="likewise")] = None,
     api: Annotated[str | None, typer.Option(help="address of `kubectl proxy`; default: the pod's own cluster")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the patches, send none")] = False,
+    key: Key = None,
+    ca: Ca = None,
 ) -> None:
     """Move requests from one release to another step by step; promote it, or roll back when it is worse (exit code 3).
 
@@ -114,6 +115,7 @@ def canary(
     from lading.deploy.canary.evidence import Prometheus, agreement, pods_of
     from lading.deploy.canary.gateway import Routes, api_client, own_namespace
     from lading.deploy.canary.rollout import Canary, Limits, Window, read_steps
+    from lading.protocol.client import Access
 
     # A pod that is told to end gives the requests back first.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -122,11 +124,13 @@ def canary(
     urls = (stable_url or f"http://{stable}.{where}.svc:8080", new_url or f"http://{new}.{where}.svc:8080")
     selectors = (stable_selector or pods_of(where, stable), new_selector or pods_of(where, new))
     counted = Prometheus(prometheus.rstrip("/"))
+    access = Access(key, ca)
+    access.headers()  # a file of keys that cannot be used is refused before any request moves
     seconds = max(1, round(minutes * 60))
 
     def look() -> tuple[Window, Window, float | None]:
         before, after = (counted.window(selector, seconds) for selector in selectors)
-        return before, after, agreement(*urls, artifact) if min_agreement > 0 else None
+        return before, after, agreement(*urls, artifact, access=access) if min_agreement > 0 else None
 
     def say(line: str) -> None:
         console.print(line, markup=False)

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
-import numpy as np
-import orjson
 from rich.table import Table
 
 from lading.artifact import Artifact
@@ -19,10 +14,10 @@ from lading.build.verify.timing import Plan, measure, ratio, timing
 from lading.errors import DataError, SettingsError
 from lading.manifest import Ratio, Timing
 from lading.predictor import Predictor
+from lading.protocol.client import ANYONE, Access, Client
 from lading.spec import Array, Frozen, TensorSpec
 from lading.tensors.agreement import agreement, difference
 
-TIMEOUT_S = 30.0
 PLAN = Plan(rounds=15, turn_ms=40.0)
 Ask = Callable[[Mapping[str, Array]], dict[str, Array]]
 
@@ -54,23 +49,31 @@ class Side:
 
 
 def compare(
-    a: str, b: str, inputs: Path | None, variants: tuple[str | None, str | None], plan: Plan = PLAN
+    a: str,
+    b: str,
+    inputs: Path | None,
+    variants: tuple[str | None, str | None],
+    plan: Plan = PLAN,
+    *,
+    access: Access = ANYONE,
 ) -> Comparison:
     """Ask both the same, and time them in interleaved rounds.
 
     Args:
-        a: artifact folder, or ``http://host:port`` of a server.
-        b: likewise.
+        a: artifact folder, or the address of a server: ``http://host:port`` or ``https://host:port``.
+        b: same as ``a``.
         inputs: artifact whose golden inputs are asked; default: that of a side that is an artifact.
         variants: of A and of B, where they are artifacts.
         plan: how long to measure.
+        access: key and certificate of the servers.
 
     Raises:
-        SettingsError: neither side brings inputs.
-        DataError: a server does not answer, or the two are not of one kind.
+        SettingsError: neither side brings inputs, or the file of keys or the certificate cannot be used.
+        ClientError: a server does not answer, or refuses.
+        DataError: the two are not of one kind.
     """
     with ExitStack() as opened:
-        sides = [_side(target, variant, opened) for target, variant in zip((a, b), variants, strict=True)]
+        sides = [_side(target, variant, access, opened) for target, variant in zip((a, b), variants, strict=True)]
         return _compare(sides, inputs, plan)
 
 
@@ -109,38 +112,13 @@ def comparison_table(comparison: Comparison) -> Table:
     return table
 
 
-def _side(target: str, variant: str | None, opened: ExitStack) -> Side:
-    if target.startswith("http://"):
-        return Side(target, _server(target, opened), None)
-    if target.startswith("https://"):
-        raise SettingsError(f"{target}: servers are compared over plain HTTP; forward a port of it to this machine")
+def _side(target: str, variant: str | None, access: Access, opened: ExitStack) -> Side:
+    if target.startswith(("http://", "https://")):
+        # One connection that stays open, so that no handshake is timed.
+        return Side(target, opened.enter_context(Client(target, access=access)).predict, None)
     artifact = Artifact.load(target)
     predictor = Predictor(artifact, variant)
     return Side(f"{target} ({predictor.packed.variant.name})", predictor, artifact)
-
-
-def _server(url: str, opened: ExitStack) -> Ask:
-    """Ask ``POST /predict`` over one connection that is kept open."""
-    parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=TIMEOUT_S)
-    opened.callback(connection.close)
-
-    def ask(inputs: Mapping[str, Array]) -> dict[str, Array]:
-        body = orjson.dumps(
-            {name: np.ascontiguousarray(array) for name, array in inputs.items()}, option=orjson.OPT_SERIALIZE_NUMPY
-        )
-        try:
-            connection.request("POST", f"{parts.path.rstrip('/')}/predict", body, {"content-type": "application/json"})
-            answer = connection.getresponse()
-            content = answer.read()
-        except (OSError, http.client.HTTPException) as error:
-            connection.close()
-            raise DataError(f"{url} does not answer: {error}") from None
-        if answer.status != http.client.OK:
-            raise DataError(f"{url} answers {answer.status}: {content[:300].decode('utf-8', 'replace')}")
-        return {name: np.asarray(value) for name, value in json.loads(content)["outputs"].items()}
-
-    return ask
 
 
 def _refuse_others(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from lading.spec import TensorSpec
+import numpy as np
+
+from lading.spec import Array, TensorSpec
 
 BYTES = "BYTES"
 TO_V2 = {
@@ -26,3 +28,8 @@ FROM_V2 = {name: dtype for dtype, name in TO_V2.items()}
 def v2_shape(spec: TensorSpec) -> list[int]:
     """The shape as metadata give it: -1 for a dim of any size."""
     return [dim if isinstance(dim, int) else -1 for dim in spec.shape]
+
+
+def raw_bytes(array: Array) -> bytes:
+    """The array as the protocol sends raw tensors: row-major, little-endian."""
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()

@@ -12,9 +12,11 @@ from typer.testing import CliRunner
 
 from lading.cli import app
 from lading.deploy.canary.evidence import Prometheus, agreement, pods_of
-from lading.errors import CanaryError, CheckError
+from lading.errors import CanaryError, ClientError
+from lading.protocol.client import Access
 from tests.deploy.canary.api_server import api_server, route
 from tests.given.live_server import LiveServer, live_server, wait_until
+from tests.given.locked_server import locked_server
 from tests.given.small_artifacts import colour_artifact, graph_artifact, table_artifact, typed_artifact
 from tools.stack import prometheus_stack
 
@@ -27,11 +29,18 @@ def test_two_releases_of_one_artifact_answer_the_same(tmp_path: Path) -> None:
             assert agreement(one.url, other.url, artifact.path) == 1.0
 
 
+def test_releases_with_keys_and_tls_are_asked_with_both(tmp_path: Path) -> None:
+    with locked_server(table_artifact(tmp_path / "table"), tmp_path) as (server, access):
+        assert agreement(server.url, server.url, None, access=access) == 1.0
+        with pytest.raises(ClientError, match="answered 401"):
+            agreement(server.url, server.url, None, access=Access(ca=access.ca))
+
+
 def test_what_is_no_release_of_the_same_model_cannot_be_compared(tmp_path: Path) -> None:
     with live_server(table_artifact(tmp_path / "a")) as one, live_server(typed_artifact(tmp_path / "b")) as other:
-        with pytest.raises(CanaryError, match="answered 404"):
+        with pytest.raises(ClientError, match="answered 404"):
             agreement(one.url, other.url, None)
-        with pytest.raises(CheckError, match="does not answer"):
+        with pytest.raises(ClientError, match="does not answer"):
             agreement("http://127.0.0.1:1", other.url, None)
 
 

@@ -13,7 +13,7 @@ from lading.artifact import Artifact
 from lading.deploy.load.bodies import INPUTS, bodies, examples
 from lading.deploy.load.shapes import KINDS, Kind
 from lading.deploy.load.signature import Signature, from_artifact, from_server, read_pictures
-from lading.errors import ArtifactError, CheckError, DataError
+from lading.errors import ArtifactError, ClientError, DataError
 from tests.given.live_server import LiveServer, live_server
 from tests.given.small_artifacts import colour_artifact, graph_artifact, table_artifact, typed_artifact
 
@@ -69,12 +69,12 @@ def test_another_model_of_the_server_is_known_by_the_protocols_metadata(tmp_path
         assert (signature.name, signature.plain) == ("small-table", False)
         for kind in ("v2-json", "v2-binary", "grpc"):
             send(server, signature, kind, [])
-        with pytest.raises(CheckError, match="404"):
+        with pytest.raises(ClientError, match="404"):
             from_server(server.url, "nobody")
 
 
 def test_no_server_and_no_artifact_are_one_sentence_each(tmp_path: Path) -> None:
-    with pytest.raises(CheckError, match="does not answer"):
+    with pytest.raises(ClientError, match="does not answer"):
         from_server("http://127.0.0.1:1")
     with pytest.raises(ArtifactError):
         from_artifact(tmp_path)

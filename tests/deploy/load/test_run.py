@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from lading.cli import app
 from lading.deploy.load.shapes import KINDS
 from tests.given.live_server import LiveServer, live_server
-from tests.given.self_signed import self_signed
+from tests.given.locked_server import locked_server
 from tests.given.small_artifacts import table_artifact
 
 
@@ -66,13 +66,10 @@ def test_refused_requests_are_errors(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_it_speaks_tls_and_trusts_the_certificate_that_it_is_given(tmp_path: Path) -> None:
-    certificate, key = self_signed(tmp_path)
-    artifact = table_artifact(tmp_path / "table")
-    with live_server(artifact, tls_certificate=certificate, tls_key=key) as server:
-        secure = server.url.replace("http://", "https://").replace("127.0.0.1", "localhost")
-        words = ["--url", secure, "--grpc", server.grpc.replace("127.0.0.1", "localhost"), "--ca", str(certificate)]
-        done = load(server, tmp_path / "out", *words, "--rate", "20", "--seconds", "2", "--warm-up", "0")
+def test_a_server_with_keys_and_tls_is_loaded(tmp_path: Path) -> None:
+    with locked_server(table_artifact(tmp_path / "table"), tmp_path) as (server, access):
+        words = ["--key", str(access.key), "--ca", str(access.ca), "--rate", "20", "--seconds", "2", "--warm-up", "0"]
+        done = load(server, tmp_path / "out", *words)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

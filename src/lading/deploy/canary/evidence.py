@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +13,8 @@ from lading.deploy.canary.rollout import Window
 from lading.deploy.load.bodies import bodies, examples
 from lading.deploy.load.signature import from_artifact, from_server
 from lading.errors import CanaryError
-from lading.protocol.datatypes import FROM_V2
-from lading.spec import Array, TensorSpec
+from lading.protocol.client import ANYONE, Access, Client
+from lading.spec import Array
 
 CLOSE = 0.01
 """Outputs without labels agree when they are within this share of the release before's own range."""
@@ -63,51 +62,28 @@ def pods_of(namespace: str, release: str) -> str:
     return f'namespace="{namespace}",pod=~"{release}-[a-z0-9]+-[a-z0-9]{{5}}"'
 
 
-def agreement(stable: str, canary: str, artifact: Path | None) -> float:
+def agreement(stable: str, canary: str, artifact: Path | None, *, access: Access = ANYONE) -> float:
     """Send both releases the same inputs, and return the share that they answer alike.
 
     Args:
         stable: address of the release before.
         canary: address of the new one.
         artifact: its recorded requests are sent first; default: inputs drawn from the signature.
+        access: key and certificate of both.
 
     Raises:
-        CheckError: the release before does not answer.
-        CanaryError: the new one does not, or has other outputs.
+        ClientError: a release does not answer, or refuses.
+        CanaryError: the new one has other outputs.
     """
-    served = from_server(stable)
+    served = from_server(stable, access=access)
     signature = from_artifact(artifact) if artifact else served
-    sent = bodies(signature, "v2-json", examples(signature))
-    labelled = _labelled(stable)
-    same = []
-    with httpx.Client(timeout=TIMEOUT_S) as client:
-        for body in sent:
-            one, other = (
-                _outputs(client.post(f"{url}{body.path}", content=body.content, headers=dict(body.headers)))
-                for url in (stable, canary)
-            )
-            same.append(_alike(one, other, labelled))
+    labelled = {spec.name for spec in served.outputs if spec.labels}
+    with Client(stable, access=access) as before, Client(canary, access=access) as new:
+        same = [
+            _alike(before.send(request), new.send(request), labelled)
+            for request in bodies(signature, "v2-json", examples(signature))
+        ]
     return float(np.mean(same))
-
-
-def _labelled(url: str) -> set[str]:
-    answer = httpx.get(f"{url}/model", timeout=TIMEOUT_S)
-    if answer.is_error:
-        return set()
-    specs: Sequence[TensorSpec] = [
-        TensorSpec.model_validate({key: value for key, value in one.items() if key in TensorSpec.model_fields})
-        for one in answer.json()["outputs"]
-    ]
-    return {spec.name for spec in specs if spec.labels}
-
-
-def _outputs(answer: httpx.Response) -> dict[str, Array]:
-    if answer.is_error:
-        raise CanaryError(f"{answer.url} answered {answer.status_code}: {answer.text[:300]}")
-    return {
-        one["name"]: np.asarray(one["data"], FROM_V2[one["datatype"]]).reshape(one["shape"])
-        for one in answer.json()["outputs"]
-    }
 
 
 def _alike(one: dict[str, Array], other: dict[str, Array], labelled: set[str]) -> bool:

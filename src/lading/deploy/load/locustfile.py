@@ -25,7 +25,7 @@ from lading.deploy.load.signature import from_artifact, from_server, read_pictur
 from lading.deploy.load.slo import judge, read_slo
 from lading.deploy.load.users import Grpc, Plain, V2Binary, V2Json  # noqa: F401 - Locust looks for them here
 from lading.errors import LadingError
-from lading.key_file import bearer
+from lading.protocol.client import Access
 
 grpc.experimental.gevent.init_gevent()
 
@@ -77,14 +77,13 @@ def prepare(environment: Environment, **_: Any) -> None:
 
 
 def _prepare(environment: Environment, given: Namespace) -> None:
-    ca = Path(given.ca) if given.ca else None
-    users.Sending.secrets = bearer(Path(given.key_file)) if given.key_file else {}
-    users.Sending.ca, users.Sending.timeout_s, Grpc.address = ca, given.timeout, given.grpc
+    access = Access(*(Path(file) if file else None for file in (given.key_file, given.ca)))
+    users.Sending.access, users.Sending.secrets = access, access.headers()
+    users.Sending.timeout_s, Grpc.address = given.timeout, given.grpc
     if given.artifact:
         signature = from_artifact(Path(given.artifact))
     else:
-        host = environment.host or given.host
-        signature = from_server(host, given.model or None, headers=users.Sending.secrets, ca=ca)
+        signature = from_server(environment.host or given.host, given.model or None, access=access)
     inputs = examples(signature, read_pictures(given.pictures))
     for kind in users.USERS:
         users.Sending.bodies[kind] = bodies(signature, kind, inputs)

@@ -13,7 +13,7 @@ from lading.deploy.load.shapes import Kind, Shape
 from lading.deploy.load.signature import Signature, from_artifact, from_server, read_pictures
 from lading.deploy.load.slo import read_slo
 from lading.errors import CheckError, SettingsError
-from lading.key_file import bearer
+from lading.protocol.client import Access
 
 CLASSES: dict[Kind, str] = {"plain": "Plain", "v2-json": "V2Json", "v2-binary": "V2Binary", "grpc": "Grpc"}
 
@@ -38,8 +38,7 @@ class Load:
     timeout: float
     """Seconds."""
     processes: int
-    key: Path | None
-    ca: Path | None
+    access: Access
 
 
 def run(load: Load) -> int:
@@ -50,7 +49,8 @@ def run(load: Load) -> int:
 
     Raises:
         SettingsError: the SLO or the key file cannot be read, nobody is left to send, or Locust is not installed.
-        CheckError: the server does not answer.
+        ClientError: the server does not answer.
+        CheckError: it serves another model, or describes it in a way that is not understood.
     """
     if find_spec("locust") is None:
         raise SettingsError("Locust is not installed: pip install 'lading[serve,load]'")
@@ -83,8 +83,8 @@ def command(load: Load, kinds: tuple[Kind, ...]) -> list[str]:
         "--warm-up": load.warm_up,
         "--slo": load.slo,
         "--timeout": load.timeout,
-        "--key-file": load.key,
-        "--ca": load.ca,
+        "--key-file": load.access.key,
+        "--ca": load.access.ca,
         "--processes": load.processes if load.processes > 1 else None,
         "--csv": load.out / "load",
         "--html": load.out / "report.html",
@@ -98,8 +98,7 @@ def command(load: Load, kinds: tuple[Kind, ...]) -> list[str]:
 
 def _signature(load: Load) -> Signature:
     """Ask once before Locust does, so that what is wrong is one sentence."""
-    headers = bearer(load.key) if load.key else {}
-    served = from_server(load.url, load.model, headers=headers, ca=load.ca)
+    served = from_server(load.url, load.model, access=load.access)
     if load.artifact is None:
         return served
     own = from_artifact(load.artifact)

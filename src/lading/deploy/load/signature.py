@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-import httpx
 from pydantic import ValidationError
 
 from lading.artifact import Artifact
-from lading.errors import CheckError, DataError
+from lading.errors import CheckError, ClientError, DataError
+from lading.protocol.client import ANYONE, Access, Client
 from lading.protocol.datatypes import BYTES, FROM_V2
 from lading.protocol.describe import first_example
 from lading.protocol.plain import Classifier, classifier
 from lading.spec import BATCH, Array, TensorSpec
 
 _FIELDS = set(TensorSpec.model_fields)
-TIMEOUT_S = 30.0
 AXIS = "axis_"
 
 
 @dataclass(frozen=True)
 class Signature:
-    """A model's name and inputs."""
+    """A model's name and tensors."""
 
     name: str
     inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...] = ()
+    """Empty where only the protocol's metadata are known, which have no labels."""
     plain: bool = True
     """The server has ``/predict``; another Open Inference server has not."""
     classifies: bool = False
@@ -52,62 +53,53 @@ def from_artifact(path: Path) -> Signature:
         recorded = [{name: array[row : row + 1] for name, array in golden.items()} for row in rows]
     else:
         recorded = [{name: array for name, (_, array) in first_example(inputs, golden).items()}]
-    return Signature(artifact.manifest.name, inputs, classifies=classifies, recorded=tuple(recorded))
+    return Signature(
+        artifact.manifest.name, inputs, artifact.manifest.outputs, classifies=classifies, recorded=tuple(recorded)
+    )
 
 
-def from_server(
-    url: str, model: str | None = None, *, headers: Mapping[str, str] | None = None, ca: Path | None = None
-) -> Signature:
+def from_server(url: str, model: str | None = None, *, access: Access = ANYONE) -> Signature:
     """Ask a server: ``/model``, which tells everything; else the protocol's ``/v2/models/NAME``.
 
     Args:
         url: of its HTTP port.
         model: which of several; the default one, or the only one, by default.
-        headers: sent along, such as a key.
-        ca: PEM file of the certificate to trust.
+        access: key and certificate.
 
     Raises:
-        CheckError: no answer, no such model, or one with inputs that cannot be made up.
+        ClientError: no answer, a refusal, or no such model.
+        CheckError: a description that is not understood, or inputs that cannot be made up.
+        SettingsError: the file of keys or the certificate cannot be used.
     """
-    verify = ssl.create_default_context(cafile=str(ca)) if ca else True
-    with httpx.Client(base_url=url, headers=dict(headers or {}), verify=verify, timeout=TIMEOUT_S) as client:
+    with Client(url, access=access) as client:
         try:
-            answer = client.get("/model")
-            if answer.status_code != httpx.codes.NOT_FOUND:
-                described = _described(_json(answer))
-                if model in (None, described.name):
-                    return described
-            return _metadata(_json(client.get(f"/v2/models/{model or _only_model(client)}")))
-        except httpx.HTTPError as error:
-            raise CheckError(f"{url} does not answer: {error}") from None
+            described = _described(client.get("/model"))
+        except ClientError as error:
+            if error.answered != HTTPStatus.NOT_FOUND:
+                raise
+        else:
+            if model in (None, described.name):
+                return described
+        return _metadata(client.get(f"/v2/models/{model or _only_model(client)}"))
 
 
-def _json(answer: httpx.Response) -> dict[str, Any]:
-    if answer.is_error:
-        raise CheckError(f"{answer.url} answered {answer.status_code}: {answer.text[:300]}")
-    try:
-        content = answer.json()
-    except ValueError:
-        raise CheckError(f"{answer.url} did not answer JSON: {answer.text[:100]!r}") from None
-    if not isinstance(content, dict):
-        raise CheckError(f"{answer.url} did not answer a JSON object: {answer.text[:100]!r}")
-    return content
-
-
-def _only_model(client: httpx.Client) -> str:
-    names = _json(client.get("/v2/models")).get("models", [])
+def _only_model(client: Client) -> str:
+    names = client.get("/v2/models").get("models", [])
     if len(names) != 1:
-        raise CheckError(f"{client.base_url} serves {names or 'no model'}: say which with --model")
+        raise CheckError(f"{client.url} serves {names or 'no model'}: say which with --model")
     return str(names[0])
 
 
 def _described(content: dict[str, Any]) -> Signature:
     try:
-        specs = tuple(
-            TensorSpec.model_validate({key: value for key, value in tensor.items() if key in _FIELDS})
-            for tensor in content["inputs"]
+        inputs, outputs = (
+            tuple(
+                TensorSpec.model_validate({key: value for key, value in tensor.items() if key in _FIELDS})
+                for tensor in content[side]
+            )
+            for side in ("inputs", "outputs")
         )
-        return Signature(content["name"], specs, classifies=content["classify"])
+        return Signature(content["name"], inputs, outputs, classifies=content["classify"])
     except (KeyError, TypeError, ValidationError) as error:
         raise CheckError(f"the server describes its model in a way that is not understood: {error}") from None
 

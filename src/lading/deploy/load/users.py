@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import itertools
 import random
-import ssl
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
 import gevent
 import grpc
 from locust import FastHttpUser, User, constant_throughput, task
 
-from lading.deploy.load.bodies import Body
 from lading.deploy.load.shapes import Kind
+from lading.protocol.client import ANYONE, Access
+from lading.protocol.client_codec import Request
 
 METHOD = "/inference.GRPCInferenceService/ModelInfer"
 RATE = 1.0
@@ -27,16 +26,17 @@ class Sending(User):
 
     abstract = True
     kind: ClassVar[Kind]
-    bodies: ClassVar[dict[Kind, list[Body]]] = {}
+    bodies: ClassVar[dict[Kind, list[Request]]] = {}
+    access: ClassVar[Access] = ANYONE
     secrets: ClassVar[Mapping[str, str]] = {}
+    """The headers of ``access``, read once."""
     timeout_s: ClassVar[float] = 10.0
-    ca: ClassVar[Path | None] = None
     wait_time = constant_throughput(RATE)
 
     def on_start(self) -> None:
         """Start anywhere in the first second: users that were made together would else send together for ever."""
         own = self.bodies[self.kind]
-        self.turn: Iterator[Body] = itertools.islice(itertools.cycle(own), random.randrange(len(own)), None)
+        self.turn: Iterator[Request] = itertools.islice(itertools.cycle(own), random.randrange(len(own)), None)
         gevent.sleep(random.uniform(0, 1 / RATE))
 
 
@@ -46,8 +46,7 @@ class _Http(Sending, FastHttpUser):
 
     def __init__(self, environment: Any) -> None:
         self.network_timeout = self.connection_timeout = self.timeout_s
-        ca = self.ca
-        self.ssl_context_factory = lambda: ssl.create_default_context(cafile=str(ca) if ca else None)
+        self.ssl_context_factory = self.access.trust
         super().__init__(environment)
 
     @task
@@ -87,12 +86,7 @@ class Grpc(Sending):
     def on_start(self) -> None:
         """Open the channel."""
         # Channels of one process share connections unless told not to, and one user is one client.
-        options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
-        if self.ca:
-            trust = grpc.ssl_channel_credentials(self.ca.read_bytes())
-            self.channel = grpc.secure_channel(self.address, trust, options)
-        else:
-            self.channel = grpc.insecure_channel(self.address, options)
+        self.channel = self.access.channel(self.address, [("grpc.use_local_subchannel_pool", 1)])
         self.call = self.channel.unary_unary(METHOD)  # bytes in, bytes out: Locust need not parse them
         super().on_start()
 

@@ -1,0 +1,239 @@
+"""A client of a running server: the Open Inference Protocol over REST and gRPC, and the plain endpoints."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Self, TypeVar
+from urllib.parse import urlsplit
+
+import grpc
+import orjson
+
+from lading.errors import ClientError, SettingsError
+from lading.key_file import bearer
+from lading.protocol.client_codec import (
+    JSON_LENGTH,
+    Inputs,
+    Request,
+    binary_request,
+    grpc_request,
+    json_request,
+    predict_request,
+    read_grpc,
+    read_infer,
+    read_predict,
+)
+from lading.protocol.proto.inference_pb2_grpc import GRPCInferenceServiceStub
+from lading.spec import Array
+
+TIMEOUT_S = 30.0
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Access:
+    """What a server asks of its clients: a key, and trust in its certificate."""
+
+    key: Path | None = None
+    """File of API keys; the first that has not expired is sent."""
+    ca: Path | None = None
+    """PEM file of the certificate to trust; with it gRPC speaks TLS. Default: the system's authorities."""
+
+    def headers(self) -> dict[str, str]:
+        """The key as a header, or nothing.
+
+        Raises:
+            SettingsError: the file of keys cannot be used.
+        """
+        return bearer(self.key) if self.key else {}
+
+    def trust(self) -> ssl.SSLContext:
+        """The context for HTTPS.
+
+        Raises:
+            SettingsError: there is no certificate in the file.
+        """
+        try:
+            return ssl.create_default_context(cafile=str(self.ca) if self.ca else None)
+        except OSError as error:
+            raise SettingsError(f"{self.ca} holds no certificate that can be read: {error}") from None
+
+    def channel(self, address: str, options: Sequence[tuple[str, int]] = ()) -> grpc.Channel:
+        """A gRPC channel to ``host:port``, over TLS when a certificate is named.
+
+        Raises:
+            SettingsError: there is no certificate in the file.
+        """
+        options = [("grpc.max_receive_message_length", -1), *options]
+        if self.ca is None:
+            return grpc.insecure_channel(address, options)
+        self.trust()  # gRPC only logs that a certificate cannot be read, and then connects for ever
+        return grpc.secure_channel(address, grpc.ssl_channel_credentials(self.ca.read_bytes()), options)
+
+
+ANYONE = Access()
+
+
+class Client:
+    """One server, asked over connections that stay open. Not for several threads at once.
+
+    It connects directly, whatever proxies the environment names. It is lean, because its latency is reported: one
+    request to a tiny model takes 0.32 ms with ``http.client`` and 0.61 ms with httpx.
+
+    Args:
+        url: base URL of the HTTP port, ``http://`` or ``https://``; its path, if any, comes before every path.
+        grpc_address: ``host:port`` of the gRPC port, if that is asked too.
+        access: key and certificate.
+        timeout_s: seconds for each step of a request.
+
+    Raises:
+        SettingsError: no such URL, or the file of keys or the certificate cannot be used.
+    """
+
+    def __init__(
+        self, url: str, grpc_address: str | None = None, *, access: Access = ANYONE, timeout_s: float = TIMEOUT_S
+    ) -> None:
+        self.url = url.rstrip("/")
+        self._timeout_s = timeout_s
+        self._headers = access.headers()
+        try:
+            parts = urlsplit(self.url)
+            host, port = parts.hostname, parts.port
+        except ValueError as error:
+            raise SettingsError(f"{url!r} is no address of a server: {error}") from None
+        if parts.scheme not in ("http", "https") or not host:
+            raise SettingsError(f"{url!r} is no address of a server: write http://host:port or https://host:port")
+        self._path = parts.path
+        self._connection = (
+            http.client.HTTPSConnection(host, port, timeout=timeout_s, context=access.trust())
+            if parts.scheme == "https"
+            else http.client.HTTPConnection(host, port, timeout=timeout_s)
+        )
+        self._grpc_address = grpc_address
+        self._channel = access.channel(grpc_address) if grpc_address else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+        if self._channel is not None:
+            self._channel.close()
+
+    def ready(self) -> bool:
+        """Whether the server says that its models are loaded.
+
+        Raises:
+            ClientError: it does not answer.
+        """
+        return self._ask("GET", "/v2/health/ready")[0] == HTTPStatus.OK
+
+    def get(self, path: str) -> dict[str, Any]:
+        """The JSON object at a path, such as ``/model``, ``/v2/models`` or ``/v2/models/NAME``.
+
+        Raises:
+            ClientError: no answer, a refusal, or another answer.
+        """
+        _, body, _ = self._asked("GET", path)
+
+        def read() -> dict[str, Any]:
+            content = orjson.loads(body)
+            if not isinstance(content, dict):
+                raise TypeError("it is no JSON object")
+            return content
+
+        return self._understood(path, read)
+
+    def predict(self, inputs: Inputs) -> dict[str, Array]:
+        """Outputs of ``POST /predict``.
+
+        Raises:
+            ClientError: no answer, a refusal, or another answer.
+        """
+        request = predict_request(inputs)
+        _, body, _ = self._asked("POST", request.path, request)
+        return self._understood(request.path, lambda: read_predict(body))
+
+    def infer(self, model: str, inputs: Inputs, *, binary: bool = True) -> dict[str, Array]:
+        """Outputs of a model over REST.
+
+        Args:
+            model: its name.
+            inputs: to send.
+            binary: send and ask for raw tensors; else JSON.
+
+        Raises:
+            ClientError: no answer, a refusal, or another answer.
+        """
+        return self.send(binary_request(model, inputs) if binary else json_request(model, inputs))
+
+    def send(self, request: Request) -> dict[str, Array]:
+        """Outputs of a request of the Open Inference Protocol that is already encoded.
+
+        Raises:
+            ClientError: no answer, a refusal, or another answer.
+        """
+        _, body, json_length = self._asked("POST", request.path, request)
+        return self._understood(request.path, lambda: read_infer(body, json_length))
+
+    def infer_grpc(self, model: str, inputs: Inputs) -> dict[str, Array]:
+        """Outputs of a model over gRPC.
+
+        Raises:
+            ClientError: no answer, a refusal, or another answer.
+        """
+        assert self._channel is not None, "no address of a gRPC port was given"
+        stub = GRPCInferenceServiceStub(self._channel)  # type: ignore[no-untyped-call]
+        try:
+            answer = stub.ModelInfer(
+                grpc_request(model, inputs),
+                timeout=self._timeout_s,
+                metadata=tuple(self._headers.items()),
+                wait_for_ready=True,
+            )
+        except grpc.RpcError as error:
+            raise ClientError(
+                f"gRPC: {self._grpc_address} answered {error.code().name}: {error.details()}"
+                f"{_advice(error.code() is grpc.StatusCode.UNAUTHENTICATED)}"
+            ) from None
+        return self._understood("ModelInfer", lambda: read_grpc(answer))
+
+    def _asked(self, method: str, path: str, request: Request | None = None) -> tuple[int, bytes, str | None]:
+        """An answer that is no refusal."""
+        status, body, json_length = self._ask(method, path, request)
+        if status >= HTTPStatus.BAD_REQUEST:
+            raise ClientError(
+                f"{method} {self.url}{path} answered {status}: {body[:300].decode('utf-8', 'replace')}"
+                f"{_advice(status == HTTPStatus.UNAUTHORIZED)}",
+                answered=status,
+            )
+        return status, body, json_length
+
+    def _ask(self, method: str, path: str, request: Request | None = None) -> tuple[int, bytes, str | None]:
+        """Status, body and length of the JSON in it."""
+        content, own = (request.content, request.headers) if request else (None, {})
+        try:
+            self._connection.request(method, self._path + path, content, {**own, **self._headers})
+            answer = self._connection.getresponse()
+            return answer.status, answer.read(), answer.getheader(JSON_LENGTH)
+        except (OSError, http.client.HTTPException) as error:
+            self._connection.close()
+            advice = (
+                "name its certificate with --ca" if isinstance(error, ssl.SSLError) else "does the server run there?"
+            )
+            raise ClientError(f"{self.url} does not answer: {error or type(error).__name__}; {advice}") from None
+
+    def _understood(self, what: str, read: Callable[[], Answer]) -> Answer:
+        try:
+            return read()
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ClientError(f"{self.url} answered {what} with what cannot be read: {error!r}") from None
+
+
+def _advice(refused: bool) -> str:
+    return "; name a file of keys with --key" if refused else ""

@@ -1,0 +1,147 @@
+"""Inputs to requests, and answers to outputs: the client's side of the protocols that the server speaks."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import orjson
+
+from lading.protocol.datatypes import BYTES, FROM_V2, TO_V2, raw_bytes
+from lading.protocol.proto import inference_pb2 as pb
+from lading.spec import Array
+
+JSON_LENGTH = "inference-header-content-length"
+"""The header that says where the JSON of a body ends and raw tensors begin."""
+JSON = "application/json"
+RAW = "application/octet-stream"
+
+Inputs = Mapping[str, "Array | bytes"]
+"""Inputs by name. ``bytes`` are one encoded file, such as a JPEG: an element of type BYTES, of shape (1)."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One HTTP POST, ready to be sent."""
+
+    path: str
+    content: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def predict_request(inputs: Inputs) -> Request:
+    """``POST /predict``: each input's values as nested lists."""
+    return Request("/predict", _json({name: _values(value) for name, value in inputs.items()}), {"content-type": JSON})
+
+
+def json_request(model: str, inputs: Inputs) -> Request:
+    """The Open Inference Protocol, values as flat lists."""
+    tensors = [_header(name, value) | {"data": _values(value, flat=True)} for name, value in inputs.items()]
+    return Request(_infer_path(model), _json({"inputs": tensors}), {"content-type": JSON})
+
+
+def binary_request(model: str, inputs: Inputs, *, binary_outputs: bool = True) -> Request:
+    """The Open Inference Protocol with its binary tensor extension: raw tensors after the JSON.
+
+    Args:
+        model: its name.
+        inputs: to send.
+        binary_outputs: ask for raw outputs too.
+    """
+    raw = [_raw(value) for value in inputs.values()]
+    content: dict[str, Any] = {
+        "inputs": [
+            _header(name, value) | {"parameters": {"binary_data_size": len(data)}}
+            for (name, value), data in zip(inputs.items(), raw, strict=True)
+        ]
+    }
+    if binary_outputs:
+        content["parameters"] = {"binary_data_output": True}
+    head = _json(content)
+    headers = {JSON_LENGTH: str(len(head)), "content-type": RAW}
+    return Request(_infer_path(model), b"".join([head, *raw]), headers)
+
+
+def grpc_request(model: str, inputs: Inputs) -> pb.ModelInferRequest:
+    """The Open Inference Protocol over gRPC, with raw tensors."""
+    tensors = [pb.ModelInferRequest.InferInputTensor(**_header(name, value)) for name, value in inputs.items()]
+    raw = [_raw(value) for value in inputs.values()]
+    return pb.ModelInferRequest(model_name=model, inputs=tensors, raw_input_contents=raw)
+
+
+def read_predict(body: bytes) -> dict[str, Array]:
+    """Outputs of an answer of ``/predict``, in the dtypes that numpy gives JSON's numbers.
+
+    Raises:
+        ValueError, KeyError, TypeError: it is no such answer.
+    """
+    return {name: np.asarray(values) for name, values in orjson.loads(body)["outputs"].items()}
+
+
+def read_infer(body: bytes, json_length: str | None) -> dict[str, Array]:
+    """Outputs of an answer of the Open Inference Protocol over REST, in the dtypes that it names.
+
+    Args:
+        body: JSON, perhaps with raw tensors after it.
+        json_length: value of the header :data:`JSON_LENGTH`; ``None`` when the body is JSON alone.
+
+    Raises:
+        ValueError, KeyError, TypeError: it is no such answer.
+    """
+    at = len(body) if json_length is None else int(json_length)
+    outputs: dict[str, Array] = {}
+    for output in orjson.loads(body[:at])["outputs"]:
+        size = (output.get("parameters") or {}).get("binary_data_size")
+        if size is None:
+            values = np.asarray(output["data"], FROM_V2[output["datatype"]])
+        else:
+            values = _from_raw(output["datatype"], body[at : at + size])
+            at += size
+        outputs[output["name"]] = values.reshape(output["shape"])
+    return outputs
+
+
+def read_grpc(answer: pb.ModelInferResponse) -> dict[str, Array]:
+    """Outputs of an answer over gRPC to a request with raw tensors.
+
+    Raises:
+        ValueError, KeyError: an output is not raw, or its bytes do not fill its shape.
+    """
+    return {
+        output.name: _from_raw(output.datatype, raw).reshape(list(output.shape))
+        for output, raw in zip(answer.outputs, answer.raw_output_contents, strict=True)
+    }
+
+
+def _infer_path(model: str) -> str:
+    return f"/v2/models/{model}/infer"
+
+
+def _header(name: str, value: Array | bytes) -> dict[str, Any]:
+    if isinstance(value, bytes):
+        return {"name": name, "datatype": BYTES, "shape": [1]}
+    return {"name": name, "datatype": TO_V2[str(value.dtype)], "shape": list(value.shape)}
+
+
+def _values(value: Array | bytes, *, flat: bool = False) -> Any:
+    if isinstance(value, bytes):
+        return [base64.b64encode(value).decode()]
+    # orjson takes neither half floats nor strided arrays.
+    array = np.ascontiguousarray(value, np.float32 if value.dtype == np.float16 else None)
+    return array.ravel() if flat else array
+
+
+def _json(content: object) -> bytes:
+    return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _raw(value: Array | bytes) -> bytes:
+    # The protocol writes an element of type BYTES as its length in four bytes, and then the element.
+    return len(value).to_bytes(4, "little") + value if isinstance(value, bytes) else raw_bytes(value)
+
+
+def _from_raw(datatype: str, raw: bytes) -> Array:
+    return np.frombuffer(raw, np.dtype(FROM_V2[datatype]).newbyteorder("<"))
