@@ -31,61 +31,72 @@ CONTENTS = {
 """The field that holds a datatype's values; FP16 has none and is sent raw."""
 
 
-def read_request(model: ModelInfo, request: pb.ModelInferRequest, max_pixels: int) -> dict[str, Array]:
-    """Turn a message into the model's inputs. Runs in a lane.
+class OipGrpcCodec:
+    """One message of the protocol and its answer.
 
-    Raises:
-        RequestError: the message is not what the protocol says; the sentence names the tensor.
-        BodyTooLargeError: a picture of too many pixels.
+    Args:
+        model: which tensors it takes and gives.
+        max_pixels: most pixels of one encoded picture.
+        message_id: the message's id.
     """
-    raw = request.raw_input_contents
-    if raw and len(raw) != len(request.inputs):
-        raise RequestError(f"there are {len(request.inputs)} inputs and {len(raw)} raw_input_contents: send one each")
-    arrays: dict[str, Array] = {}
-    for place, tensor in enumerate(request.inputs):
-        spec = spec_of(model.inputs, tensor.name)
-        if spec.name in arrays:
-            raise InputNameError(f"input {spec.name!r} is sent twice")
-        shape = list(tensor.shape)
-        if raw:
-            arrays[spec.name] = from_raw(spec, tensor.datatype, shape, raw[place], max_pixels)
-        else:
-            values = _contents(tensor.datatype, tensor.name, tensor.contents)
-            arrays[spec.name] = from_values(spec, tensor.datatype, shape, values, max_pixels)
-    return with_owners(model.inputs, arrays, model.max_batch)
 
+    brief = True
 
-def write_response(
-    model: ModelInfo, request: pb.ModelInferRequest, outputs: Mapping[str, Array]
-) -> pb.ModelInferResponse:
-    """The answer: raw where the request was, typed contents otherwise; only the outputs that were asked for.
+    def __init__(self, model: ModelInfo, _headers: Mapping[bytes, bytes], max_pixels: int, *, message_id: str) -> None:
+        self.message_id: str | None = message_id
+        self._model, self._max_pixels = model, max_pixels
+        self._raw = False
+        self._wanted: list[str] = []
 
-    Raises:
-        RequestError: an output was asked for that the model does not have.
-    """
-    wanted = [output.name for output in request.outputs] or [spec.name for spec in model.outputs]
-    specs = {spec.name: spec for spec in model.outputs}
-    response = pb.ModelInferResponse(model_name=model.name, model_version=model.version, id=request.id)
-    response.parameters["variant"].string_param = model.variant
-    typed = not request.raw_input_contents
-    for name in wanted:
-        if name not in specs:
-            raise RequestError(f"unknown output {name!r}; the outputs are: {', '.join(specs)}")
-        array = np.ascontiguousarray(outputs[name])
-        datatype = TO_V2[specs[name].dtype]
-        tensor = response.outputs.add(name=name, datatype=datatype, shape=array.shape)
-        if typed and datatype in CONTENTS:
-            getattr(tensor.contents, CONTENTS[datatype]).extend(array.ravel().tolist())
-        else:
-            response.raw_output_contents.append(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
-    if response.raw_output_contents and len(response.raw_output_contents) != len(wanted):
-        # One FP16 output makes all of them raw: the protocol knows no mixture.
-        return write_response(model, _raw(request), outputs)
-    return response
+    def read(self, body: pb.ModelInferRequest) -> dict[str, Array]:
+        """Turn a message into the model's inputs. Runs in a lane.
 
+        Raises:
+            RequestError: the message is not what the protocol says; the sentence names the tensor.
+            BodyTooLargeError: a picture of too many pixels.
+        """
+        raw = body.raw_input_contents
+        self._raw, self._wanted = bool(raw), [output.name for output in body.outputs]
+        if raw and len(raw) != len(body.inputs):
+            raise RequestError(f"there are {len(body.inputs)} inputs and {len(raw)} raw_input_contents: send one each")
+        model, arrays = self._model, dict[str, Array]()
+        for place, tensor in enumerate(body.inputs):
+            spec = spec_of(model.inputs, tensor.name)
+            if spec.name in arrays:
+                raise InputNameError(f"input {spec.name!r} is sent twice")
+            shape = list(tensor.shape)
+            if raw:
+                arrays[spec.name] = from_raw(spec, tensor.datatype, shape, raw[place], self._max_pixels)
+            else:
+                values = _contents(tensor.datatype, tensor.name, tensor.contents)
+                arrays[spec.name] = from_values(spec, tensor.datatype, shape, values, self._max_pixels)
+        return with_owners(model.inputs, arrays, model.max_batch)
 
-def _raw(request: pb.ModelInferRequest) -> pb.ModelInferRequest:
-    return pb.ModelInferRequest(id=request.id, outputs=request.outputs, raw_input_contents=[b""])
+    def write(self, outputs: Mapping[str, Array]) -> pb.ModelInferResponse:
+        """The answer: raw where the request was, typed contents otherwise; only the outputs that were asked for.
+
+        Raises:
+            RequestError: an output was asked for that the model does not have.
+        """
+        model = self._model
+        specs = {spec.name: spec for spec in model.outputs}
+        wanted = self._wanted or list(specs)
+        for name in wanted:
+            if name not in specs:
+                raise RequestError(f"unknown output {name!r}; the outputs are: {', '.join(specs)}")
+        # FP16 has no typed contents, and the protocol knows no mixture: one such output makes all of them raw.
+        raw = self._raw or any(TO_V2[specs[name].dtype] not in CONTENTS for name in wanted)
+        response = pb.ModelInferResponse(model_name=model.name, model_version=model.version, id=self.message_id or "")
+        response.parameters["variant"].string_param = model.variant
+        for name in wanted:
+            array = np.ascontiguousarray(outputs[name])
+            datatype = TO_V2[specs[name].dtype]
+            tensor = response.outputs.add(name=name, datatype=datatype, shape=array.shape)
+            if raw:
+                response.raw_output_contents.append(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+            else:
+                getattr(tensor.contents, CONTENTS[datatype]).extend(array.ravel().tolist())
+        return response
 
 
 def _contents(datatype: str, name: str, contents: pb.InferTensorContents) -> list[Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import orjson
 
 from lading.errors import InputNameError, InputShapeError, InputTypeError, RequestError
 from lading.manifest import ModelInfo
+from lading.protocol.codec import JSON, Encoded
 from lading.protocol.datatypes import BYTES, TO_V2
 from lading.protocol.json_values import base64_bytes, refuse_not_finite
 from lading.protocol.oip import from_raw, from_values, spec_of, with_owners
@@ -20,19 +20,25 @@ JSON_LENGTH = b"inference-header-content-length"
 _LONGEST_ID = 1024
 
 
-@dataclass(slots=True)
-class V2Request:
-    """One request; :meth:`read` fills in what the answer needs to know."""
+class OipRestCodec:
+    """One request of the protocol and its answer; reading it says which outputs are wanted, and how.
 
-    model: ModelInfo
-    json_length: bytes | None
-    """The header that says where the JSON ends; without it, the body is JSON alone."""
-    max_pixels: int
-    id: str | None = None
-    outputs: tuple[tuple[str, bool], ...] = ()
-    """Names of the outputs asked for, and whether each is wanted as raw bytes; empty: all of them."""
-    binary: bool = False
-    """Outputs that are not named are wanted as raw bytes."""
+    Args:
+        model: which tensors it takes and gives.
+        headers: one of them says where the JSON ends; without it, the body is JSON alone.
+        max_pixels: most pixels of one encoded picture.
+    """
+
+    brief = True
+
+    def __init__(self, model: ModelInfo, headers: Mapping[bytes, bytes], max_pixels: int) -> None:
+        self.model, self.max_pixels = model, max_pixels
+        self.json_length = headers.get(JSON_LENGTH)
+        self.message_id: str | None = None
+        self.outputs: tuple[tuple[str, bool], ...] = ()
+        """Names of the outputs asked for, and whether each is wanted as raw bytes; empty: all of them."""
+        self.binary = False
+        """Outputs that are not named are wanted as raw bytes."""
 
     def read(self, content_bytes: bytes) -> dict[str, Array]:
         """Parse the body into the model's inputs. Runs in a lane.
@@ -46,12 +52,43 @@ class V2Request:
         if length == 0:
             return self._raw_form(body)
         content = _object(bytes(body[:length]))
-        self.id = _id(content)
+        self.message_id = _id(content)
         parameters = _parameters(content, "the request")
         self.binary = parameters.get("binary_data_output") is True
         self.outputs = self._wanted(content.get("outputs"))
         arrays = self._inputs(content.get("inputs"), body[length:])
         return with_owners(self.model.inputs, arrays, self.model.max_batch)
+
+    def write(self, outputs: Mapping[str, Array]) -> Encoded:
+        """Headers and body of the answer.
+
+        Raises:
+            UnanswerableError: a value that JSON has no number for; as raw bytes it could be sent.
+        """
+        model = self.model
+        content: dict[str, Any] = {"model_name": model.name, "model_version": model.version}
+        if self.message_id is not None:
+            content["id"] = self.message_id
+        content["parameters"] = {"variant": model.variant}
+        tensors, raw = [], []
+        for name, binary in self.outputs or tuple((spec.name, self.binary) for spec in model.outputs):
+            array = np.ascontiguousarray(outputs[name])
+            tensor: dict[str, Any] = {"name": name, "datatype": TO_V2[_dtype(model, name)], "shape": list(array.shape)}
+            if binary:
+                data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+                tensor["parameters"] = {"binary_data_size": len(data)}
+                raw.append(data)
+            else:
+                refuse_not_finite({name: array})
+                # numpy's half floats are not numbers to orjson.
+                tensor["data"] = (array.astype(np.float32) if array.dtype == np.float16 else array).ravel()
+            tensors.append(tensor)
+        content["outputs"] = tensors
+        head = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
+        if not raw:
+            return Encoded(JSON, head)
+        headers = [(b"content-type", b"application/octet-stream"), (JSON_LENGTH, str(len(head)).encode())]
+        return Encoded(headers, b"".join([head, *raw]))
 
     def _inputs(self, tensors: Any, raw: memoryview) -> dict[str, Array]:
         if not isinstance(tensors, list) or not tensors:
@@ -177,42 +214,6 @@ def _innermost(values: list[Any]) -> list[Any]:
     if values and all(isinstance(value, list) for value in values):
         return [element for value in values for element in value]
     return values
-
-
-Headers = list[tuple[bytes, bytes]]
-JSON_HEADERS: Headers = [(b"content-type", b"application/json")]
-
-
-def encode(request: V2Request, outputs: Mapping[str, Array]) -> tuple[Headers, bytes]:
-    """Headers and body of the answer.
-
-    Raises:
-        UnanswerableError: a value that JSON has no number for; as raw bytes it could be sent.
-    """
-    model = request.model
-    content: dict[str, Any] = {"model_name": model.name, "model_version": model.version}
-    if request.id is not None:
-        content["id"] = request.id
-    content["parameters"] = {"variant": model.variant}
-    tensors, raw = [], []
-    for name, binary in request.outputs or tuple((spec.name, request.binary) for spec in model.outputs):
-        array = np.ascontiguousarray(outputs[name])
-        tensor: dict[str, Any] = {"name": name, "datatype": TO_V2[_dtype(model, name)], "shape": list(array.shape)}
-        if binary:
-            data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
-            tensor["parameters"] = {"binary_data_size": len(data)}
-            raw.append(data)
-        else:
-            refuse_not_finite({name: array})
-            # numpy's half floats are not numbers to orjson.
-            tensor["data"] = (array.astype(np.float32) if array.dtype == np.float16 else array).ravel()
-        tensors.append(tensor)
-    content["outputs"] = tensors
-    head = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
-    if not raw:
-        return JSON_HEADERS, head
-    headers = [(b"content-type", b"application/octet-stream"), (JSON_LENGTH, str(len(head)).encode())]
-    return headers, b"".join([head, *raw])
 
 
 def _dtype(model: ModelInfo, name: str) -> str:

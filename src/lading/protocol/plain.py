@@ -11,10 +11,12 @@ import numpy as np
 import orjson
 
 from lading.artifact import Artifact
-from lading.content.image import decode_image
-from lading.errors import RequestError, SettingsError, SpecError
+from lading.content.image import decode_image, looks_like_picture
+from lading.errors import ContentTypeError, RequestError, SettingsError, SpecError, UnknownModelError
 from lading.import_string import load_function
 from lading.manifest import ModelInfo
+from lading.protocol.codec import JSON, Encoded, media_type
+from lading.protocol.form import file_in_form
 from lading.protocol.json_values import not_finite, parse_object, read_inputs, refuse_not_finite
 from lading.protocol.oip import with_owners
 from lading.spec import Array, TensorSpec
@@ -213,3 +215,103 @@ def _are_probabilities(outputs: tuple[TensorSpec, ...], golden: Mapping[str, Arr
     # An int8 softmax is off by up to 1/256 a label, so sums near one will do.
     rows = [golden[spec.name].astype(np.float64) for spec in outputs]
     return all((row > -1e-3).all() and (np.abs(row.sum(axis=1) - 1.0) < 0.1).all() for row in rows)
+
+
+@dataclass(frozen=True)
+class PlainModel(ModelInfo):
+    """A model, and what is worked out once for all of its plain answers."""
+
+    classifier: Classifier | str
+    """How ``/classify`` answers, or the sentence that says why it does not."""
+    answer_end: bytes
+
+
+class JsonCodec:
+    """``/predict``: inputs by name as JSON, outputs by name back.
+
+    Raises:
+        ContentTypeError: the headers say that the body is something else.
+    """
+
+    brief = True
+    message_id: str | None = None
+
+    def __init__(self, model: PlainModel, headers: Mapping[bytes, bytes], max_pixels: int) -> None:
+        kind = media_type(headers)
+        # A missing type, and the one that curl -d sends by default, are taken for JSON: its parser decides.
+        if kind not in ("application/json", "", "application/x-www-form-urlencoded"):
+            raise ContentTypeError(f"/predict reads application/json, not {kind}")
+        self._model, self._max_pixels = model, max_pixels
+
+    def read(self, body: bytes) -> dict[str, Array]:
+        return decode_json(self._model, body, self._max_pixels)
+
+    def write(self, outputs: Mapping[str, Array]) -> Encoded:
+        return Encoded(JSON, encode_json(outputs, self._model.answer_end))
+
+
+class TextCodec:
+    """``/predict/NAME``: a text that an operator's function reads; the inputs it stands for and their outputs back."""
+
+    brief = False
+    message_id: str | None = None
+
+    def __init__(self, model: PlainModel, _headers: Mapping[bytes, bytes], _pixels: int, *, form: TextForm) -> None:
+        self._model, self._form = model, form
+        self._inputs: Mapping[str, Array] = {}
+
+    def read(self, body: bytes) -> Mapping[str, Array]:
+        self._inputs = self._form.read(self._model, body)
+        return self._inputs
+
+    def write(self, outputs: Mapping[str, Array]) -> Encoded:
+        return Encoded(JSON, encode_with_inputs(self._model, self._inputs, outputs, self._model.answer_end))
+
+
+class ClassifyCodec:
+    """``/classify``: one encoded file, a label for each labelled output back.
+
+    Raises:
+        UnknownModelError: the model does not classify.
+    """
+
+    brief = False
+    message_id: str | None = None
+
+    def __init__(self, model: PlainModel, headers: Mapping[bytes, bytes], max_pixels: int) -> None:
+        if isinstance(model.classifier, str):
+            raise UnknownModelError(f"{model.classifier}: send its inputs to /predict as JSON")
+        self._how, self._headers, self._max_pixels = model.classifier, headers, max_pixels
+
+    def read(self, body: bytes) -> dict[str, Array]:
+        return self._how.decode(picture_in(self._headers, body), self._max_pixels)
+
+    def write(self, outputs: Mapping[str, Array]) -> Encoded:
+        return Encoded(JSON, orjson.dumps(self._how.answer(outputs)))
+
+
+_RAW = ("", "application/octet-stream", "binary/octet-stream")
+_HINT = (
+    "send a JPEG, PNG or WebP file as the body (curl --data-binary @photo.jpg) "
+    "or as a form's file (curl -F file=@photo.jpg)"
+)
+
+
+def picture_in(headers: Mapping[bytes, bytes], body: bytes) -> bytes:
+    """Take an encoded picture from a body: the raw body, or the one file of a form, whatever its field is called.
+
+    What the bytes are counts for more than what the header calls them: curl's ``--data-binary`` says
+    ``application/x-www-form-urlencoded`` of everything.
+
+    Raises:
+        ContentTypeError: neither a picture nor a type that may hold one.
+        RequestError: see :func:`lading.protocol.form.file_in_form`.
+    """
+    kind = media_type(headers)
+    if kind == "multipart/form-data":
+        return file_in_form(headers[b"content-type"].decode("latin-1"), body)
+    if looks_like_picture(body) or kind in _RAW or kind.startswith("image/"):
+        return body
+    if kind == "application/json":
+        raise ContentTypeError(f"/classify does not read JSON: {_HINT}; JSON goes to /predict")
+    raise ContentTypeError(f"/classify does not read {kind}: {_HINT}")

@@ -10,9 +10,8 @@ from queue import Empty, SimpleQueue
 from lading.artifact import Artifact
 from lading.cost_table import CostTable
 from lading.errors import InputShapeError, NotReadyError
-from lading.manifest import ModelInfo
 from lading.predictor import Predictor
-from lading.protocol.plain import answer_end, classifier
+from lading.protocol.plain import PlainModel, answer_end, classifier
 from lading.serve.metrics import Metrics
 from lading.spec import Array
 from lading.tensors.checks import check_inputs
@@ -38,16 +37,18 @@ class ServedModel:
         self.artifact = artifact
         self.packed = artifact.variant(variant)
         manifest = artifact.manifest
-        self.info = ModelInfo(
-            manifest.name,
-            manifest.version,
-            self.packed.variant.name,
+        self.name, self.version, self.variant = manifest.name, manifest.version, self.packed.variant.name
+        self.info = PlainModel(
+            self.name,
+            self.version,
+            self.variant,
             artifact.digest,
             manifest.inputs,
             manifest.outputs,
             max_batch,
+            classifier(artifact, self.variant),
+            answer_end(manifest.outputs, self.name, self.variant),
         )
-        self.name, self.version, self.variant = manifest.name, manifest.version, self.packed.variant.name
         self.inputs, self.outputs = manifest.inputs, manifest.outputs
         self.metrics = metrics.model(artifact, self.packed)
         self.cost = CostTable(self.packed.measurement.cost if self.packed.measurement else {})
@@ -61,8 +62,6 @@ class ServedModel:
         self.pending = 0
         """Requests accepted and not answered; counted by the engine."""
         self.queue: SimpleQueue[Job] = SimpleQueue()
-        self.classifier = classifier(artifact, self.variant)
-        self.answer_end = answer_end(self.outputs, self.name, self.variant)
         self.max_batch = max_batch
         self.threads = threads
         self._predictor: Predictor | None = None

@@ -12,7 +12,7 @@ import structlog
 
 import lading
 from lading.errors import LadingError, OverloadedError
-from lading.protocol.oip_grpc import read_request, write_response
+from lading.protocol.oip_grpc import OipGrpcCodec
 from lading.protocol.proto import inference_pb2 as pb
 from lading.record.exchange import Exchange
 from lading.serve.engine.model import ServedModel
@@ -168,13 +168,13 @@ class Servicer:
 
         def read() -> dict[str, Array]:
             nonlocal inputs
-            assert model is not None
-            inputs = read_request(model.info, request, self._max_pixels)
+            inputs = codec.read(request)
             return inputs
 
         try:
             variant = request.parameters["variant"].string_param if "variant" in request.parameters else None
             model = self._app.repository.find(request.model_name, request.model_version, variant)
+            codec = OipGrpcCodec(model.info, {}, self._max_pixels, message_id=request.id)
             outputs = await self._app.engine.infer(
                 model,
                 read,
@@ -183,7 +183,7 @@ class Servicer:
                 brief=True,
                 stages=span.stages if span else None,
             )
-            response = write_response(model.info, request, outputs)
+            response = codec.write(outputs)
             sent = response.ByteSize()
             return response
         except LadingError as error:

@@ -137,8 +137,8 @@ class App:
 
     def _starlette(self) -> Starlette:
         served = self.repository.find()
-        document = openapi(served.artifact, served.packed, served.classifier, self.settings, self.text_forms)
-        description = describe_model(served.artifact, served.packed, served.classifier, self.text_forms)
+        document = openapi(served.artifact, served.packed, served.info.classifier, self.settings, self.text_forms)
+        description = describe_model(served.artifact, served.packed, served.info.classifier, self.text_forms)
         app = Starlette(
             routes=[
                 Route("/", _fixed(PAGE.encode(), "text/html", {"content-security-policy": content_security_policy()})),

@@ -15,10 +15,11 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lading.errors import LadingError, OverloadedError, UnauthorizedError
+from lading.protocol.codec import JSON, Headers
 from lading.record.exchange import Exchange
 from lading.serve.engine.model import Job
 from lading.serve.errors import UNEXPECTED, error_body, error_headers, error_response, log_failure
-from lading.serve.http.inference import JSON, Headers, HttpInference, Plan
+from lading.serve.http.inference import HttpInference, Plan
 from lading.serve.http.request import HttpCall
 from lading.serve.keys import OPEN_PATHS, Keys
 from lading.serve.metrics import UNKNOWN, Metrics

@@ -1,0 +1,50 @@
+"""What a port needs of a codec: a request's body to the model's inputs, and the model's outputs to an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol, TypeVar
+
+from lading.spec import Array
+
+Headers = list[tuple[bytes, bytes]]
+JSON: Headers = [(b"content-type", b"application/json")]
+
+
+class Encoded(NamedTuple):
+    """An answer over HTTP: the headers that describe its body, and the body."""
+
+    headers: Headers
+    body: bytes
+
+
+Body_contra = TypeVar("Body_contra", contravariant=True)
+Answer_co = TypeVar("Answer_co", covariant=True)
+
+
+class Codec(Protocol[Body_contra, Answer_co]):
+    """Reads one request and writes its answer. Made from a model, the request headers, and the limit of pixels."""
+
+    brief: bool
+    """``read`` does no more than parse the body, so the event loop may do it for a small one."""
+    message_id: str | None
+    """The id inside the request, once it is known."""
+
+    def read(self, body: Body_contra) -> Mapping[str, Array]:
+        """The body to the model's inputs, batch dim included. Runs in a lane.
+
+        Raises:
+            RequestError: the body cannot be read; the sentence says what is wrong and where.
+        """
+
+    def write(self, outputs: Mapping[str, Array]) -> Answer_co:
+        """The outputs, batch dim included, to the answer.
+
+        Raises:
+            RequestError: an output was asked for that the model does not have, or holds a value that cannot be written.
+        """
+
+
+def media_type(headers: Mapping[bytes, bytes]) -> str:
+    """The content type without its parameters, in lower case; empty when there is none."""
+    return headers.get(b"content-type", b"").partition(b";")[0].strip().lower().decode("latin-1")
