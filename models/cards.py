@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -67,7 +67,7 @@ class Cards(ModelSpec):
     )
     budget = Budget(min_score=0.92)
     score_name = "joint accuracy"
-    test_splits: ClassVar[tuple[str, ...]] = ("test", "test_in_style")
+    test_splits: tuple[str, ...] = ("test", "test_in_style")
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class Cards(ModelSpec):
         self.backbone, self.data, self.root, self.side = backbone, data, root, side
         self.train_examples, self.train_from = train_examples, train_from
         if data == "kaggle":
-            self.test_splits = ("test",)  # type: ignore[misc]  # that set has one
+            self.test_splits = ("test",)  # that set has one
 
     def build(self) -> nn.Module:
         return CardNet(self.backbone, self.side)

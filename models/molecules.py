@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -94,7 +94,6 @@ class Molecules(ModelSpec):
         TensorSpec(name="edge_index", dtype="int64", shape=(2, "edges"), indexes="nodes", max_rows=1024),
         TensorSpec(name="owner", dtype="int64", shape=("nodes",), owner_of="nodes"),
     )
-    outputs: ClassVar[tuple[TensorSpec, ...]] = ()
     variants = tuple(one for one in VARIANTS if one.pruning != 0.3)
     budget = Budget(min_score=0.85)
     score_name = "1 - MAE / MAE of the mean"
@@ -112,7 +111,7 @@ class Molecules(ModelSpec):
         pool: Pool = "sum",
     ) -> None:
         self.source = Source(data, molecules, root)
-        self.outputs = self.source.outputs  # type: ignore[misc]  # each data set has its own
+        self.outputs = self.source.outputs  # each data set has its own
         self.network = {"form": form, "width": width, "layers": layers, "dropout": dropout, "pool": pool}
 
     def build(self) -> nn.Module:

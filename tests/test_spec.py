@@ -30,6 +30,13 @@ class Scores(ModelSpec):
 
 class Half(ModelSpec):
     name = "half"
+    build, dataset, loss, score = Scores.build, Scores.dataset, Scores.loss, Scores.score
+
+class Shaped(Half):
+    outputs = Scores.outputs
+
+    def __init__(self, width: int) -> None:
+        self.inputs = (TensorSpec(name="x", dtype="float32", shape=("batch", width)),)
 """
 
 
@@ -88,12 +95,17 @@ def test_a_model_is_loaded_by_import_string_with_its_options(model_file: Path) -
     assert spec.checkpoint(0.5).name == "scores-pruned50.safetensors"
 
 
+def test_tensors_may_depend_on_an_option(model_file: Path) -> None:
+    spec = load_spec(f"{model_file}:Shaped", {"width": 3})
+    assert spec.inputs[0].shape == ("batch", 3)
+
+
 @pytest.mark.parametrize(
     ("target", "reason"),
     [
         ("{file}", "not of the form file.py:Class"),
         ("{folder}/gone.py:Scores", "there is no file"),
-        ("{file}:Missing", "the models in it are: Scores, Half"),
+        ("{file}:Missing", "the models in it are: Scores, Half, Shaped"),
         ("{file}:Half", "does not state 'inputs'"),
         ("no_such_package.module:Scores", "cannot be imported"),
     ],

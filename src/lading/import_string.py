@@ -29,14 +29,14 @@ def load_spec(target: str, options: Mapping[str, Any] | None = None) -> ModelSpe
         raise SpecError(f"{location} has no {attribute!r}; the models in it are: {', '.join(specs) or 'none'}")
     if not _is_spec(cls):
         raise SpecError(f"{target} is not a subclass of lading.ModelSpec")
-    for required in ("name", "inputs", "outputs"):
-        if not hasattr(cls, required):
-            raise SpecError(f"{target} does not state {required!r}")
     try:
         spec = cls(**(options or {}))
     except TypeError as error:
         raise SpecError(f"{target} cannot be constructed: {error}") from error
     assert isinstance(spec, ModelSpec)
+    for required in ("name", "inputs", "outputs"):
+        if not hasattr(spec, required):
+            raise SpecError(f"{target} does not state {required!r}")
     check_spec(spec)
     return spec
 

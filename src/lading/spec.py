@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -194,39 +194,26 @@ class Grouped(Protocol):
     def group(self, index: int, /) -> Hashable: ...
 
 
-class ModelSpec(ABC):
-    """Everything Lading must be told about a model, in one class of one file.
+class Evaluated(ABC):
+    """A model that can be run and scored: what quantize, verify and pack need. A bare ONNX file is one.
 
-    A subclass states ``name``, ``inputs``, ``outputs`` and four methods. Constructor arguments with defaults become the
-    ``model.*`` keys of the training configuration. ``build()`` returns a ``torch.nn.Module`` whose ``forward`` takes
-    the inputs in order, batched, and returns the outputs in order as the client shall see them: scaling, normalising
-    and softmax belong inside.
+    A field is stated in the class, or set in ``__init__`` where it depends on an option.
     """
 
-    name: ClassVar[str]
-    version: ClassVar[str] = "1"
-    description: ClassVar[str] = ""
-    inputs: ClassVar[tuple[TensorSpec, ...]]
-    outputs: ClassVar[tuple[TensorSpec, ...]]
-    variants: ClassVar[tuple[Variant, ...]] = VARIANTS
-    budget: ClassVar[Budget] = Budget()
-    score_name: ClassVar[str] = "score"
-    test_splits: ClassVar[tuple[str, ...]] = ("test",)
+    name: str
+    version: str = "1"
+    description: str = ""
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    variants: tuple[Variant, ...] = VARIANTS
+    budget: Budget = Budget()
+    score_name: str = "score"
+    test_splits: tuple[str, ...] = ("test",)
     """Splits that verify reports; the gates read the first."""
-    prune_protect: ClassVar[tuple[str, ...]] = ()
-    """Names of submodules that pruning leaves whole, beside every module that makes an output."""
-
-    @abstractmethod
-    def build(self) -> torch.nn.Module:
-        """Return a fresh, untrained module."""
 
     @abstractmethod
     def dataset(self, split: str) -> Dataset:
         """Return the examples of ``train``, ``valid``, or one of ``test_splits``."""
-
-    @abstractmethod
-    def loss(self, outputs: Mapping[str, torch.Tensor], targets: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Return the scalar that training makes smaller. Targets are batched as the inputs are."""
 
     @abstractmethod
     def score(self, outputs: Mapping[str, Array], targets: Mapping[str, Array]) -> float:
@@ -242,7 +229,28 @@ class ModelSpec(ABC):
         """
         return self.dataset("valid")
 
-    def adapt(self, module: torch.nn.Module) -> None:  # noqa: B027 - most models need none
+
+class ModelSpec(Evaluated):
+    """Everything Lading must be told about a model, in one class of one file.
+
+    A subclass states ``name``, ``inputs``, ``outputs`` and four methods. Constructor arguments with defaults become the
+    ``model.*`` keys of the training configuration. ``build()`` returns a ``torch.nn.Module`` whose ``forward`` takes
+    the inputs in order, batched, and returns the outputs in order as the client shall see them: scaling, normalising
+    and softmax belong inside.
+    """
+
+    prune_protect: tuple[str, ...] = ()
+    """Names of submodules that pruning leaves whole, beside every module that makes an output."""
+
+    @abstractmethod
+    def build(self) -> torch.nn.Module:
+        """Return a fresh, untrained module."""
+
+    @abstractmethod
+    def loss(self, outputs: Mapping[str, torch.Tensor], targets: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Return the scalar that training makes smaller. Targets are batched as the inputs are."""
+
+    def adapt(self, module: torch.nn.Module) -> None:
         """Set what a fresh module takes from the training data before it is trained, such as the statistics that it
         normalises with; the default leaves it as it is. Keep them in buffers, so that they travel with the weights."""
 
@@ -259,7 +267,7 @@ class ModelSpec(ABC):
         return Path(inspect.getfile(type(self))).with_name(f"{self.name}{suffix}.safetensors")
 
 
-def check_spec(spec: ModelSpec) -> None:
+def check_spec(spec: Evaluated) -> None:
     """Refuse a spec whose tensors or variants contradict each other.
 
     Raises:

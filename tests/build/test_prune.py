@@ -85,7 +85,7 @@ class MobileNet(nn.Module):
 
 class Mobile(TinyImage):
     inputs = (TensorSpec(name="image", dtype="uint8", shape=("batch", 32, 32, 3), content="image"),)
-    outputs = (TinyImage.outputs[0],)  # type: ignore[assignment]
+    outputs = (TinyImage.outputs[0],)
 
     def build(self) -> nn.Module:
         return MobileNet()

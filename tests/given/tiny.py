@@ -55,7 +55,7 @@ class TinyImage(ModelSpec):
     name = "tiny-image"
     description = "colour and shade of a 16 x 16 picture"
     inputs = (TensorSpec(name="image", dtype="uint8", shape=("batch", 16, 16, 3), content="image"),)
-    outputs = (
+    outputs: tuple[TensorSpec, ...] = (
         TensorSpec(name="colour", dtype="float32", shape=("batch", 3), labels=COLOURS),
         TensorSpec(name="shade", dtype="float32", shape=("batch", 2), labels=SHADES),
     )

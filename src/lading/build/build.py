@@ -47,6 +47,7 @@ def build(
     from lading.build.records import require_passed
     from lading.build.verify.report import write_report
     from lading.build.verify.tables import verification_table
+    from lading.build.verify.torch_baseline import TorchBaselines
     from lading.build.verify.verify import verify
 
     console.rule(f"[bold]{spec.name}[/bold]: checkpoints")
@@ -56,7 +57,8 @@ def build(
     console.rule("quantize")
     variants = quantize(spec, exported, work / "variants")
     console.rule("verify")
-    verification = verify(spec, variants, work / "verify", effort=effort, checkpoint=checkpoints[0.0])
+    torch = TorchBaselines(spec, checkpoints[0.0])
+    verification = verify(spec, variants, work / "verify", effort=effort, torch=torch)
     console.print(verification_table(verification))
     write_report(verification, work / "verify" / "report.html")
     console.print(f"report: {work / 'verify' / 'report.html'}")

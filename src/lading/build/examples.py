@@ -13,7 +13,7 @@ import onnxruntime as ort
 from lading.errors import ArtifactError, LadingError, QuantizationError
 from lading.machine import usable_cpus
 from lading.predictor import open_session
-from lading.spec import Array, Dataset, Example, ModelSpec, TensorSpec
+from lading.spec import Array, Dataset, Evaluated, Example, TensorSpec
 from lading.tensors.ragged import collate
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def batches(
         yield collate(inputs, group)
 
 
-def answer(session: ort.InferenceSession, spec: ModelSpec, examples: Sequence[Example]) -> dict[str, Array]:
+def answer(session: ort.InferenceSession, spec: Evaluated, examples: Sequence[Example]) -> dict[str, Array]:
     """Run examples in batches.
 
     Returns:
@@ -59,12 +59,12 @@ def join(outputs: Sequence[TensorSpec], parts: Sequence[Sequence[Array]]) -> dic
 
 
 def targets(examples: Sequence[Example]) -> dict[str, Array]:
-    """Stack the examples' targets by name, as ``ModelSpec.score`` takes them."""
+    """Stack the examples' targets by name, as ``Evaluated.score`` takes them."""
     wanted: list[Mapping[str, Array]] = [target for _, target in examples]
     return {name: np.stack([np.asarray(one[name]) for one in wanted]) for name in wanted[0]}
 
 
-def real_examples(spec: ModelSpec, count: int) -> list[Mapping[str, Array]]:
+def real_examples(spec: Evaluated, count: int) -> list[Mapping[str, Array]]:
     """The inputs of up to ``count`` examples of the ``valid`` split, else of ``train``; none when neither is there."""
     for split in ("valid", "train"):
         try:

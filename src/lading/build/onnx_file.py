@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from lading.build.pack import pack
 from lading.build.quantize.quantize import quantize
 from lading.build.records import ExportedGraph, graph_file, require_passed, write_export
 from lading.errors import ArtifactError, WrapError
-from lading.spec import BATCH, Array, Budget, Example, ModelSpec, Quantization, Variant, check_spec
+from lading.spec import BATCH, Array, Budget, Evaluated, Example, Quantization, Variant, check_spec
 from lading.tensors.agreement import relative_error
 from lading.tensors.random import random_inputs
 
@@ -67,8 +66,8 @@ def pack_onnx(
         return pack(spec, variants, verification, out)
 
 
-class WrappedOnnx(ModelSpec):
-    """A spec whose truth is the graph's own float32 answers."""
+class WrappedOnnx(Evaluated):
+    """A model whose truth is the graph's own float32 answers."""
 
     score_name = "agreement with fp32"
     budget = Budget()
@@ -76,10 +75,10 @@ class WrappedOnnx(ModelSpec):
     def __init__(
         self, name: str, bare: BareModel, arrays: Mapping[str, Array] | None = None, *, description: str = ""
     ) -> None:
-        self.name = name  # type: ignore[misc]
-        self.description = description  # type: ignore[misc]
-        self.inputs, self.outputs = bare.inputs, bare.outputs  # type: ignore[misc]
-        self.variants = (FP32, INT8) if arrays else (FP32,)  # type: ignore[misc]
+        self.name = name
+        self.description = description
+        self.inputs, self.outputs = bare.inputs, bare.outputs
+        self.variants = (FP32, INT8) if arrays else (FP32,)
         self._real = arrays is not None
         self._inputs = dict(arrays) if arrays else self._made_up()
         session = open_graph(bare.model)
@@ -100,14 +99,6 @@ class WrappedOnnx(ModelSpec):
     def score(self, outputs: Mapping[str, Array], targets: Mapping[str, Array]) -> float:
         """Mean over the outputs: share of equal labels or integers, or 1 minus the relative error of other numbers."""
         return float(np.mean([self._agreement(t.name, outputs[t.name], targets[t.name]) for t in self.outputs]))
-
-    def build(self) -> NoReturn:
-        """Raises WrapError: there is no torch module."""
-        raise WrapError(f"{self.name} was wrapped from an ONNX file: there is no torch module to build")
-
-    def loss(self, outputs: object, targets: object) -> NoReturn:  # noqa: ARG002
-        """Raises WrapError: there is nothing to train."""
-        raise WrapError(f"{self.name} was wrapped from an ONNX file: it cannot be trained")
 
     def _made_up(self) -> dict[str, Array]:
         dims = {dim: SYMBOLIC_SIZE for tensor in self.inputs for dim in tensor.symbolic_dims}

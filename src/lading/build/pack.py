@@ -20,7 +20,7 @@ from lading.drift.reference import Reference
 from lading.errors import ArtifactError, DataError, GateRefusedError, RequestError
 from lading.manifest import Manifest, PackedVariant, Precision, Provenance, RefusedVariant
 from lading.predictor import Predictor, open_session
-from lading.spec import Array, Dataset, Example, Grouped, ModelSpec
+from lading.spec import Array, Dataset, Evaluated, Example, Grouped
 from lading.tensors.checks import check_inputs
 from lading.tensors.ragged import collate, split
 
@@ -48,7 +48,7 @@ PACKAGES = ("numpy", "onnx", "onnxruntime")
 
 
 def pack(
-    spec: ModelSpec,
+    spec: Evaluated,
     variants: Path,
     verification: Verification | Path,
     out: Path,
@@ -121,7 +121,7 @@ def _graph(folder: Path, entry: VerifiedVariant) -> Path:
     return file
 
 
-def _golden(spec: ModelSpec, graphs: Mapping[str, Path]) -> tuple[dict[str, Array], dict[str, dict[str, Array]]]:
+def _golden(spec: Evaluated, graphs: Mapping[str, Path]) -> tuple[dict[str, Array], dict[str, dict[str, Array]]]:
     """A batch of real requests, and what each variant answers."""
     name = spec.test_splits[0]
     examples = _checked(spec, name, spec.dataset(name), GOLDEN_EXAMPLES)
@@ -136,7 +136,7 @@ def _golden(spec: ModelSpec, graphs: Mapping[str, Path]) -> tuple[dict[str, Arra
     return inputs, outputs
 
 
-def _reference(spec: ModelSpec, graph: Path) -> Reference:
+def _reference(spec: Evaluated, graph: Path) -> Reference:
     # A wrapped file has made-up validation data and no training data, and nothing to compare with.
     dataset: Dataset = spec.reference() if len(spec.dataset("train")) else []
     if not len(dataset):
@@ -149,7 +149,7 @@ def _reference(spec: ModelSpec, graph: Path) -> Reference:
 
 
 def _answered(
-    spec: ModelSpec, graph: Path, examples: Sequence[Example]
+    spec: Evaluated, graph: Path, examples: Sequence[Example]
 ) -> Iterator[tuple[Mapping[str, Array], Mapping[str, Array]]]:
     """Yield (inputs, outputs) of single requests."""
     session = open_session(graph)
@@ -165,7 +165,7 @@ def _answered(
             progress.advance(task, len(group))
 
 
-def _checked(spec: ModelSpec, name: str, dataset: Dataset, count: int) -> list[Example]:
+def _checked(spec: Evaluated, name: str, dataset: Dataset, count: int) -> list[Example]:
     examples = spread(dataset, count)
     for index, (given, _) in enumerate(examples):
         try:

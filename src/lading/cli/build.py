@@ -114,6 +114,7 @@ def verify(
     from lading.build.records import require_passed
     from lading.build.verify.report import write_report
     from lading.build.verify.tables import verification_table
+    from lading.build.verify.torch_baseline import TorchBaselines
     from lading.build.verify.verify import verify as run
 
     spec = load_spec(model)
@@ -124,7 +125,7 @@ def verify(
         variants or _work(spec) / "variants",
         out,
         effort=effort,
-        checkpoint=weights if weights.is_file() else None,
+        torch=TorchBaselines(spec, weights) if weights.is_file() else None,
     )
     console().print(verification_table(verification))
     write_report(verification, out / "report.html")

@@ -36,7 +36,7 @@ class Tiny(TinyImage):
     """The picture model with the variants given."""
 
     def __init__(self, *variants: Variant) -> None:
-        self.variants = variants  # type: ignore[misc]
+        self.variants = variants
 
 
 def lay_out(graph: Path, folder: Path, pruning: float = 0.0) -> Path:

@@ -19,6 +19,7 @@ from lading.build.verify.report import write_artifact_report, write_report
 from lading.build.verify.scores import confusion
 from lading.build.verify.tables import verification_table
 from lading.build.verify.timing import Plan
+from lading.build.verify.torch_baseline import TorchBaselines
 from lading.build.verify.verify import EFFORTS, verify
 from lading.errors import GateRefusedError, LadingError, SpecError
 from lading.spec import Budget, Quantization, TensorSpec, Variant
@@ -70,7 +71,9 @@ def write_broken(source: Path, target: Path) -> None:
 
 @pytest.fixture(scope="module")
 def verification(variants: Path) -> Verification:
-    return verify(TinyImage(), variants, variants / "verified", checkpoint=variants / "tiny.safetensors")
+    return verify(
+        TinyImage(), variants, variants / "verified", torch=TorchBaselines(TinyImage(), variants / "tiny.safetensors")
+    )
 
 
 def test_each_variant_is_measured_and_judged(verification: Verification) -> None:
@@ -107,7 +110,9 @@ def test_the_full_effort_measures_torch_compile_too(
 ) -> None:
     short = replace(EFFORTS["full"], judged=Plan(2, 1.0), others=Plan(2, 1.0), batches=(1,), compile_batches=(1,))
     monkeypatch.setitem(EFFORTS, "full", short)
-    verification = verify(TinyImage(), variants, tmp_path, effort="full", checkpoint=variants / "tiny.safetensors")
+    verification = verify(
+        TinyImage(), variants, tmp_path, effort="full", torch=TorchBaselines(TinyImage(), variants / "tiny.safetensors")
+    )
     measured = {baseline.name for baseline in verification.baselines} | verification.absent.keys()
     assert measured == {"torch eager", "torch.compile"}
 

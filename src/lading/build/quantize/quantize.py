@@ -21,7 +21,7 @@ from lading.build.records import BuiltVariant, read_export, write_variants
 from lading.errors import QuantizationError
 from lading.files import write_atomically
 from lading.manifest import Precision
-from lading.spec import Example, ModelSpec, Quantization, Variant
+from lading.spec import Evaluated, Example, Quantization, Variant
 
 SCORE_EXAMPLES = 256
 """Of the ``valid`` split, to see whether a graph is good enough. All graphs answer the same ones, so that few suffice
@@ -31,7 +31,7 @@ SENSITIVITY_EXAMPLES = 32
 PRECISIONS: dict[str, Precision] = {"static": "int8", "dynamic": "int8-dynamic", "fp16": "fp16"}
 
 
-def quantize(spec: ModelSpec, exported: Path, out: Path) -> Path:
+def quantize(spec: Evaluated, exported: Path, out: Path) -> Path:
     """Make every variant's graph.
 
     Args:
@@ -130,7 +130,7 @@ def _static(
 class _Data:
     """The examples that quantization needs, read once."""
 
-    def __init__(self, spec: ModelSpec) -> None:
+    def __init__(self, spec: Evaluated) -> None:
         self._spec = spec
         self._calibration: dict[int, list[Example]] = {}
 
@@ -147,7 +147,7 @@ class _Data:
 class _Source:
     """One exported graph, with what its variants share: shapes, calibration and the float32 score."""
 
-    def __init__(self, spec: ModelSpec, pruning: float, file: Path, data: _Data) -> None:
+    def __init__(self, spec: Evaluated, pruning: float, file: Path, data: _Data) -> None:
         self.spec, self.pruning, self.file, self.data = spec, pruning, file, data
         self._activations: dict[int, dict[str, Activation]] = {}
 

@@ -8,7 +8,7 @@ import onnx
 
 from lading.build.examples import answer, open_graph
 from lading.build.quantize.static_int8 import quantize_static
-from lading.spec import Example, Frozen, ModelSpec, Quantization
+from lading.spec import Evaluated, Example, Frozen, Quantization
 from lading.tensors.agreement import relative_error
 
 
@@ -32,7 +32,7 @@ class Chosen(Frozen):
 
 
 def rank_layers(
-    spec: ModelSpec,
+    spec: Evaluated,
     model: onnx.ModelProto,
     ranges: Mapping[str, tuple[float, float]],
     recipe: Quantization,

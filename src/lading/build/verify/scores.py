@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lading.build.examples import join, spread_indices, targets
 from lading.machine import usable_cpus
-from lading.spec import Array, Dataset, Example, ModelSpec, TensorSpec
+from lading.spec import Array, Dataset, Evaluated, Example, TensorSpec
 from lading.tensors.ragged import collate
 
 BATCH_SIZE = 4
@@ -30,7 +30,7 @@ class Answers:
 
 
 def answer_split(
-    spec: ModelSpec,
+    spec: Evaluated,
     sessions: Mapping[str, ort.InferenceSession],
     dataset: Dataset,
     limit: int | None,

@@ -20,7 +20,7 @@ from lading.build.examples import spread
 from lading.build.verify.scores import answer_split
 from lading.errors import DataError
 from lading.predictor import open_session
-from lading.spec import Array, Example, Frozen, ModelSpec, TensorSpec
+from lading.spec import Array, Evaluated, Example, Frozen, TensorSpec
 
 EXAMPLES = 200
 """Of the first test split, for each corruption and severity: a share is known to within 0.035 (one standard error)."""
@@ -49,7 +49,7 @@ class ShiftScores(Frozen):
         return shown
 
 
-def score_shift(spec: ModelSpec, graph: Path, variant: str, out: Path) -> ShiftScores:
+def score_shift(spec: Evaluated, graph: Path, variant: str, out: Path) -> ShiftScores:
     """Score a variant under every corruption that suits its inputs, and write ``shift.json`` and ``shift.svg``.
 
     Args:
@@ -96,7 +96,7 @@ def score_shift(spec: ModelSpec, graph: Path, variant: str, out: Path) -> ShiftS
 
 
 def _corrupted(
-    spec: ModelSpec, examples: list[Example], changes: Mapping[str, Corrupt], severity: int
+    spec: Evaluated, examples: list[Example], changes: Mapping[str, Corrupt], severity: int
 ) -> Iterator[Example]:
     tensors = {tensor.name: tensor for tensor in spec.inputs}
     for index, (given, target) in enumerate(examples):
@@ -108,7 +108,7 @@ def _corrupted(
 
 
 def _score(
-    spec: ModelSpec, session: ort.InferenceSession, examples: list[Example], advance: Callable[[int], None]
+    spec: Evaluated, session: ort.InferenceSession, examples: list[Example], advance: Callable[[int], None]
 ) -> float:
     answers = answer_split(spec, {"": session}, examples, None, advance)
     return float(spec.score(answers.outputs[""], answers.targets))

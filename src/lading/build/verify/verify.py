@@ -26,7 +26,7 @@ from lading.files import write_atomically
 from lading.machine import describe_machine, usable_cpus
 from lading.manifest import Baseline, Measurement
 from lading.predictor import open_session
-from lading.spec import Array, Dataset, ModelSpec
+from lading.spec import Array, Dataset, Evaluated
 from lading.tensors.agreement import agreement, difference
 from lading.tensors.ragged import collate
 
@@ -70,12 +70,12 @@ METHOD = (
 
 
 def verify(
-    spec: ModelSpec,
+    spec: Evaluated,
     variants: Path,
     out: Path,
     *,
     effort: Effort = "quick",
-    checkpoint: Path | None = None,
+    torch: TorchBaselines | None = None,
 ) -> Verification:
     """Measure and judge every variant.
 
@@ -84,7 +84,7 @@ def verify(
         variants: folder that the quantize stage wrote.
         out: folder to write ``verification.json`` to.
         effort: how long to measure.
-        checkpoint: weights of the torch baselines; without them there are none.
+        torch: the trained module as torch runs it; without it there are no torch baselines.
 
     Returns:
         The record; a refused variant is part of it and raises nothing here.
@@ -106,7 +106,6 @@ def verify(
         prepare = getattr(dataset, "prepare", None)
         if prepare is not None and scale.scored(number, dataset) == len(dataset):
             prepare()
-    torch = TorchBaselines(spec, checkpoint) if checkpoint else None
     with _progress() as progress:
         bench = Bench(spec, files, sessions, datasets, scale, progress)
         answers = _score(bench)
@@ -156,7 +155,7 @@ def verify(
 class Bench:
     """What is measured, on what, and how much."""
 
-    spec: ModelSpec
+    spec: Evaluated
     files: Mapping[str, Path]
     sessions: Mapping[str, ort.InferenceSession]
     """One thread each, by variant; only those that could be opened."""
@@ -256,7 +255,7 @@ def _measurement(
     )
 
 
-def _confusions(spec: ModelSpec, answered: Answers) -> Iterator[Confusion]:
+def _confusions(spec: Evaluated, answered: Answers) -> Iterator[Confusion]:
     for name, outputs in answered.outputs.items():
         for tensor in spec.outputs:
             counts = confusion(tensor, outputs, answered.targets)
