@@ -37,7 +37,7 @@ artifacts/molecules/lading.json: $(wildcard models/molecules* models/molecule_gr
 
 .PHONY: test
 test: $(VENV)/.dev ## run the tests, but not the slow ones, with coverage of at least 90 %
-	$(BIN)/pytest -n auto -m "not slow" --cov --cov-report=term --cov-fail-under=90 $(ARGS)
+	$(BIN)/pytest -n auto -m "not slow" --durations=10 --cov --cov-report=term --cov-fail-under=90 $(ARGS)
 
 .PHONY: fuzz
 fuzz: $(VENV)/.dev ## send 100,000 mutated requests to a server, over REST and gRPC
@@ -50,7 +50,7 @@ soak: artifacts/cards/lading.json $(VENV)/.dev ## load a server for MINUTES=60, 
 
 .PHONY: e2e
 e2e: $(VENV)/.dev ## run the slow tests: the real Bento, the documentation's commands, the browser
-	$(BIN)/pytest -m slow $(ARGS)
+	$(BIN)/pytest -n auto --dist loadgroup -m slow --durations=10 $(ARGS)
 
 .PHONY: lint
 lint: $(VENV)/.dev ## ruff and mypy --strict

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+
+# Before torch and ONNX Runtime are imported: several test processes share few cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import fcntl
+import subprocess
 from pathlib import Path
 
 import hypothesis
 import pytest
 
 from lading.artifact import Artifact
-
-# Before torch and ONNX Runtime are imported: several test processes share few cores.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 # No test may depend on how busy the machine is. What passed CI passes it again: new cases are looked for by people.
 hypothesis.settings.register_profile("lading", deadline=None, derandomize="CI" in os.environ)
@@ -51,3 +54,16 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
         "graph": graph_artifact(folder / "graph"),
         "colour": colour_artifact(folder / "colour"),
     }
+
+
+@pytest.fixture(scope="session")
+def cards_artifact() -> Artifact:
+    """The cards model as ``make`` builds it, built once for every test, run and process that asks for it."""
+    root = Path(__file__).parents[1]
+    (root / "build").mkdir(exist_ok=True)
+    with (root / "build" / "cards.lock").open("w") as lock:  # two test processes may ask at once
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        # Its measurements want the cores that the tests keep to themselves.
+        environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+        subprocess.run(["make", "artifacts/cards/lading.json"], cwd=root, check=True, env=environment)
+    return Artifact.load(root / "artifacts" / "cards")

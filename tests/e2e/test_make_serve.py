@@ -15,15 +15,16 @@ from pathlib import Path
 import httpx
 import pytest
 
+from lading.artifact import Artifact
 from tests.given.documented import ROOT, commands
 
 pytestmark = pytest.mark.slow
-BUILD_S = 900
-"""Far more than the three minutes that it takes: this test is about answers, not about speed."""
+START_S = 300
+"""Far more than it takes: this test is about answers, not about speed."""
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def address(cards_artifact: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -41,7 +42,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def wait_until_ready(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + BUILD_S
+    end = time.monotonic() + START_S
     while time.monotonic() < end:
         assert server.poll() is None, log.read_text()
         try:
@@ -50,7 +51,7 @@ def wait_until_ready(address: str, server: subprocess.Popen[bytes], log: Path) -
         except httpx.TransportError:
             pass
         time.sleep(0.5)
-    pytest.fail(f"not ready after {BUILD_S} s:\n{log.read_text()}")
+    pytest.fail(f"not ready after {START_S} s:\n{log.read_text()}")
 
 
 CURLS = sorted(
