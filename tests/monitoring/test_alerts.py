@@ -38,14 +38,14 @@ def test_an_alert_says_how_bad_it_is_and_shows_its_numbers(alert: Alert) -> None
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_alert_has_a_runbook_with_commands_and_with_what_mends_it(name: str) -> None:
+def test_an_alert_has_a_runbook_with_commands_and_fixes(name: str) -> None:
     page = (MONITORING / "runbooks" / f"{name}.md").read_text()
     assert page.startswith(f"# {name}\n")
-    look = page.split("## Look\n", 1)[1].split("## Mend\n", 1)[0]
-    block = re.search(r"```sh\n(.+?)```", look, re.DOTALL)
+    check = page.split("## Check\n", 1)[1].split("## Fix\n", 1)[0]
+    block = re.search(r"```sh\n(.+?)```", check, re.DOTALL)
     assert block, "no commands"
     assert len(block[1].splitlines()) >= 2
-    assert page.split("## Mend\n", 1)[1].count("\n- ") >= 1
+    assert page.split("## Fix\n", 1)[1].count("\n- ") >= 1
     for link in re.findall(r"\]\(([^)#]+)\)", page):
         assert (MONITORING / "runbooks" / link).is_file(), link
 
