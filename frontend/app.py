@@ -44,7 +44,7 @@ def main() -> None:
 
 def ask_picture(client: Client) -> None:
     """A file, or the camera."""
-    upload, camera = st.tabs(["Upload a photo", "Take one"])
+    upload, camera = st.tabs(["Upload a photo", "Take a photo"])
     file = upload.file_uploader("Photo", type=["jpg", "jpeg", "png", "webp"])
     # The camera is asked for only by who wants it: a browser would ask for the right to use it at once.
     taken = camera.camera_input("Photo") if camera.toggle("Use the camera") else None
@@ -65,7 +65,7 @@ def ask_text(client: Client, form: dict[str, Any]) -> None:
 
 def ask_numbers(client: Client, model: dict[str, Any]) -> None:
     """The request as JSON, for any model."""
-    with st.expander("As JSON", expanded=not model.get("texts")), st.form("json"):
+    with st.expander("Send JSON", expanded=not model.get("texts")), st.form("json"):
         body = st.text_area("Inputs by name", json.dumps(model["example"] or {}), height=160)
         if st.form_submit_button("Ask with JSON"):
             try:
@@ -127,7 +127,7 @@ def tell_truth(client: Client, model: dict[str, Any], answered: Answered) -> Non
     if not model["classify"] or not labelled:
         return
     with st.form("feedback"):
-        st.write("What is it really?")
+        st.write("What is the right answer?")
         truth = {
             output["name"]: st.selectbox(
                 output["name"], output["labels"], index=output["labels"].index(answered.content[output["name"]])
@@ -140,14 +140,14 @@ def tell_truth(client: Client, model: dict[str, Any], answered: Answered) -> Non
             except DemoError as error:
                 st.warning(str(error))
             else:
-                st.success("Thank you: it counts towards the live accuracy.")
+                st.success("Thank you. It counts towards the live accuracy.")
 
 
 def show_history() -> None:
     """What was asked before."""
     history = st.session_state.get("history", [])
     if len(history) > 1:
-        st.subheader("Before")
+        st.subheader("Earlier requests")
         st.dataframe(
             [
                 {

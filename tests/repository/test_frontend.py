@@ -108,7 +108,7 @@ def test_a_photo_is_uploaded_answered_and_judged_in_a_browser(colours: LiveServe
             page = chromium.new_page()
             page.goto(f"http://127.0.0.1:{port}")
             page.locator("input[type=file]").set_input_files(photo)
-            page.get_by_text("What is it really?").wait_for(timeout=60_000)
+            page.get_by_text("What is the right answer?").wait_for(timeout=60_000)
             page.get_by_role("button", name="Send feedback").click()
             page.get_by_text("Thank you").wait_for(timeout=60_000)
             page.screenshot(path=str(tmp_path / "frontend.png"), full_page=True)

@@ -1,4 +1,4 @@
-# Artifacts: each in a folder of its own, never overwritten.
+# Artifacts: each in its own folder, never overwritten.
 resource "google_storage_bucket" "artifacts" {
   name                        = "${var.project}-artifacts"
   location                    = var.region
@@ -22,7 +22,7 @@ resource "google_storage_bucket" "artifacts" {
   depends_on = [google_project_service.used]
 }
 
-# Payload logs hold what people sent: they are gone after 30 days.
+# Payload logs hold what people sent, so they are deleted after 30 days.
 resource "google_storage_bucket" "payloads" {
   name                        = "${var.project}-payloads"
   location                    = var.region

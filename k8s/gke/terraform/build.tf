@@ -1,4 +1,4 @@
-# The same steps as the GitHub workflow, for those who build in Google's cloud: k8s/gke/cloudbuild.yaml.
+# The same steps as the GitHub workflow, in Google's cloud: k8s/gke/cloudbuild.yaml.
 resource "google_cloudbuild_trigger" "main" {
   count = var.cloud_build_trigger ? 1 : 0
 
@@ -24,7 +24,7 @@ resource "google_cloudbuild_trigger" "main" {
     _NAMESPACE  = var.namespace
   }
 
-  # A person says yes before it deploys.
+  # A person approves each deployment.
   approval_config {
     approval_required = true
   }

@@ -1,4 +1,4 @@
-# Nodes run as this account, and not as the project's default one, which may edit everything.
+# Nodes run as this account, not as the project's default one, which may edit everything.
 resource "google_service_account" "nodes" {
   account_id   = "${var.name}-nodes"
   display_name = "Nodes of the cluster ${var.name}"
@@ -40,7 +40,7 @@ resource "google_container_cluster" "this" {
     enable_private_nodes = true
   }
 
-  # The API server is reached by its name, and who may is decided by IAM: no address has to be public or listed.
+  # The API server is reached by its DNS name, and IAM decides who may. No address needs to be public or listed.
   control_plane_endpoints_config {
     dns_endpoint_config {
       allow_external_traffic = true

@@ -30,7 +30,7 @@ resource "google_dns_record_set" "hosts" {
   rrdatas      = [google_compute_global_address.this.address]
 }
 
-# The certificate is proved by a record in the zone, so it is there before the load balancer is.
+# A record in the zone proves the certificate, so it is ready before the load balancer.
 resource "google_certificate_manager_dns_authorization" "hosts" {
   for_each = local.hosts
 

@@ -10,7 +10,7 @@ resource "google_storage_bucket_iam_member" "read_artifacts" {
   role   = "roles/storage.objectViewer"
   member = "${local.pool}/subject/ns/${var.namespace}/sa/${each.value}"
 
-  # The pool is made with the first cluster that has it.
+  # The first cluster that uses the pool creates it.
   depends_on = [google_container_cluster.this]
 }
 
@@ -24,7 +24,7 @@ resource "google_storage_bucket_iam_member" "write_payloads" {
   depends_on = [google_container_cluster.this]
 }
 
-# What asks Managed Service for Prometheus: KEDA and the canary, by way of k8s/gke/prometheus.yaml.
+# Reads Managed Service for Prometheus for KEDA and the canary, through k8s/gke/prometheus.yaml.
 resource "google_project_iam_member" "read_metrics" {
   project = var.project
   role    = "roles/monitoring.viewer"
@@ -45,7 +45,7 @@ resource "google_iam_workload_identity_pool_provider" "github" {
   workload_identity_pool_id          = google_iam_workload_identity_pool.github.workload_identity_pool_id
   workload_identity_pool_provider_id = "github"
 
-  # Only main of this repository, in an environment that GitHub may ask a person for.
+  # Only the main branch of this repository, in an environment where GitHub can require an approval.
   attribute_condition = "assertion.repository == '${var.github_repository}' && assertion.ref == 'refs/heads/main'"
   attribute_mapping = {
     "google.subject"       = "assertion.sub"

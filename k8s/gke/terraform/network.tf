@@ -23,7 +23,7 @@ resource "google_compute_subnetwork" "nodes" {
   }
 }
 
-# Nodes have no public address; what they pull from elsewhere than Google goes out here.
+# Nodes have no public address. Traffic to hosts outside Google goes out here.
 resource "google_compute_router" "this" {
   name    = var.name
   network = google_compute_network.this.id

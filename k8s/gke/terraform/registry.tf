@@ -4,7 +4,7 @@ resource "google_artifact_registry_repository" "images" {
   format        = "DOCKER"
   description   = "Serving images, load images, and artifacts as OCI"
 
-  # What runs is named by a tag that can never point to something else.
+  # A tag can never point to another image.
   docker_config {
     immutable_tags = true
   }

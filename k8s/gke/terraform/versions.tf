@@ -8,7 +8,7 @@ terraform {
     }
   }
 
-  # The bucket is made once by hand: docs/gke.md.
+  # Create the bucket once by hand: docs/gke.md.
   backend "gcs" {
     prefix = "lading"
   }
@@ -18,7 +18,7 @@ provider "google" {
   project = var.project
   region  = var.region
 
-  # Budgets belong to a billing account, and are asked for on behalf of this project.
+  # Budgets belong to a billing account; their API calls are made on behalf of this project.
   billing_project       = var.project
   user_project_override = true
 
