@@ -11,7 +11,7 @@ import numpy as np
 from rich.progress import track
 
 from lading.build.examples import BATCH_SIZE
-from lading.build.verify.shift import PICTURES
+from lading.content.image import CORRUPTIONS
 from lading.drift.reference import example_features
 from lading.predictor import open_session
 from lading.spec import Array, Dataset, Example, ModelSpec
@@ -141,7 +141,7 @@ def _batches(
 
 def _corrupt(kind: str, severity: int) -> Change:
     def change(given: Inputs, rng: np.random.Generator) -> Inputs:
-        return {name: PICTURES[kind](array, severity, rng) for name, array in given.items()}
+        return {name: CORRUPTIONS[kind](array, severity, rng) for name, array in given.items()}
 
     return change
 

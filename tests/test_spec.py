@@ -56,8 +56,6 @@ def model_file(tmp_path: Path) -> Path:
         ({"shape": ("batch", 0)}, "must be at least 1"),
         ({"shape": ("batch", "n o")}, "not a name for a symbolic dim"),
         ({"labels": ("a", "b")}, "2 labels for a last dim of 4"),
-        ({"content": "image"}, "an image is uint8"),
-        ({"content": "image", "dtype": "uint8", "shape": ("batch", "h", 4, 3)}, "fixed height and width"),
         ({"indexes": "nodes"}, "a tensor of indexes is int64"),
         ({"max_rows": 3}, "max_rows bounds a ragged dim"),
         ({"colour": "red"}, "Extra inputs are not permitted"),

@@ -23,7 +23,8 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 
-from lading.errors import ArtifactError
+from lading.content import check_contents
+from lading.errors import ArtifactError, SpecError
 from lading.files import replaced_folder
 from lading.manifest import SCHEMA_VERSION, Manifest, PackedVariant
 from lading.spec import Array
@@ -152,11 +153,15 @@ def read_manifest(file: Path, content: bytes) -> Manifest:
             f"{file} has schema_version {version}, and this lading reads up to {SCHEMA_VERSION}: upgrade lading"
         )
     try:
-        return Manifest.model_validate(raw)
+        manifest = Manifest.model_validate(raw)
+        check_contents((*manifest.inputs, *manifest.outputs))
+    except SpecError as error:
+        raise ArtifactError(f"{file}: {error}; was it built by a newer lading?") from None
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise ArtifactError(f"{file} is not valid at {place!r}: {first['msg']}") from None
+    return manifest
 
 
 def _verify_files(path: Path, manifest: Manifest) -> None:

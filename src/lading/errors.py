@@ -98,7 +98,13 @@ class InputValueError(RequestError):
     kind = "value"
 
 
-class PictureError(RequestError):
+class ContentError(RequestError):
+    """An encoded file cannot be decoded."""
+
+    kind = "content"
+
+
+class PictureError(ContentError):
     """What was sent as a picture cannot be decoded."""
 
     kind = "picture"

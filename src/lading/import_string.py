@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from lading.content import check_contents
 from lading.errors import SpecError
 from lading.spec import ModelSpec, check_spec
 
@@ -38,6 +39,7 @@ def load_spec(target: str, options: Mapping[str, Any] | None = None) -> ModelSpe
         if not hasattr(spec, required):
             raise SpecError(f"{target} does not state {required!r}")
     check_spec(spec)
+    check_contents((*spec.inputs, *spec.outputs))
     return spec
 
 

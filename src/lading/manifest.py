@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from lading.content import built_in
 from lading.spec import Frozen, TensorSpec, Variant
 
 
@@ -167,6 +168,7 @@ class ModelInfo:
 def manifest_json_schema() -> str:
     """The published JSON Schema of ``lading.json``."""
     schema = Manifest.model_json_schema()
+    schema["$defs"]["TensorSpec"]["properties"]["content"]["anyOf"][0]["enum"] = built_in()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = f"lading.json, schema version {SCHEMA_VERSION}"
     return json.dumps(schema, indent=2, sort_keys=True) + "\n"

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from lading.content import MAX_PIXELS
 from lading.errors import SettingsError
-from lading.spec import MAX_PIXELS
 
 
 class RecordingSettings(BaseSettings):

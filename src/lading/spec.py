@@ -30,8 +30,6 @@ DType = Literal[
     "bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "float32", "float64"
 ]
 Dim = int | str
-MAX_PIXELS = 50_000_000
-"""Most pixels of an encoded picture, unless a server is set otherwise; checked before any of them is decoded."""
 BATCH = "batch"
 
 _NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_.-]{0,63}$")
@@ -56,8 +54,10 @@ class TensorSpec(Frozen):
     shape: tuple[Dim, ...]
     labels: tuple[str, ...] | None = None
     """Names of the last dim's entries."""
-    content: Literal["image"] | None = None
-    """How a request may carry the tensor other than as numbers: ``image`` is an encoded JPEG, PNG or WebP."""
+    content: str | None = None
+    """What encoded files a request may carry instead of numbers: ``image`` is a JPEG, PNG or WebP file.
+
+    The types are the files of ``lading/content/``, which check dtype and shape when a spec or an artifact is loaded."""
     indexes: str | None = None
     """The ragged dim that this integer tensor's values point into."""
     owner_of: str | None = None
@@ -89,10 +89,6 @@ class TensorSpec(Frozen):
             )
         if self.labels is not None and self.shape[-1] != len(self.labels):
             raise ValueError(f"{where}: {len(self.labels)} labels for a last dim of {self.shape[-1]}")
-        if self.content == "image" and (self.dtype != "uint8" or len(self.shape) != 4 or self.shape[-1] != 3):
-            raise ValueError(f"{where}: an image is uint8 with shape (batch, height, width, 3), not {self.shape}")
-        if self.content == "image" and not all(isinstance(dim, int) for dim in self.shape[1:]):
-            raise ValueError(f"{where}: an image needs a fixed height and width, not {self.shape}")
         if (self.indexes or self.owner_of) and self.dtype != "int64":
             raise ValueError(f"{where}: a tensor of indexes is int64, not {self.dtype}")
         if self.max_rows is not None and self.batched:

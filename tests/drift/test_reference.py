@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lading.drift.reference import BINS, Reference, features, picture_descriptors
+from lading.content.image import picture_descriptors
+from lading.drift.reference import BINS, Reference, features
 from lading.errors import ArtifactError
 from lading.spec import TensorSpec
 

@@ -22,12 +22,12 @@ serve
 record
 drift
 protocol
-content
 predictor
 tensors
 cost_table settings log machine import_string key_file
 artifact
 manifest
+content
 spec
 errors files
 """

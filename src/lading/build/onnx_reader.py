@@ -14,6 +14,7 @@ import onnxruntime as ort
 
 from lading.build.examples import open_graph
 from lading.build.export.cleanup import name_nodes, strip_notes
+from lading.content import content_types
 from lading.errors import LadingError, WrapError
 from lading.spec import BATCH, Array, DType, TensorSpec
 from lading.tensors.agreement import max_abs_difference
@@ -224,8 +225,9 @@ def _runnable_sizes(session: ort.InferenceSession, inputs: Sequence[TensorSpec])
 def _input_spec(node: ort.NodeArg) -> TensorSpec:
     shape = (BATCH, *(_dim(node.name, axis, dim) for axis, dim in enumerate(node.shape) if axis))
     dtype = _DTYPES[node.type]
-    picture = dtype == "uint8" and len(shape) == 4 and shape[-1] == 3 and all(isinstance(d, int) for d in shape[1:])
-    return TensorSpec(name=node.name, dtype=dtype, shape=shape, content="image" if picture else None)
+    plain = TensorSpec(name=node.name, dtype=dtype, shape=shape)
+    claimed = next((content.name for content in content_types() if content.claims(plain)), None)
+    return plain.model_copy(update={"content": claimed})
 
 
 def _dim(tensor: str, axis: int, dim: int | str | None) -> int | str:

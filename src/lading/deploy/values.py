@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 
 from lading.artifact import Artifact
+from lading.content import content_of
 from lading.cost_table import CostTable
 from lading.errors import ArtifactError
 
@@ -17,13 +18,13 @@ BUSY_ONE_AWAY = 0.9
 """The same while one pod is away, for a rollout or a lost node."""
 BASE_MIB = {True: 315, False: 145}
 """Resident memory of an idle server, with BentoML in front (two processes) and without; by the cards model."""
-OVERHEAD_MS = {"image": 1.5, None: 0.3}
-"""CPU milliseconds a request beside the model: HTTP, JSON, and for a picture its decoding."""
+OVERHEAD_MS = 0.3
+"""CPU milliseconds a request beside the model: HTTP and JSON. Decoding comes on top (``ContentType.decode_ms``)."""
 HEAD_ROOM = 1.25
 BODIES_MIB = 64
 """``max_queue_mb`` that is written: what waiting requests may hold is part of the memory limit."""
 PIXELS = 12_000_000
-"""``max_pixels`` that is written for pictures; decoded, each takes 3 bytes."""
+"""``max_pixels`` that is written where files are decoded; each takes ``ContentType.decode_bytes``."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,9 @@ class Plan:
     peak_mib: int
     """Growth of memory while one lane runs its largest batch."""
     decode_mib: int
-    """A decoded picture in each lane."""
+    """One decoded file in each lane."""
+    decoded: str
+    """What such a file is: ``picture``."""
     machine: str
 
     @property
@@ -86,7 +89,7 @@ def plan(
         rate: requests a second, one example each.
         cpus: CPUs, and so lanes, of a pod.
         variant: the chosen one by default.
-        overhead_ms: CPU milliseconds beside the model; :data:`OVERHEAD_MS` by default.
+        overhead_ms: CPU milliseconds beside the model; :data:`OVERHEAD_MS` and decoding by default.
         bento: BentoML runs in front.
 
     Raises:
@@ -100,7 +103,7 @@ def plan(
         )
     table = CostTable(measured.cost)
     batch = table.best_batch
-    content = next((spec.content for spec in artifact.manifest.inputs if spec.content), None)
+    contents = [content for spec in artifact.manifest.inputs if (content := content_of(spec)) is not None]
     return Plan(
         variant=packed.variant.name,
         rate=rate,
@@ -108,9 +111,10 @@ def plan(
         bento=bento,
         batch=batch,
         model_ms=1000.0 * table.seconds(batch) / batch,
-        overhead_ms=OVERHEAD_MS.get(content, OVERHEAD_MS[None]) if overhead_ms is None else overhead_ms,
+        overhead_ms=OVERHEAD_MS + sum(one.decode_ms for one in contents) if overhead_ms is None else overhead_ms,
         peak_mib=math.ceil(measured.peak_memory_bytes / 2**20),
-        decode_mib=math.ceil(3 * PIXELS / 2**20) if content == "image" else 0,
+        decode_mib=math.ceil(max((one.decode_bytes for one in contents), default=0) * PIXELS / 2**20),
+        decoded=" or ".join(dict.fromkeys(one.noun for one in contents)),
         machine=artifact.manifest.machine.cpu if artifact.manifest.machine else "an unknown machine",
     )
 
@@ -166,7 +170,7 @@ def _pods(plan: Plan) -> list[str]:
 
 def _memory(plan: Plan) -> list[str]:
     memory = f"{plan.memory_mib}Mi"
-    decode = f" + {plan.decode_mib} for a decoded picture" if plan.decode_mib else ""
+    decode = f" + {plan.decode_mib} for a decoded {plan.decoded}" if plan.decode_mib else ""
     return [
         f"# MiB: ({BASE_MIB[plan.bento]} idle + {plan.cpus} * ({plan.peak_mib} for a run{decode}) + {BODIES_MIB}"
         f" of waiting bodies) * {HEAD_ROOM} -> {plan.memory_mib}.",

@@ -6,7 +6,6 @@ fixed bins. Drift is then a distance between two histograms with the same bins.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Literal
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from lading.content import content_of
 from lading.drift.calibrate import LEAST, design_effect, null_of_histograms, null_of_sketches
 from lading.drift.distances import TESTS, Null, Test
 from lading.drift.sketch import Joint
@@ -28,9 +28,6 @@ MAX_COLUMNS = 64
 EMBEDDING, PROJECTIONS = "embedding", 8
 """An output of this name, or one that ends with it, is what a layer before the last one says: a point in many dims.
 Each of these random directions is a feature, so that points that move are seen though no single column says much."""
-IMAGE_FEATURES = ("brightness", "contrast", "sharpness", "saturation", "warmth", "tint")
-_SAMPLED = 28 * 28
-_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
 
 
 class FeatureReference(Frozen):
@@ -168,15 +165,16 @@ def features(spec: TensorSpec, tensor: Array) -> dict[str, Array]:
 
     Args:
         spec: the tensor's declaration.
-        tensor: without the batch dim. An image is uint8 (height, width, 3).
+        tensor: without the batch dim.
 
     Returns:
-        float64 (k,) by feature name: one value for an image, one a row for a ragged tensor. A labelled output gives
-        ``<name>.label`` (int64) and ``<name>.confidence``.
+        float64 (k,) by feature name: one value for each feature of a content type, one a row for a ragged tensor. A
+        labelled output gives ``<name>.label`` (int64) and ``<name>.confidence``.
     """
-    if spec.content == "image":
-        values = picture_descriptors(tensor)
-        return {f"{spec.name}.{key}": values[[index]] for index, key in enumerate(IMAGE_FEATURES)}
+    content = content_of(spec)
+    if content is not None:
+        described = content.features(tensor)
+        return {f"{spec.name}.{key}": described[[index]] for index, key in enumerate(content.feature_names)}
     if spec.indexes or spec.owner_of:
         return {f"{spec.name}.count": np.array([float(tensor.shape[-1])])}
     if tensor.ndim == 0:
@@ -204,28 +202,6 @@ def _directions(dims: int) -> NDArray[np.float64]:
     # The one generator whose stream numpy promises never to change (NEP 19): a reference outlives its numpy.
     drawn = np.random.RandomState(dims).standard_normal((dims, PROJECTIONS))
     return np.asarray(drawn / np.linalg.norm(drawn, axis=0))
-
-
-def picture_descriptors(picture: Array) -> NDArray[np.float64]:
-    """What ``IMAGE_FEATURES`` names, float64 (6,), of uint8 (height, width, 3); in steps of brightness, 0 to 255."""
-    # Some 800 pixels of a picture are enough for these sums: the mean of as many strays by a thirtieth of the contrast,
-    # and pictures differ by far more. Sharpness needs the neighbour below each of them too.
-    height, width, _ = picture.shape
-    step = max(1, math.isqrt(height * width // _SAMPLED))
-    pixels = picture[: max(1, height - 1) : step, ::step].transpose(2, 0, 1)
-    planes = np.empty((2, *pixels.shape), np.uint8)
-    planes[0], planes[1] = pixels, picture[min(1, height - 1) :: step, ::step].transpose(2, 0, 1)
-    planes = planes.reshape(2, 3, -1)
-    count = planes.shape[2]
-    # Not a matrix product, as in lading.drift.sketch.
-    luma, below = np.einsum("c,pcn->pn", _LUMA, planes.astype(np.float32))
-    red, green, blue = planes[0].sum(axis=1) / count
-    brightness = luma.sum() / count
-    sharpness = np.abs(below - luma).sum() / count
-    luma -= brightness
-    contrast = math.sqrt((luma * luma).sum() / count)
-    saturation = (planes[0].max(axis=0) - planes[0].min(axis=0)).sum() / count
-    return np.array((brightness, contrast, sharpness, saturation, red - blue, green - (red + blue) / 2))
 
 
 def _is_distribution(rows: Array) -> bool:

@@ -19,7 +19,10 @@ _LARGEST_EXAMPLE = 64  # numbers; a longer list is not something to read or to t
 def describe_model(
     artifact: Artifact, packed: PackedVariant, classifier: Classifier | str, texts: Sequence[TextForm] = ()
 ) -> dict[str, Any]:
-    """Name, version, variant, digest, tensors, a body that ``/predict`` answers, and the texts that it also reads."""
+    """Name, version, variant, digest, tensors, and what requests may look like.
+
+    That is: the kind of file that ``/classify`` takes, a body that ``/predict`` answers, and the texts that it reads.
+    """
     manifest = artifact.manifest
     return {
         "name": manifest.name,
@@ -29,6 +32,7 @@ def describe_model(
         "precision": packed.precision,
         "digest": artifact.digest,
         "classify": isinstance(classifier, Classifier),
+        "file": classifier.content.describe() if isinstance(classifier, Classifier) else None,
         "probabilistic": isinstance(classifier, Classifier) and classifier.probabilistic,
         "inputs": [_tensor(spec) for spec in manifest.inputs],
         "outputs": [_tensor(spec) for spec in manifest.outputs],

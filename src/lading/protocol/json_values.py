@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
@@ -11,13 +9,12 @@ from typing import Any
 import numpy as np
 import orjson
 
-from lading.content.image import decode_image
+from lading.content import decode_rows, from_base64
 from lading.errors import (
     InputNameError,
     InputShapeError,
     InputTypeError,
     InputValueError,
-    PictureError,
     RequestError,
     UnanswerableError,
 )
@@ -60,8 +57,8 @@ def read_inputs(
 ) -> dict[str, Array]:
     """Turn a JSON object into a model's inputs, batch dim included.
 
-    An image may be a base64 string (one picture) or a list of them (a batch). An owner vector may be left out when the
-    object holds a single example.
+    Encoded content may be a base64 string (one file) or a list of them (a batch). An owner vector may be left out when
+    the object holds a single example.
 
     Args:
         specs: the model's inputs.
@@ -145,38 +142,13 @@ def flat_to_array(spec: TensorSpec, values: list[Any], shape: tuple[int, ...]) -
 
 
 def _read_tensor(spec: TensorSpec, value: Any, *, max_batch: int, max_pixels: int) -> Array:
-    if spec.content == "image" and isinstance(value, str):
+    if spec.content is not None and isinstance(value, str):
         value = [value]
     if spec.batched and isinstance(value, list) and len(value) > max_batch:
         raise InputShapeError(f"input {spec.name!r} has {len(value)} examples; at most {max_batch} are accepted")
-    if spec.content == "image" and isinstance(value, list) and value and all(isinstance(item, str) for item in value):
-        return np.stack([_read_picture(spec, text, row, max_pixels) for row, text in enumerate(value)])
+    if spec.content is not None and isinstance(value, list) and value and set(map(type, value)) == {str}:
+        return decode_rows(spec, (from_base64(spec, row, text) for row, text in enumerate(value)), max_pixels)
     return parse_tensor(spec, value)
-
-
-def _read_picture(spec: TensorSpec, text: str, row: int, max_pixels: int) -> Array:
-    data = base64_bytes(spec, row, text)
-    height, width = spec.shape[1], spec.shape[2]
-    assert isinstance(height, int)
-    assert isinstance(width, int)
-    try:
-        return decode_image(data, height=height, width=width, max_pixels=max_pixels)
-    except RequestError as error:
-        raise type(error)(f"input {spec.name!r}, picture {row}: {error}") from None
-
-
-def base64_bytes(spec: TensorSpec, row: int, text: Any) -> bytes:
-    """Decode a picture's base64, or a data URL, which is what a browser's FileReader gives.
-
-    Raises:
-        RequestError: it is something else.
-    """
-    try:
-        if text.startswith("data:"):
-            text = text.partition(",")[2]
-        return base64.b64decode(text, validate=True)
-    except (AttributeError, binascii.Error, ValueError):
-        raise PictureError(f"input {spec.name!r}, picture {row}: the string is not base64") from None
 
 
 def owners(spec: TensorSpec, specs: Sequence[TensorSpec], arrays: Mapping[str, Array], max_batch: int) -> Array:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lading.content.image import decode_image
+from lading.content import content_of, decode_rows
 from lading.errors import InputNameError, InputShapeError, InputTypeError, InputValueError, RequestError
 from lading.protocol.datatypes import BYTES, FROM_V2, TO_V2, v2_shape
 from lading.protocol.json_values import flat_to_array, owners
@@ -41,7 +41,7 @@ def from_raw(spec: TensorSpec, datatype: str, shape: Sequence[int], raw: bytes |
     check_type(spec, datatype, shape)
     view = memoryview(raw)
     if datatype == BYTES:
-        return pictures(spec, shape, split_bytes(spec.name, view), max_pixels)
+        return _decoded(spec, shape, split_bytes(spec.name, view), max_pixels)
     dtype = np.dtype(FROM_V2[datatype]).newbyteorder("<")
     wanted = math.prod(shape) * dtype.itemsize
     if view.nbytes != wanted:
@@ -67,7 +67,7 @@ def from_values(spec: TensorSpec, datatype: str, shape: Sequence[int], values: S
     check_type(spec, datatype, shape)
     flat = flatten(spec.name, shape, values)
     if datatype == BYTES:
-        return pictures(spec, shape, flat, max_pixels)
+        return _decoded(spec, shape, flat, max_pixels)
     return flat_to_array(spec, list(flat), tuple(shape))
 
 
@@ -112,35 +112,15 @@ def split_bytes(name: str, raw: memoryview) -> list[bytes]:
     return elements
 
 
-def pictures(spec: TensorSpec, shape: Sequence[int], elements: Sequence[Any], max_pixels: int) -> Array:
-    """Encoded pictures to the model's input, uint8 (batch, height, width, 3).
-
-    Raises:
-        RequestError: another number of pictures than the shape says, or not a picture.
-        BodyTooLargeError: a picture of too many pixels.
-    """
-    if len(elements) != math.prod(shape):
-        raise InputShapeError(_misfit(spec.name, shape, f"{len(elements)} elements"))
-    height, width = spec.shape[1], spec.shape[2]
-    assert isinstance(height, int)
-    assert isinstance(width, int)
-    rows = []
-    for row, element in enumerate(elements):
-        try:
-            rows.append(decode_image(element, height=height, width=width, max_pixels=max_pixels))
-        except RequestError as error:
-            raise type(error)(f"input {spec.name!r}, picture {row}: {error}") from None
-    return rows[0][None] if len(rows) == 1 else np.stack(rows)
-
-
 def check_type(spec: TensorSpec, datatype: str, shape: Sequence[int]) -> None:
     """Refuse a datatype or a shape that the input cannot have.
 
     Raises:
         RequestError: says what the model takes.
     """
-    if datatype != TO_V2[spec.dtype] and not (datatype == BYTES and spec.content == "image"):
-        also = " (or BYTES, an encoded picture each)" if spec.content == "image" else ""
+    content = content_of(spec)
+    if datatype != TO_V2[spec.dtype] and not (datatype == BYTES and content is not None):
+        also = "" if content is None else f" (or {BYTES}, an encoded {content.noun} each)"
         raise InputTypeError(
             f"input {spec.name!r} has datatype {datatype!r}; the model takes {TO_V2[spec.dtype]}{also}"
         )
@@ -148,8 +128,8 @@ def check_type(spec: TensorSpec, datatype: str, shape: Sequence[int]) -> None:
         raise InputShapeError(f"input {spec.name!r} has shape {list(shape)}: sizes run from 0 to {_LARGEST_SIZE}")
     if datatype != BYTES and len(shape) != len(spec.shape):
         raise InputShapeError(f"input {spec.name!r} has shape {list(shape)}; the model takes {v2_shape(spec)}")
-    if datatype == BYTES and (not shape or math.prod(shape) != shape[0]):
-        raise InputShapeError(f"input {spec.name!r} has shape {list(shape)}; pictures come as [n] or [n, 1]")
+    if content is not None and datatype == BYTES and (not shape or math.prod(shape) != shape[0]):
+        raise InputShapeError(f"input {spec.name!r} has shape {list(shape)}; {content.noun}s come as [n] or [n, 1]")
 
 
 def with_owners(specs: Sequence[TensorSpec], arrays: Mapping[str, Array], max_batch: int) -> dict[str, Array]:
@@ -159,6 +139,12 @@ def with_owners(specs: Sequence[TensorSpec], arrays: Mapping[str, Array], max_ba
         if spec.owner_of:
             complete[spec.name] = owners(spec, specs, complete, max_batch)
     return complete
+
+
+def _decoded(spec: TensorSpec, shape: Sequence[int], elements: Sequence[bytes], max_pixels: int) -> Array:
+    if len(elements) != math.prod(shape):
+        raise InputShapeError(_misfit(spec.name, shape, f"{len(elements)} elements"))
+    return decode_rows(spec, elements, max_pixels)
 
 
 def _misfit(name: str, shape: Sequence[int], what: str) -> str:

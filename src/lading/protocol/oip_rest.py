@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import orjson
 
+from lading.content import from_base64
 from lading.errors import InputNameError, InputShapeError, InputTypeError, RequestError
 from lading.manifest import ModelInfo
 from lading.protocol.codec import JSON, Encoded
 from lading.protocol.datatypes import BYTES, TO_V2
-from lading.protocol.json_values import base64_bytes, refuse_not_finite
+from lading.protocol.json_values import refuse_not_finite
 from lading.protocol.oip import from_raw, from_values, spec_of, with_owners
 from lading.spec import Array, TensorSpec
 
@@ -122,7 +123,7 @@ class OipRestCodec:
         if not isinstance(values, list):
             raise RequestError(f"input {spec.name!r} has no 'data': send a list, or binary_data_size and raw bytes")
         if datatype == BYTES:
-            values = [base64_bytes(spec, row, value) for row, value in enumerate(_innermost(values))]
+            values = [from_base64(spec, row, value) for row, value in enumerate(_innermost(values))]
         return from_values(spec, datatype, shape, values, self.max_pixels)
 
     def _raw_form(self, body: memoryview) -> dict[str, Array]:
@@ -136,7 +137,7 @@ class OipRestCodec:
         row = spec.numpy_dtype.itemsize
         for dim in spec.shape:
             row *= dim if isinstance(dim, int) else 1
-        if spec.content == "image" and (len(body) % row or not body):
+        if spec.content is not None and (len(body) % row or not body):
             array = from_raw(spec, BYTES, [1], len(body).to_bytes(4, "little") + bytes(body), self.max_pixels)
         elif len(free) != 1 or len(body) % row:
             raise RequestError(f"input {spec.name!r} has {len(body)} bytes, which is no whole number of {row} bytes")

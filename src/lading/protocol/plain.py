@@ -1,4 +1,4 @@
-"""Plain HTTP bodies: JSON for ``/predict``, a picture for ``/classify``, texts for an operator's function."""
+"""Plain HTTP bodies: JSON for ``/predict``, one encoded file for ``/classify``, texts for an operator's function."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 
 from lading.artifact import Artifact
-from lading.content.image import decode_image, looks_like_picture
+from lading.content import ContentType, content_of
 from lading.errors import ContentTypeError, RequestError, SettingsError, SpecError, UnknownModelError
 from lading.import_string import load_function
 from lading.manifest import ModelInfo
@@ -138,25 +138,23 @@ _PLACES = 6  # more than a float32 softmax is good for, and they keep the answer
 
 @dataclass(frozen=True)
 class Classifier:
-    """How an artifact's pictures become answers; there is none for a model that does not classify pictures."""
+    """How one encoded file becomes labels; there is none for a model that takes no such file or has no labels."""
 
     model: str
     variant: str
-    image: TensorSpec
+    content: ContentType
+    input: TensorSpec
     outputs: tuple[TensorSpec, ...]
     probabilistic: bool
     """The outputs are probabilities: not negative, and they sum to one. Otherwise they are called scores."""
 
-    def decode(self, picture: bytes, max_pixels: int) -> dict[str, Array]:
-        """Encoded picture to the model's input: uint8 (1, height, width, 3).
+    def decode(self, file: bytes, max_pixels: int) -> dict[str, Array]:
+        """One encoded file to the model's input, batch dim included.
 
         Raises:
-            RequestError: see :func:`lading.content.image.decode_image`.
+            RequestError: see :meth:`lading.content.ContentType.decode`.
         """
-        height, width = self.image.shape[1], self.image.shape[2]
-        assert isinstance(height, int)
-        assert isinstance(width, int)
-        return {self.image.name: decode_image(picture, height=height, width=width, max_pixels=max_pixels)[None]}
+        return {self.input.name: self.content.decode(file, self.input, max_pixels)[None]}
 
     def answer(self, outputs: Mapping[str, Array]) -> dict[str, Any]:
         """One row of outputs as the client sees it.
@@ -189,10 +187,11 @@ class Classifier:
 
 
 def classifier(artifact: Artifact, variant: str | None = None) -> Classifier | str:
-    """Return how to classify pictures with an artifact, or the sentence that says why that cannot be done."""
+    """Return how to classify encoded files with an artifact, or the sentence that says why that cannot be done."""
     manifest = artifact.manifest
-    if [spec.content for spec in manifest.inputs] != ["image"]:
-        return f"the model {manifest.name!r} does not take one picture"
+    content = content_of(manifest.inputs[0])
+    if content is None or len(manifest.inputs) != 1:
+        return f"the model {manifest.name!r} does not take one encoded file, such as a picture"
     outputs = tuple(spec for spec in manifest.outputs if spec.labels and spec.batched and len(spec.shape) == 2)
     if not outputs:
         return f"the model {manifest.name!r} has no output with labels"
@@ -205,7 +204,8 @@ def classifier(artifact: Artifact, variant: str | None = None) -> Classifier | s
     return Classifier(
         model=manifest.name,
         variant=packed.variant.name,
-        image=manifest.inputs[0],
+        content=content,
+        input=manifest.inputs[0],
         outputs=outputs,
         probabilistic=_are_probabilities(outputs, artifact.golden_outputs(packed.variant.name)),
     )
@@ -284,34 +284,34 @@ class ClassifyCodec:
         self._how, self._headers, self._max_pixels = model.classifier, headers, max_pixels
 
     def read(self, body: bytes) -> dict[str, Array]:
-        return self._how.decode(picture_in(self._headers, body), self._max_pixels)
+        return self._how.decode(encoded_file(self._headers, body, self._how.content), self._max_pixels)
 
     def write(self, outputs: Mapping[str, Array]) -> Encoded:
         return Encoded(JSON, orjson.dumps(self._how.answer(outputs)))
 
 
 _RAW = ("", "application/octet-stream", "binary/octet-stream")
-_HINT = (
-    "send a JPEG, PNG or WebP file as the body (curl --data-binary @photo.jpg) "
-    "or as a form's file (curl -F file=@photo.jpg)"
-)
 
 
-def picture_in(headers: Mapping[bytes, bytes], body: bytes) -> bytes:
-    """Take an encoded picture from a body: the raw body, or the one file of a form, whatever its field is called.
+def encoded_file(headers: Mapping[bytes, bytes], body: bytes, content: ContentType) -> bytes:
+    """Take an encoded file from a body: the raw body, or the one file of a form, whatever its field is called.
 
     What the bytes are counts for more than what the header calls them: curl's ``--data-binary`` says
     ``application/x-www-form-urlencoded`` of everything.
 
     Raises:
-        ContentTypeError: neither a picture nor a type that may hold one.
+        ContentTypeError: neither such a file nor a media type that may hold one.
         RequestError: see :func:`lading.protocol.form.file_in_form`.
     """
     kind = media_type(headers)
     if kind == "multipart/form-data":
         return file_in_form(headers[b"content-type"].decode("latin-1"), body)
-    if looks_like_picture(body) or kind in _RAW or kind.startswith("image/"):
+    if content.sniff(body) or kind in _RAW or content.accepts(kind):
         return body
+    hint = (
+        f"send a {content.formats} file as the body (curl --data-binary @{content.sample}) "
+        f"or as a form's file (curl -F file=@{content.sample})"
+    )
     if kind == "application/json":
-        raise ContentTypeError(f"/classify does not read JSON: {_HINT}; JSON goes to /predict")
-    raise ContentTypeError(f"/classify does not read {kind}: {_HINT}")
+        raise ContentTypeError(f"/classify does not read JSON: {hint}; JSON goes to /predict")
+    raise ContentTypeError(f"/classify does not read {kind}: {hint}")

@@ -2,8 +2,9 @@
 
 Schema 1. Every file has ``time``, ``request_id``, ``model``, ``version``, ``variant``, ``digest``, ``protocol``,
 ``code``, ``error`` and ``seconds``. A tensor is two columns: ``input.NAME`` with its values in row-major order, and
-``input.NAME.shape``. A picture is ``input.NAME.brightness`` and so on, one value an example, and ``input.NAME.files``
-when files are kept. A sensitive tensor has its shape alone. All are null where a request could not be read.
+``input.NAME.shape``. Encoded content is its features, one value an example (``input.NAME.brightness`` and so on for
+a picture), and ``input.NAME.files`` when files are kept. A sensitive tensor has its shape alone. All are null where a
+request could not be read.
 """
 
 from __future__ import annotations
@@ -14,9 +15,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import simplejpeg
 
-from lading.drift.reference import IMAGE_FEATURES, picture_descriptors
+from lading.content import content_of
 from lading.errors import SettingsError
 from lading.manifest import ModelInfo
 from lading.record.exchange import Exchange
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SCHEMA_VERSION = 1
-JPEG_QUALITY = 90
 Row = dict[str, Any]
 
 
@@ -49,7 +48,7 @@ def schema_of(model: ModelInfo, images: Literal["features", "files"]) -> pa.Sche
 
 
 def row_of(exchange: Exchange, images: Literal["features", "files"]) -> tuple[Row, dict[str, bytes]]:
-    """One exchange as a row, and the picture files that belong to it by name."""
+    """One exchange as a row, and the files that belong to it: their bytes, by path beside the log's own files."""
     row: Row = {
         "time": round(exchange.time * 1e6),
         "request_id": exchange.request_id,
@@ -69,9 +68,9 @@ def row_of(exchange: Exchange, images: Literal["features", "files"]) -> tuple[Ro
     ):
         for spec in specs:
             if tensors is not None and spec.name in tensors:
-                cells, pictures = _cells(spec, np.asarray(tensors[spec.name]), exchange.request_id, images)
+                cells, found = _cells(spec, np.asarray(tensors[spec.name]), exchange.request_id, images)
                 row |= {f"{role}.{name}": value for name, value in cells.items()}
-                files |= pictures
+                files |= found
     return row, files
 
 
@@ -98,8 +97,9 @@ def _columns(spec: TensorSpec, images: str) -> Mapping[str, Any]:
     shape = {f"{spec.name}.shape": lambda pa: pa.list_(pa.int64())}
     if spec.sensitive:
         return shape
-    if spec.content == "image":
-        numbers = {f"{spec.name}.{feature}": lambda pa: pa.list_(pa.float32()) for feature in IMAGE_FEATURES}
+    content = content_of(spec)
+    if content is not None:
+        numbers = {f"{spec.name}.{feature}": lambda pa: pa.list_(pa.float32()) for feature in content.feature_names}
         files = {f"{spec.name}.files": lambda pa: pa.list_(pa.string())} if images == "files" else {}
         return {**shape, **numbers, **files}
     return {spec.name: lambda pa: pa.list_(pa.from_numpy_dtype(spec.numpy_dtype)), **shape}
@@ -109,19 +109,21 @@ def _cells(spec: TensorSpec, array: Array, request_id: str, images: str) -> tupl
     cells: Row = {f"{spec.name}.shape": np.asarray(array.shape, dtype=np.int64)}
     if spec.sensitive:
         return cells, {}
-    if spec.content != "image":
+    content = content_of(spec)
+    if content is None:
         return {spec.name: array.reshape(-1), **cells}, {}
-    described = [picture_descriptors(picture) for picture in array]
-    columns = np.array(described, dtype=np.float32).reshape(-1, len(IMAGE_FEATURES)).T
-    cells |= {f"{spec.name}.{feature}": column for feature, column in zip(IMAGE_FEATURES, columns, strict=True)}
+    names = content.feature_names
+    described = np.array([content.features(example) for example in array], dtype=np.float32).reshape(-1, len(names))
+    cells |= {f"{spec.name}.{name}": column for name, column in zip(names, described.T, strict=True)}
     if images != "files":
         return cells, {}
     # A request's id may hold what a file's name must not.
     stem = hashlib.sha256(request_id.encode()).hexdigest()[:32]
-    names = [f"{stem}-{spec.name}-{index}.jpg" for index in range(len(array))]
-    cells[f"{spec.name}.files"] = names
-    encoded = [simplejpeg.encode_jpeg(np.ascontiguousarray(picture), quality=JPEG_QUALITY) for picture in array]
-    return cells, dict(zip(names, encoded, strict=True))
+    files = [f"{stem}-{spec.name}-{index}{content.suffixes[0]}" for index in range(len(array))]
+    cells[f"{spec.name}.files"] = files
+    return cells, {
+        f"{content.noun}s/{file}": content.encode(example) for file, example in zip(files, array, strict=True)
+    }
 
 
 def _column(pyarrow: Any, cells: list[Any], kind: Any) -> Any:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from lading.drift.reference import IMAGE_FEATURES, example_features
+from lading.content import content_of
+from lading.drift.reference import example_features
 from lading.errors import DataError
 from lading.manifest import Manifest
 from lading.record.payload_columns import require_pyarrow
@@ -52,14 +53,18 @@ def row_examples(manifest: Manifest, row: Row) -> Iterator[dict[str, Array]]:
     inputs = [spec for spec in manifest.inputs if spec.name in given]
     outputs = [spec for spec in manifest.outputs if spec.name in answered]
     plain = separate(inputs, outputs, given, answered) if inputs or outputs else iter([({}, {})])
-    pictures = [spec for spec in manifest.inputs if spec.content == "image" and not spec.sensitive]
+    described = [
+        f"{spec.name}.{feature}"
+        for spec in manifest.inputs
+        if (content := content_of(spec)) is not None and not spec.sensitive
+        for feature in content.feature_names
+    ]
     for index, (one, other) in enumerate(plain):
         example = example_features(inputs, outputs, one, other)
-        for spec in pictures:
-            for feature in IMAGE_FEATURES:
-                seen = row.get(f"input.{spec.name}.{feature}")
-                if seen is not None and index < len(seen):
-                    example[f"{spec.name}.{feature}"] = np.array([float(seen[index])])
+        for feature in described:
+            seen = row.get(f"input.{feature}")
+            if seen is not None and index < len(seen):
+                example[feature] = np.array([float(seen[index])])
         yield example
 
 

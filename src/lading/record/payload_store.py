@@ -39,7 +39,7 @@ class Sink(Protocol):
 
 
 class ParquetFiles:
-    """``NAME/VERSION/date=YYYY-MM-DD/*.parquet``, and pictures in a folder beside them.
+    """``NAME/VERSION/date=YYYY-MM-DD/*.parquet``, and encoded files in a folder beside them, such as ``pictures``.
 
     Args:
         destination: where files go.
@@ -55,7 +55,7 @@ class ParquetFiles:
         folder = PurePosixPath(model.name, model.version)
         dated = folder / f"date={datetime.now(UTC):%Y-%m-%d}"
         for name, content in pictures.items():
-            self._destination.write(dated / "pictures" / name, content)
+            self._destination.write(dated / name, content)
         self._write(folder, table_of(rows, schema_of(model, self._settings.payload_images)))
         self._destination.prune()
 

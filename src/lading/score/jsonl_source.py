@@ -11,9 +11,9 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from lading.content.image import decode_image, picture_size
+from lading.content import content_of, from_base64
 from lading.errors import DataError, RequestError
-from lading.protocol.json_values import base64_bytes, parse_object, parse_tensor
+from lading.protocol.json_values import parse_object, parse_tensor
 from lading.score.source import Block, Piece, Source
 from lading.spec import Array, TensorSpec
 
@@ -50,7 +50,7 @@ class JsonLinesBlock(Block):
         return arrays
 
     def stack(self) -> dict[str, Array] | None:
-        if any(spec.content == "image" for spec in self.specs):
+        if any(spec.content is not None for spec in self.specs):
             return None
         contents = [parse_object(line) for line in self._lines]
         try:
@@ -66,8 +66,13 @@ class JsonLinesBlock(Block):
 class JsonLinesSource(Source):
     """An object a line, with the model's inputs among its keys; other keys are not looked at."""
 
-    suffixes = (".jsonl", ".ndjson", ".jsonlines")
-    kind = "JSON lines"
+    @classmethod
+    def suffixes(cls) -> tuple[str, ...]:
+        return (".jsonl", ".ndjson", ".jsonlines")
+
+    @property
+    def kind(self) -> str:
+        return "JSON lines"
 
     def check(self) -> None:
         for name in self.files:
@@ -105,10 +110,9 @@ class JsonLinesSource(Source):
 
 
 def _tensor(spec: TensorSpec, value: Any) -> Array:
-    if spec.content == "image" and isinstance(value, str):
-        height, width = picture_size(spec)
-        picture = base64_bytes(spec, 0, value)
-        return decode_image(picture, height=height, width=width)[None]
+    content = content_of(spec)
+    if content is not None and isinstance(value, str):
+        return content.decode(from_base64(spec, 0, value), spec)[None]
     if not spec.batched:
         return parse_tensor(spec, value)
     # Without the batch dim, so that a message counts the brackets that were written.

@@ -10,9 +10,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lading.content.image import decode_image, picture_size
+from lading.content import content_of
 from lading.errors import DataError
-from lading.score.parquet_tensor import is_picture, picture_bytes, rows_of, stacked, type_problem
+from lading.score.parquet_tensor import file_bytes, is_encoded, rows_of, stacked, type_problem
 from lading.score.source import Block, Piece, Source
 from lading.spec import Array, TensorSpec
 
@@ -40,7 +40,7 @@ class ParquetBlock(Block):
         return self._read(self._batch)
 
     def stack(self) -> dict[str, Array] | None:
-        if any(is_picture(spec, self._batch.column(spec.name).type) for spec in self.specs):
+        if any(is_encoded(spec, self._batch.column(spec.name).type) for spec in self.specs):
             return None
         return {spec.name: stacked(spec, self._batch.column(spec.name)) for spec in self.specs}
 
@@ -53,17 +53,22 @@ class ParquetBlock(Block):
 
     @staticmethod
     def _tensors(spec: TensorSpec, column: pa.Array) -> list[Array]:
-        if is_picture(spec, column.type):
-            height, width = picture_size(spec)
-            return [decode_image(data, height=height, width=width)[None] for data in picture_bytes(spec, column)]
+        content = content_of(spec)
+        if content is not None and is_encoded(spec, column.type):
+            return [content.decode(data, spec)[None] for data in file_bytes(spec, column)]
         return [row[None] if spec.batched else row for row in rows_of(spec, column)]
 
 
 class ParquetSource(Source):
     """A column an input, named as it is; other columns are not read."""
 
-    suffixes = (".parquet", ".pq")
-    kind = "Parquet"
+    @classmethod
+    def suffixes(cls) -> tuple[str, ...]:
+        return (".parquet", ".pq")
+
+    @property
+    def kind(self) -> str:
+        return "Parquet"
 
     def check(self) -> None:
         first: Mapping[str, pa.DataType] = {}

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lading.content import content_of
 from lading.errors import RequestError
 from lading.spec import Array, TensorSpec
 
@@ -18,9 +19,9 @@ def is_list(kind: pa.DataType) -> bool:
     return any(test(kind) for test in _LISTS)
 
 
-def is_picture(spec: TensorSpec, kind: pa.DataType) -> bool:
-    """Whether a column holds encoded pictures: bytes, or a struct with a field ``bytes``, as data set hubs write it."""
-    if spec.content != "image":
+def is_encoded(spec: TensorSpec, kind: pa.DataType) -> bool:
+    """Whether a column holds encoded files: bytes, or a struct with a field ``bytes``, as data set hubs write it."""
+    if spec.content is None:
         return False
     if pa.types.is_struct(kind):
         place = kind.get_field_index("bytes")
@@ -30,11 +31,12 @@ def is_picture(spec: TensorSpec, kind: pa.DataType) -> bool:
 
 def type_problem(spec: TensorSpec, kind: pa.DataType) -> str | None:
     """Why a column's type cannot become this tensor; ``None`` when it can."""
-    if is_picture(spec, kind):
+    if is_encoded(spec, kind):
         return None
     wanted = f"{_leaf_name(spec)} of shape [{', '.join(str(dim) for dim in spec.example_shape)}]"
-    if spec.content == "image":
-        wanted += ", or the bytes of a JPEG, PNG or WebP file"
+    content = content_of(spec)
+    if content is not None:
+        wanted += f", or the bytes of a {content.formats} file"
     leaf, depth = kind, 0
     if isinstance(kind, pa.FixedShapeTensorType):
         if kind.permutation not in (None, list(range(len(kind.shape)))):
@@ -90,8 +92,8 @@ def rows_of(spec: TensorSpec, column: pa.Array) -> list[Array]:
     return [flat[start:end].reshape(size) for start, end, size in zip(starts, ends, sizes.tolist(), strict=True)]
 
 
-def picture_bytes(spec: TensorSpec, column: pa.Array) -> list[bytes]:
-    """The encoded pictures of a column.
+def file_bytes(spec: TensorSpec, column: pa.Array) -> list[bytes]:
+    """The encoded files of a column.
 
     Raises:
         RequestError: a null.

@@ -16,19 +16,19 @@ from lading.artifact import Artifact
 from lading.cost_table import CostTable
 from lading.errors import SettingsError
 from lading.machine import usable_cpus
+from lading.score.file_source import FileSource
 from lading.score.jsonl_result import JsonLinesResult
 from lading.score.jsonl_source import JsonLinesSource
 from lading.score.parquet_result import ParquetResult
 from lading.score.parquet_source import ParquetSource
 from lading.score.parts import Finished, Parts, Plan
-from lading.score.picture import PictureSource
 from lading.score.result import refuse_doubles, result_kind
 from lading.score.score_pieces import ScoringJob, score_pieces
 from lading.score.scorer import Scorer, batch_of
 from lading.score.source import Piece, Source, find_files
 from lading.spec import TensorSpec
 
-SOURCES: tuple[type[Source], ...] = (ParquetSource, JsonLinesSource, PictureSource)
+SOURCES: tuple[type[Source], ...] = (ParquetSource, JsonLinesSource, FileSource)
 RESULTS = (ParquetResult, JsonLinesResult)
 _BLOCK_SECONDS, _BLOCK_BYTES, _BLOCK_ROWS = 0.05, 16 << 20, 4096
 _PART_SECONDS, _PART_BYTES, _PART_ROWS = 2.0, 64 << 20, 65_536

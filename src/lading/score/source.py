@@ -1,4 +1,4 @@
-"""What is to be scored: a Parquet file or a folder of them, JSON lines, or a folder of pictures."""
+"""What is to be scored: a Parquet file or a folder of them, JSON lines, or a folder of encoded files."""
 
 from __future__ import annotations
 
@@ -28,8 +28,15 @@ class Source(ABC):
     keep: tuple[str, ...] = ()
     """Columns that are carried over to the result."""
 
-    suffixes: ClassVar[tuple[str, ...]]
-    kind: ClassVar[str]
+    @classmethod
+    @abstractmethod
+    def suffixes(cls) -> tuple[str, ...]:
+        """File name suffixes of this kind, lower case."""
+
+    @property
+    @abstractmethod
+    def kind(self) -> str:
+        """What people call the kind, in the plural."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -95,7 +102,7 @@ def find_files(path: Path, kinds: Sequence[type[Source]]) -> tuple[type[Source],
     Raises:
         DataError: nothing is there, or files of several kinds.
     """
-    by_suffix = {suffix: kind for kind in kinds for suffix in kind.suffixes}
+    by_suffix = {suffix: kind for kind in kinds for suffix in kind.suffixes()}
     known = ", ".join(by_suffix)
     if path.is_file():
         kind = by_suffix.get(path.suffix.lower())
@@ -124,9 +131,9 @@ class Piece:
 
     number: int
     files: tuple[str, ...]
-    """Paths inside the input: one of a table, or a picture a row."""
+    """Paths inside the input: one of a table, or one encoded file a row."""
     first: int
-    """Number of its first row in the file; of pictures, in the whole list."""
+    """Number of its first row in the file; of encoded files, in the whole list."""
     rows: int
     group: int = 0
     """Parquet: its row group."""

@@ -41,7 +41,7 @@ SHED_REASONS = ("queue", "bytes", "deadline", "expired")
 PROTOCOLS = ("http", "v2", "grpc")
 COUNTED_CODES = (200, 400, 429, 500, 503, 504)
 """Counters of these are there from the start: the first error would otherwise be a new series, and no increase."""
-VIOLATIONS = ("name", "dtype", "shape", "value", "format", "picture", "size")
+VIOLATIONS = ("name", "dtype", "shape", "value", "format", "picture", "content", "size")
 MODEL = ("model", "variant")
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """prometheus_client's variable: where several workers write their values. It decides when the library is imported."""

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lading.build.verify.shift import PICTURES, SEVERITIES, corruptions_of, within_limits
+from lading.build.verify.shift import SEVERITIES, corruptions_of, within_limits
+from lading.content.image import CORRUPTIONS
 from lading.spec import TensorSpec
 
 IMAGE = TensorSpec(name="image", dtype="uint8", shape=("batch", 16, 16, 3), content="image")
@@ -17,24 +18,24 @@ TABLE = TensorSpec(name="x", dtype="float32", shape=("batch", 2), minimum=-1, ma
 INDEX = TensorSpec(name="edges", dtype="int64", shape=(2, "edges"), indexes="nodes")
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", CORRUPTIONS)
 @given(seed=st.integers(0, 1000))
 def test_a_corrupted_picture_is_still_a_picture(name: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
     picture = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
     for severity in SEVERITIES:
-        corrupted = PICTURES[name](picture, severity, rng)
+        corrupted = CORRUPTIONS[name](picture, severity, rng)
         assert corrupted.shape == picture.shape
         assert corrupted.dtype == np.uint8
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", CORRUPTIONS)
 def test_a_higher_severity_changes_a_picture_more(name: str) -> None:
     row = np.linspace(0, 255, 64)
     picture = np.stack([np.add.outer(row, row[::-1]) / 2] * 3, axis=-1).astype(np.uint8)
     picture[8:40, 8:30] = (250, 20, 30)
     changes = [
-        np.abs(PICTURES[name](picture, severity, np.random.default_rng(0)).astype(float) - picture).mean()
+        np.abs(CORRUPTIONS[name](picture, severity, np.random.default_rng(0)).astype(float) - picture).mean()
         for severity in SEVERITIES
     ]
     assert changes == sorted(changes)

@@ -12,7 +12,7 @@ import pytest
 from lading.artifact import Artifact
 from lading.deploy.load.bodies import INPUTS, bodies, examples
 from lading.deploy.load.shapes import KINDS, Kind
-from lading.deploy.load.signature import Signature, from_artifact, from_server, read_pictures
+from lading.deploy.load.signature import Signature, from_artifact, from_server, read_files
 from lading.errors import ArtifactError, ClientError, DataError
 from tests.given.live_server import LiveServer, live_server
 from tests.given.small_artifacts import colour_artifact, graph_artifact, table_artifact, typed_artifact
@@ -55,12 +55,12 @@ def test_pictures_of_ones_own_are_sent_as_they_are(tmp_path: Path) -> None:
     artifact = colour_artifact(tmp_path / "colour")
     with live_server(artifact) as server:
         for kind in KINDS:
-            send(server, from_server(server.url), kind, read_pictures(str(PHOTO)))
+            send(server, from_server(server.url), kind, read_files(str(PHOTO)))
     (plain, *_) = bodies(from_artifact(artifact.path), "plain", examples(from_artifact(artifact.path), [b"jpeg"]))
     assert plain.content == b"jpeg"
-    assert len(read_pictures(str(PHOTO.parent))) >= 1
-    with pytest.raises(DataError, match="neither a picture nor a folder"):
-        read_pictures(str(tmp_path / "nothing"))
+    assert len(read_files(str(PHOTO.parent))) >= 1
+    with pytest.raises(DataError, match="neither a file nor a folder"):
+        read_files(str(tmp_path / "nothing"))
 
 
 def test_another_model_of_the_server_is_known_by_the_protocols_metadata(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def test_a_model_without_pictures_has_no_classify_and_says_where_to_go(table: Li
     answer = table.client.post("/classify", content=encode())
     assert answer.status_code == 404
     assert answer.json()["error"] == (
-        "the model 'small-table' does not take one picture: send its inputs to /predict as JSON"
+        "the model 'small-table' does not take one encoded file, such as a picture: send its inputs to /predict as JSON"
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
-from PIL import Image, ImageEnhance, ImageFilter
 from pydantic import Field
 from rich.console import Console
 from rich.progress import Progress
@@ -18,6 +16,7 @@ from rich.table import Table
 
 from lading.build.examples import spread
 from lading.build.verify.scores import answer_split
+from lading.content import Corrupt, content_of
 from lading.errors import DataError
 from lading.predictor import open_session
 from lading.spec import Array, Evaluated, Example, Frozen, TensorSpec
@@ -131,70 +130,6 @@ def _plot(found: ShiftScores, file: Path) -> None:
 
 
 SEVERITIES = (1, 2, 3, 4, 5)
-Corrupt = Callable[[Array, int, np.random.Generator], Array]
-
-
-def _picture(change: Callable[[Image.Image, int], Image.Image]) -> Corrupt:
-    def corrupt(array: Array, severity: int, _: np.random.Generator) -> Array:
-        return np.asarray(change(Image.fromarray(array), severity).convert("RGB"))
-
-    return corrupt
-
-
-def _darker(picture: Image.Image, severity: int) -> Image.Image:
-    return ImageEnhance.Brightness(picture).enhance((0.8, 0.65, 0.5, 0.35, 0.2)[severity - 1])
-
-
-def _brighter(picture: Image.Image, severity: int) -> Image.Image:
-    return ImageEnhance.Brightness(picture).enhance((1.2, 1.4, 1.7, 2.0, 2.5)[severity - 1])
-
-
-def _less_contrast(picture: Image.Image, severity: int) -> Image.Image:
-    return ImageEnhance.Contrast(picture).enhance((0.8, 0.6, 0.45, 0.3, 0.15)[severity - 1])
-
-
-def _less_colour(picture: Image.Image, severity: int) -> Image.Image:
-    return ImageEnhance.Color(picture).enhance((0.8, 0.6, 0.4, 0.2, 0.0)[severity - 1])
-
-
-def _blur(picture: Image.Image, severity: int) -> Image.Image:
-    # In pixels of a picture 224 wide, as the paper's; smaller pictures are blurred less.
-    radius = (0.7, 1.2, 2.0, 3.0, 4.5)[severity - 1] * picture.width / 224
-    return picture.filter(ImageFilter.GaussianBlur(radius))
-
-
-def _coarser(picture: Image.Image, severity: int) -> Image.Image:
-    share = (0.7, 0.5, 0.35, 0.25, 0.18)[severity - 1]
-    small = picture.resize((max(1, round(picture.width * share)), max(1, round(picture.height * share))))
-    return small.resize(picture.size, Image.Resampling.BILINEAR)
-
-
-def _jpeg(picture: Image.Image, severity: int) -> Image.Image:
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=(50, 30, 18, 12, 7)[severity - 1])
-    return Image.open(buffer)
-
-
-def _turned(picture: Image.Image, severity: int) -> Image.Image:
-    return picture.rotate((5, 10, 18, 30, 45)[severity - 1], Image.Resampling.BILINEAR, fillcolor=(127, 127, 127))
-
-
-def _noise(array: Array, severity: int, rng: np.random.Generator) -> Array:
-    sigma = (6, 12, 20, 32, 50)[severity - 1]
-    return np.asarray(np.clip(array + rng.normal(0, sigma, array.shape), 0, 255).astype(np.uint8))
-
-
-PICTURES: Mapping[str, Corrupt] = {
-    "darker": _picture(_darker),
-    "brighter": _picture(_brighter),
-    "less contrast": _picture(_less_contrast),
-    "less colour": _picture(_less_colour),
-    "blur": _picture(_blur),
-    "coarser": _picture(_coarser),
-    "JPEG": _picture(_jpeg),
-    "turned": _picture(_turned),
-    "noise": _noise,
-}
 
 
 def _numbers(scale: Array) -> Mapping[str, Corrupt]:
@@ -227,13 +162,14 @@ def corruptions_of(
     """The corruptions that suit a model: by name, the function for each input that it changes.
 
     Args:
-        specs: the model's inputs; pictures and numbers are changed; indexes and flags are not.
+        specs: the model's inputs; encoded content and numbers are changed; indexes and flags are not.
         examples: some inputs, for the scale of noise.
     """
     found: dict[str, dict[str, Corrupt]] = {}
     for spec in specs:
-        if spec.content == "image":
-            kinds = PICTURES
+        content = content_of(spec)
+        if content is not None:
+            kinds = content.corruptions
         elif spec.numpy_dtype.kind in "iuf" and not spec.indexes and not spec.owner_of:
             rows = [np.atleast_2d(example[spec.name].reshape(-1, example[spec.name].shape[-1])) for example in examples]
             kinds = _numbers(np.concatenate(rows).std(axis=0))

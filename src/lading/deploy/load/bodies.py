@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
 
+from lading.content import content_of
 from lading.deploy.load.shapes import Kind
 from lading.deploy.load.signature import Signature
 from lading.protocol.client_codec import Inputs, Request, binary_request, grpc_request, json_request, predict_request
@@ -20,26 +19,34 @@ ROWS = 12
 """Size of a ragged dim whose size the signature leaves open: a small graph."""
 
 
-def examples(signature: Signature, pictures: Sequence[bytes] = ()) -> list[dict[str, Array | bytes]]:
+def examples(signature: Signature, files: Sequence[bytes] = ()) -> list[dict[str, Array | bytes]]:
     """Inputs that keep the signature's rules: its recorded requests first, then drawn ones.
 
     Args:
         signature: what the model takes.
-        pictures: encoded pictures to send where it takes pictures; else drawn ones are encoded as JPEG.
+        files: encoded files to send where it takes some, such as pictures; else they are made up.
 
     Returns:
-        :data:`INPUTS` mappings, batch dim included, owner vectors left out; an image is its file's bytes.
+        :data:`INPUTS` mappings, batch dim included, owner vectors left out; encoded content is its file's bytes.
     """
     rng = np.random.default_rng(0)
     sizes = {dim: _size(dim, signature.inputs) for spec in signature.inputs for dim in spec.symbolic_dims}
-    arrays = [dict(given) for given in signature.recorded]
-    while len(arrays) < INPUTS:
-        arrays.append(random_inputs(signature.inputs, sizes, rng))
     sent = [spec for spec in signature.inputs if spec.owner_of is None]
-    return [
-        {spec.name: _encoded(spec, array[spec.name], pictures, turn) for spec in sent}
-        for turn, array in enumerate(arrays[:INPUTS])
-    ]
+    made: list[dict[str, Array | bytes]] = []
+    for turn in range(INPUTS):
+        recorded = signature.recorded[turn] if turn < len(signature.recorded) else None
+        arrays = recorded or random_inputs(signature.inputs, sizes, rng)
+        example: dict[str, Array | bytes] = {spec.name: arrays[spec.name] for spec in sent}
+        for spec in sent:
+            content = content_of(spec)
+            if content is None:
+                continue
+            if files:
+                example[spec.name] = files[turn % len(files)]
+            else:
+                example[spec.name] = content.encode(recorded[spec.name][0]) if recorded else content.draw(spec, rng)
+        made.append(example)
+    return made
 
 
 def bodies(signature: Signature, kind: Kind, inputs: Sequence[Inputs]) -> list[Request]:
@@ -56,9 +63,11 @@ def _request(signature: Signature, kind: Kind, inputs: Inputs) -> Request:
         case "grpc":
             return Request("", grpc_request(signature.name, inputs).SerializeToString())
         case "plain" if signature.classifies:
-            (picture,) = inputs.values()
-            assert isinstance(picture, bytes)
-            return Request("/classify", picture, {"content-type": "image/jpeg"})
+            (file,) = inputs.values()
+            content = content_of(signature.inputs[0])
+            assert content is not None
+            assert isinstance(file, bytes)
+            return Request("/classify", file, {"content-type": content.media_types[0]})
         case "plain":
             return predict_request(inputs)
 
@@ -68,13 +77,3 @@ def _size(dim: str, specs: Sequence[TensorSpec]) -> int:
         return 1
     bounds = [spec.max_rows for spec in specs if spec.max_rows and dim == spec.shape[spec.ragged_axis]]
     return min([ROWS, *bounds])
-
-
-def _encoded(spec: TensorSpec, array: Array, pictures: Sequence[bytes], turn: int) -> Array | bytes:
-    if spec.content != "image":
-        return array
-    if pictures:
-        return pictures[turn % len(pictures)]
-    file = io.BytesIO()
-    Image.fromarray(array[0]).save(file, "JPEG", quality=90)
-    return file.getvalue()

@@ -21,7 +21,7 @@ from rich.console import Console
 from lading.deploy.load import users
 from lading.deploy.load.bodies import bodies, examples
 from lading.deploy.load.shapes import SHAPES, users_at
-from lading.deploy.load.signature import from_artifact, from_server, read_pictures
+from lading.deploy.load.signature import from_artifact, from_server, read_files
 from lading.deploy.load.slo import judge, read_slo
 from lading.deploy.load.users import Grpc, Plain, V2Binary, V2Json  # noqa: F401 - Locust looks for them here
 from lading.errors import LadingError
@@ -84,7 +84,7 @@ def _prepare(environment: Environment, given: Namespace) -> None:
         signature = from_artifact(Path(given.artifact))
     else:
         signature = from_server(environment.host or given.host, given.model or None, access=access)
-    inputs = examples(signature, read_pictures(given.pictures))
+    inputs = examples(signature, read_files(given.pictures))
     for kind in users.USERS:
         users.Sending.bodies[kind] = bodies(signature, kind, inputs)
 

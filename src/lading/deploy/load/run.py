@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lading.deploy.load.shapes import Kind, Shape
-from lading.deploy.load.signature import Signature, from_artifact, from_server, read_pictures
+from lading.deploy.load.signature import Signature, from_artifact, from_server, read_files
 from lading.deploy.load.slo import read_slo
 from lading.errors import CheckError, SettingsError
 from lading.protocol.client import Access
@@ -55,7 +55,7 @@ def run(load: Load) -> int:
     if find_spec("locust") is None:
         raise SettingsError("Locust is not installed: pip install 'lading[serve,load]'")
     read_slo(load.slo)
-    read_pictures(str(load.pictures or ""))
+    read_files(str(load.pictures or ""))
     if load.warm_up >= load.seconds:
         raise SettingsError(f"--warm-up {load.warm_up:g} leaves nothing of --seconds {load.seconds:g} to judge")
     kinds = _possible(load, _signature(load))

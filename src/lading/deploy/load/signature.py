@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from lading.artifact import Artifact
-from lading.errors import CheckError, ClientError, DataError
+from lading.content import check_contents, content_types
+from lading.errors import CheckError, ClientError, DataError, SpecError
 from lading.protocol.client import ANYONE, Access, Client
 from lading.protocol.datatypes import BYTES, FROM_V2
 from lading.protocol.describe import first_example
@@ -33,7 +34,7 @@ class Signature:
     plain: bool = True
     """The server has ``/predict``; another Open Inference server has not."""
     classifies: bool = False
-    """The server also has ``/classify`` for it: a picture in, labels out."""
+    """The server also has ``/classify`` for it: one encoded file in, labels out."""
     recorded: tuple[Mapping[str, Array], ...] = ()
     """Real requests, batch dim included."""
 
@@ -99,8 +100,9 @@ def _described(content: dict[str, Any]) -> Signature:
             )
             for side in ("inputs", "outputs")
         )
+        check_contents((*inputs, *outputs))
         return Signature(content["name"], inputs, outputs, classifies=content["classify"])
-    except (KeyError, TypeError, ValidationError) as error:
+    except (KeyError, TypeError, ValidationError, SpecError) as error:
         raise CheckError(f"the server describes its model in a way that is not understood: {error}") from None
 
 
@@ -123,20 +125,20 @@ def _metadata(content: dict[str, Any]) -> Signature:
     return Signature(content["name"], tuple(specs), plain=False)
 
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 MOST = 64
 
 
-def read_pictures(where: str) -> list[bytes]:
-    """The bytes of one picture, or of the first :data:`MOST` of a folder; none when ``where`` is empty.
+def read_files(where: str) -> list[bytes]:
+    """The bytes of one encoded file, or of the first :data:`MOST` of a folder; none when ``where`` is empty.
 
     Raises:
-        DataError: nothing is there, or no picture.
+        DataError: nothing is there, or no file with a content type's suffix.
     """
     if not where:
         return []
     path = Path(where)
-    files = [path] if path.is_file() else sorted(file for file in path.glob("*") if file.suffix.lower() in SUFFIXES)
+    suffixes = [suffix for content in content_types() for suffix in content.suffixes]
+    files = [path] if path.is_file() else sorted(file for file in path.glob("*") if file.suffix.lower() in suffixes)
     if not files:
-        raise DataError(f"{where} is neither a picture nor a folder with {', '.join(SUFFIXES)} files")
+        raise DataError(f"{where} is neither a file nor a folder with {', '.join(suffixes)} files")
     return [file.read_bytes() for file in files[:MOST]]

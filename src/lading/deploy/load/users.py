@@ -60,7 +60,7 @@ class _Http(Sending, FastHttpUser):
 
 
 class Plain(_Http):
-    """``/classify`` with a picture, else ``/predict`` with JSON."""
+    """``/classify`` with one encoded file, else ``/predict`` with JSON."""
 
     kind = "plain"
 

@@ -56,9 +56,9 @@ class ServedModel:
         self.service_seconds = self.cost.seconds(1)
         """Mean seconds in a lane that one request takes, its decoding and its share of a run."""
         self.not_ready_because = "the model is being loaded"
-        pictures = any(spec.content == "image" for spec in self.inputs)
-        self.run_seconds = math.inf if pictures else self.service_seconds
-        """T(1) as verify measured it; no bound where a few bytes may stand for a large picture."""
+        encoded = any(spec.content is not None for spec in self.inputs)
+        self.run_seconds = math.inf if encoded else self.service_seconds
+        """T(1) as verify measured it; no bound where a few bytes may decode to a large picture."""
         self.pending = 0
         """Requests accepted and not answered; counted by the engine."""
         self.queue: SimpleQueue[Job] = SimpleQueue()

@@ -9,6 +9,7 @@ import numpy as np
 
 import lading
 from lading.artifact import Artifact
+from lading.content import content_of
 from lading.manifest import PackedVariant
 from lading.protocol.datatypes import BYTES, TO_V2, v2_shape
 from lading.protocol.describe import example_body
@@ -19,7 +20,6 @@ from lading.spec import TensorSpec
 
 Schema = dict[str, Any]
 
-PICTURES = ("image/jpeg", "image/png", "image/webp")
 _ERRORS = {
     400: "The request cannot be read; `error` says what is wrong and where.",
     413: "The body or a picture is above a limit.",
@@ -83,13 +83,21 @@ def _predict(artifact: Artifact, settings: Settings) -> Schema:
     return {
         "operationId": "predict",
         "summary": "Run the model on tensors",
-        "description": "Each input by name, as nested lists with the batch dim, so one example is a list of one. An "
-        "image may be a base64 string of a JPEG, PNG or WebP file instead, or a list of them. Outputs come back "
-        f"likewise. Lists at the same depth have the same length, and dims of the same name the same size. At most "
-        f"{settings.max_batch} examples and {settings.max_body_bytes} bytes.",
+        "description": "Each input by name, as nested lists with the batch dim, so one example is a list of one. "
+        f"{_encoded(artifact.manifest.inputs)}Outputs come back likewise. Lists at the same depth have the same "
+        f"length, and dims of the same name the same size. At most {settings.max_batch} examples and "
+        f"{settings.max_body_bytes} bytes.",
         "requestBody": {"required": True, "content": {"application/json": body}},
         "responses": {"200": _json("The outputs by name.", "Outputs"), **_errors(*_INFERENCE_ERRORS)},
     }
+
+
+def _encoded(inputs: Sequence[TensorSpec]) -> str:
+    contents = {spec.name: content for spec in inputs if (content := content_of(spec)) is not None}
+    return "".join(
+        f"`{name}` may be a base64 string of a {content.formats} file instead, or a list of them. "
+        for name, content in contents.items()
+    )
 
 
 def _text_form(form: TextForm) -> Schema:
@@ -119,11 +127,13 @@ def _classify(classifier: Classifier) -> Schema:
         "required": ["file"],
         "additionalProperties": False,
     }
-    raw = dict.fromkeys(PICTURES, binary)
+    content = classifier.content
+    raw = dict.fromkeys(content.media_types, binary)
+    description = f"The {content.noun} is the body itself, or the one file of a form. {content.note}".rstrip()
     return {
         "operationId": "classify",
-        "summary": "Classify one picture",
-        "description": "The picture is the body itself, or the one file of a form. EXIF rotation is honoured.",
+        "summary": f"Classify one {content.noun}",
+        "description": description,
         "requestBody": {"required": True, "content": raw | {"multipart/form-data": {"schema": file}}},
         "responses": {
             "200": {
@@ -188,11 +198,12 @@ def _input(spec: TensorSpec, settings: Settings) -> Schema:
     if spec.owner_of:
         notes.append(f"for each row of {spec.owner_of!r} its example, counted from 0; leave it out for one example")
     description = "; ".join(note for note in notes if note)
-    if spec.content != "image":
+    content = content_of(spec)
+    if content is None:
         return nested | {"description": description}
-    picture = {"type": "string", "format": "byte", "contentEncoding": "base64", "description": "JPEG, PNG or WebP"}
-    batch = {"type": "array", "items": picture, "minItems": 1, "maxItems": settings.max_batch}
-    return {"description": f"{description}; or encoded pictures", "anyOf": [picture, batch, nested]}
+    file = content.json_schema()
+    batch = {"type": "array", "items": file, "minItems": 1, "maxItems": settings.max_batch}
+    return {"description": f"{description}; or encoded {content.noun}s", "anyOf": [file, batch, nested]}
 
 
 def _outputs(artifact: Artifact) -> Schema:
@@ -339,5 +350,6 @@ def _request(inputs: tuple[TensorSpec, ...]) -> Schema:
 
 
 def _described(spec: TensorSpec) -> str:
-    also = f", or {BYTES} [n]: an encoded picture each" if spec.content == "image" else ""
+    content = content_of(spec)
+    also = "" if content is None else f", or {BYTES} [n]: an encoded {content.noun} each"
     return f"`{spec.name}`, {TO_V2[spec.dtype]} {v2_shape(spec)}{also}"

@@ -1,4 +1,4 @@
-"""Pictures of a folder, or of a column: a file's bytes to a model's only input."""
+"""A folder of encoded files, such as pictures: one file per row, decoded into the model's only input."""
 
 from __future__ import annotations
 
@@ -7,19 +7,17 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from lading.content.image import decode_image, picture_size
+from lading.content import ContentType, content_of, content_types
 from lading.errors import DataError, RequestError, SettingsError
 from lading.score.source import Block, Piece, Source
 from lading.spec import Array, TensorSpec
 
 MAX_BYTES = 64_000_000
-"""Of one picture's file; a larger one is refused unread."""
+"""Of one file; a larger one is refused unread."""
 
 
-class PictureBlock(Block):
-    """Some pictures of a folder; the files are read in the lane that decodes them."""
-
-    unit = "picture"
+class FileBlock(Block):
+    """Some files of a folder; they are read in the lane that decodes them."""
 
     def __init__(self, specs: Sequence[TensorSpec], root: Path, files: Sequence[str], first: int) -> None:
         super().__init__(specs, files, first)
@@ -32,9 +30,10 @@ class PictureBlock(Block):
         return self._files[index]
 
     def row(self, index: int) -> dict[str, Array]:
-        height, width = picture_size(self.specs[0])
-        data = self._bytes(self._root / self._files[index])
-        return {self.specs[0].name: decode_image(data, height=height, width=width)[None]}
+        (spec,) = self.specs
+        content = content_of(spec)
+        assert content is not None
+        return {spec.name: content.decode(self._bytes(self._root / self._files[index]), spec)[None]}
 
     @staticmethod
     def _bytes(path: Path) -> bytes:
@@ -47,19 +46,36 @@ class PictureBlock(Block):
             raise RequestError(f"the file cannot be read: {error.strerror}") from None
 
 
-class PictureSource(Source):
-    """A row a picture, in the order of their paths."""
+class FileSource(Source):
+    """One encoded file per row, in the order of their paths."""
 
-    suffixes = (".jpg", ".jpeg", ".png", ".webp")
-    kind = "pictures"
+    @classmethod
+    def suffixes(cls) -> tuple[str, ...]:
+        return tuple(suffix for content in content_types() for suffix in content.suffixes)
+
+    @property
+    def kind(self) -> str:
+        return f"{self._content.noun}s"
+
+    @property
+    def _content(self) -> ContentType:
+        """What the files hold, by their suffix."""
+        suffix = Path(self.files[0]).suffix.lower()
+        return next(content for content in content_types() if suffix in content.suffixes)
 
     def check(self) -> None:
-        if [spec.content for spec in self.specs] != ["image"]:
+        noun = self._content.noun
+        if [spec.content for spec in self.specs] != [self._content.name]:
             raise DataError(
-                f"{self.root} holds pictures, and the model does not take one picture but {', '.join(self.columns)}"
+                f"{self.root} holds {self.kind}, and the model does not take one {noun} but {', '.join(self.columns)}"
             )
+        other = next((name for name in self.files if Path(name).suffix.lower() not in self._content.suffixes), None)
+        if other is not None:
+            raise DataError(f"{self.root / other} is no {noun}: score files of several kinds one after another")
         if self.keep:
-            raise SettingsError(f"--keep {self.keep[0]}: pictures have no columns; their path is in the result already")
+            raise SettingsError(
+                f"--keep {self.keep[0]}: {self.kind} have no columns; their path is in the result already"
+            )
 
     def kept_fields(self) -> list[pa.Field]:
         return []
@@ -76,4 +92,4 @@ class PictureSource(Source):
         for piece in pieces:
             for start in range(0, piece.rows, block_rows):
                 files = piece.files[start : start + block_rows]
-                yield piece, PictureBlock(self.specs, self.root, files, piece.first + start)
+                yield piece, FileBlock(self.specs, self.root, files, piece.first + start)

@@ -1,0 +1,83 @@
+"""A content type is looked up by name, and says which tensors it can fill."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lading.artifact import MANIFEST, Artifact
+from lading.content import check_contents, content_types, from_base64, register
+from lading.content.image import Pictures
+from lading.errors import ArtifactError, ContentError, PictureError, SpecError
+from lading.import_string import load_spec
+from lading.spec import TensorSpec
+from tests.given.small_artifacts import picture_artifact
+
+IMAGE = TensorSpec(name="photo", dtype="uint8", shape=("batch", 8, 12, 3), content="image")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"content": "smell"}, "tensor 'photo': the content type 'smell' is unknown; known are: .*image"),
+        ({"dtype": "float32"}, "tensor 'photo': an image is uint8"),
+        ({"shape": ("batch", 8, 12, 1)}, "tensor 'photo': an image is uint8"),
+        ({"shape": ("batch", "h", 12, 3)}, "tensor 'photo': an image needs a fixed height and width"),
+    ],
+)
+def test_a_tensor_that_cannot_hold_its_content_is_refused(changes: dict[str, object], reason: str) -> None:
+    with pytest.raises(SpecError, match=reason):
+        check_contents([IMAGE, IMAGE.model_copy(update=changes)])
+
+
+def test_a_spec_is_checked_when_it_is_loaded(tmp_path: Path) -> None:
+    file = tmp_path / "smelly.py"
+    file.write_text(
+        "import lading\n"
+        "class Smelly(lading.ModelSpec):\n"
+        "    name = 'smelly'\n"
+        "    inputs = (lading.TensorSpec(name='x', dtype='uint8', shape=('batch', 4), content='smell'),)\n"
+        "    outputs = (lading.TensorSpec(name='y', dtype='float32', shape=('batch', 1)),)\n"
+        "    build = dataset = loss = score = lambda *_: None\n"
+    )
+    with pytest.raises(SpecError, match="tensor 'x': the content type 'smell' is unknown"):
+        load_spec(f"{file}:Smelly")
+
+
+def test_an_artifact_is_checked_when_it_is_loaded(tmp_path: Path) -> None:
+    artifact = picture_artifact(tmp_path / "pictures")
+    manifest = artifact.path / MANIFEST
+    manifest.write_text(re.sub('"content": "image"', '"content": "smell"', manifest.read_text(), count=1))
+    with pytest.raises(ArtifactError, match=r"lading\.json: tensor .* the content type 'smell' is unknown"):
+        Artifact.load(artifact.path)
+
+
+def test_one_name_is_one_type() -> None:
+    class Other(Pictures):
+        pass
+
+    with pytest.raises(ValueError, match="two content types named 'image'"):
+        register(Other())
+
+
+@pytest.mark.parametrize("content", content_types(), ids=lambda content: content.name)
+def test_every_type_reads_what_it_writes(content: Pictures) -> None:
+    rng = np.random.default_rng(0)
+    drawn = content.draw(IMAGE, rng)
+    assert content.sniff(drawn)
+    assert content.accepts(content.media_types[0])
+    example = content.decode(drawn, IMAGE)
+    assert example.dtype == IMAGE.numpy_dtype
+    assert example.shape == IMAGE.example_shape
+    again = content.decode(content.encode(example), IMAGE)
+    assert np.abs(again.astype(float) - example).mean() < 20
+    assert content.features(example).shape == (len(content.feature_names),)
+
+
+def test_a_string_that_is_no_base64_is_the_types_own_error() -> None:
+    with pytest.raises(PictureError, match="input 'photo', picture 3: the string is not base64"):
+        from_base64(IMAGE, 3, "no base64!")
+    assert issubclass(PictureError, ContentError)
