@@ -46,7 +46,7 @@ fuzz: $(VENV)/.dev ## send 100,000 mutated requests to a server, over REST and g
 MINUTES ?= 60
 .PHONY: soak
 soak: artifacts/cards/lading.json $(VENV)/.dev ## load a server for MINUTES=60, and fail when memory, files or the tail grow
-	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES) $(ARGS)
+	$(BIN)/python -m benchmarks.server.soak --minutes $(MINUTES) $(ARGS)
 
 .PHONY: e2e
 e2e: $(VENV)/.dev ## run the slow tests: the real Bento, the documentation's commands, the browser
@@ -79,7 +79,7 @@ watch: artifacts/cards/lading.json $(VENV)/.dev ## a server under load, its stat
 
 .PHONY: bench
 bench: artifacts/cards/lading.json $(VENV)/.dev ## Lading beside its peers and beside what this machine can do (half an hour; two cores)
-	$(BIN)/python -m benchmarks.compare all
+	$(BIN)/python -m benchmarks.server.compare all
 
 .PHONY: bench-variants
 bench-variants: artifacts/cards/lading.json $(VENV)/.dev ## measure the cards variants in full and write the report
@@ -87,7 +87,7 @@ bench-variants: artifacts/cards/lading.json $(VENV)/.dev ## measure the cards va
 
 .PHONY: bench-loader
 bench-loader: $(VENV)/.dev ## training pictures a second by number of loader processes, with a plot
-	$(BIN)/python -m benchmarks.loader --out docs/images
+	$(BIN)/python -m benchmarks.studies.0017_loader --out docs/images
 
 .PHONY: trainer-image
 trainer-image: ## the image that trains, as lading-trainer:1 (CONTAINER=docker, podman or buildah; DEVICE=cuda or cpu)

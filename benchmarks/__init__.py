@@ -1,7 +1,8 @@
-"""Lading beside its peers: the same ONNX model, the same photo, the same cores."""
+"""Measurements: ``server`` compares Lading with its peers, ``studies`` holds one program for each decision."""
 
+import os
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-WORK = ROOT / "build" / "bench"
-"""Where the harness installs, writes and reads; nothing of it is kept in the repository."""
+WORK = ROOT / os.environ.get("BENCH_WORK", "build/bench")
+"""Environments, logs, request bodies and results. ``BENCH_WORK`` names another folder."""

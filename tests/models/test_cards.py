@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.misses import by_confusion, by_deck, by_layout, missed
 from lading.artifact import Artifact
 from lading.build.train.checkpoint import read_card
 from lading.build.train.config import compose
@@ -20,6 +19,7 @@ from lading.errors import DataError
 from lading.import_string import load_spec
 from lading.spec import Array, Dataset
 from models.card_decks import RANKS, SUITS, RenderedDecks
+from models.card_decks.misses import by_confusion, by_deck, by_layout, missed
 from models.card_decks.style import sample_style
 from models.cards import Backbone, CardNet, Cards
 from tests.given.kaggle_tree import kaggle_tree

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks.plots import INK, OTHERS, OWN, svg
+from benchmarks.server.plots import INK, OTHERS, OWN, svg
 from tests.e2e.cluster.replicas import Replicas, turns
 from tests.e2e.cluster.report import Second
 

@@ -1,0 +1,1 @@
+"""Lading beside its peers: the same ONNX model, the same request, the same cores."""

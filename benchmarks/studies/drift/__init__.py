@@ -1,0 +1,1 @@
+"""Examples and request streams for the drift study."""
