@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -17,6 +19,7 @@ CLASS = TensorSpec(name="y", dtype="float32", shape=("batch", 3), labels=("a", "
 IMAGE = TensorSpec(name="image", dtype="uint8", shape=("batch", 8, 8, 3), content="image")
 
 
+@cache
 def fitted(count: int = 200) -> Reference:
     rng = np.random.default_rng(0)
     rows = rng.normal([0, 5], [1, 2], (count, 2)).astype(np.float32)

@@ -47,6 +47,7 @@ def test_frozen_parts_keep_their_weights_and_the_statistics_of_their_norms(start
         train(TinyImage(), composed("optimizer.freeze=[features.99]"), tmp_path / "wrong")
 
 
+@pytest.mark.slow
 def test_a_compiled_run_learns_what_an_eager_one_does(start: Path, tmp_path: Path) -> None:
     overrides = (f"init='{start}'", "trainer.max_epochs=1")
     eager, compiled = (
@@ -60,6 +61,7 @@ def test_a_compiled_run_learns_what_an_eager_one_does(start: Path, tmp_path: Pat
         torch.testing.assert_close(learned[name], weight, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_run_that_cannot_be_compiled_says_so(tmp_path: Path) -> None:
     # In a process of its own: this one keeps what it has compiled.
     command = [sys.executable, "-m", "lading", "train", TARGET, *FAST, "trainer.compile=true", "--out", str(tmp_path)]
