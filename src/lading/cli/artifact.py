@@ -1,4 +1,4 @@
-"""Commands that look at an artifact, or bring one."""
+"""Commands that read, copy, compare or check an artifact."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lading.cli.terminal import console
 
 
 def inspect(artifact: Annotated[Path, typer.Argument(help="artifact folder, for example artifacts/cards")]) -> None:
-    """Verify an artifact's checksums and show what is in it.
+    """Verify an artifact's checksums and show its contents.
 
     Example: `lading inspect artifacts/cards`
     """
@@ -40,10 +40,10 @@ def report(
 
 def fetch(
     uri: Annotated[str, typer.Argument(help="gs://, s3://, az://, https:// or a folder; oci://REGISTRY/NAME:TAG")],
-    digest: Annotated[str, typer.Option(help="what it must be, sha256:..., as `lading inspect` shows it")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="folder to make")],
+    digest: Annotated[str, typer.Option(help="required digest, sha256:..., as `lading inspect` shows it")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="folder to create")],
 ) -> None:
-    """Copy an artifact here, whole and of that digest, or not at all.
+    """Copy an artifact to this machine, and verify its digest. Nothing is left of a copy that fails.
 
     Example: `lading fetch gs://models/cards --digest sha256:... --out artifacts/cards`
     """
@@ -55,17 +55,17 @@ def fetch(
 
 def values(
     artifact: Annotated[Path, typer.Argument(help="artifact folder, for example artifacts/cards")],
-    rate: Annotated[float, typer.Option(min=0.001, help="requests a second to plan for")] = 100.0,
+    rate: Annotated[float, typer.Option(min=0.001, help="requests per second to plan for")] = 100.0,
     cpus: Annotated[int, typer.Option(min=1, max=128, help="CPUs of one pod")] = 1,
     variant: Annotated[str | None, typer.Option(help="variant to serve; default: the one that verify chose")] = None,
     overhead_ms: Annotated[
         float | None,
-        typer.Option(min=0.0, help="CPU a request takes beside the model; default: 1.5 for pictures, else 0.3"),
+        typer.Option(min=0.0, help="CPU time per request besides the model; default: 1.5 for pictures, else 0.3"),
     ] = None,
-    bento: Annotated[bool, typer.Option(help="BentoML in front, on port 3000")] = True,
-    repository: Annotated[str | None, typer.Option(help="image without tag; default: the model's name")] = None,
+    bento: Annotated[bool, typer.Option(help="run BentoML too, on port 3000")] = True,
+    repository: Annotated[str | None, typer.Option(help="image name without tag; default: the model's name")] = None,
 ) -> None:
-    """Print the chart's values that follow from an artifact: its digest, resources, and pods for a rate.
+    """Print chart values computed from an artifact: digest, resources, and number of pods for a rate.
 
     Example: `lading values artifacts/cards --rate 500 > values.yaml`
     """
@@ -80,18 +80,18 @@ def values(
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help="artifact folder, or address of a running server")],
     b: Annotated[str, typer.Argument(metavar="B", help="same as A")],
-    inputs: Annotated[
-        Path | None, typer.Option(help="artifact whose golden inputs are asked; default: A's or B's")
-    ] = None,
+    inputs: Annotated[Path | None, typer.Option(help="artifact whose golden inputs are sent; default: A or B")] = None,
     variant_a: Annotated[str | None, typer.Option(help="variant of A, if it is an artifact")] = None,
     variant_b: Annotated[str | None, typer.Option(help="variant of B, if it is an artifact")] = None,
-    min_agreement: Annotated[float, typer.Option(min=0, max=1, help="least share of rows that must agree")] = 1.0,
-    tolerance: Annotated[float | None, typer.Option(min=0, help="largest difference allowed; default: any")] = None,
+    min_agreement: Annotated[float, typer.Option(min=0, max=1, help="minimum share of rows that agree")] = 1.0,
+    tolerance: Annotated[float | None, typer.Option(min=0, help="maximum difference; default: no limit")] = None,
     key: Key = None,
     ca: Ca = None,
-    out: Annotated[Path | None, typer.Option("--json", help="JSON file to write the comparison to")] = None,
+    out: Annotated[Path | None, typer.Option("--json", help="JSON file for the comparison")] = None,
 ) -> None:
-    """Ask two artifacts or servers the same: agreement, largest difference, latency; exit code 3 beyond the tolerance.
+    """Send the same inputs to two artifacts or servers, and compare answers and latency.
+
+    Exit code 3 when they differ by more than the tolerance.
 
     Example: `lading compare artifacts/cards http://127.0.0.1:8080`
 
@@ -110,7 +110,7 @@ def compare(
         out.write_text(found.model_dump_json(indent=2) + "\n")
     if found.agreement < min_agreement:
         raise GateRefusedError(
-            f"they agree on {found.agreement:.2%} of the rows; at least {min_agreement:.2%} is asked for"
+            f"they agree on {found.agreement:.2%} of the rows; at least {min_agreement:.2%} is required"
         )
     if tolerance is not None and not found.max_difference <= tolerance:
         raise GateRefusedError(f"they differ by {found.max_difference:.3g}; at most {tolerance:g} is allowed")
@@ -123,7 +123,7 @@ def check(
     key: Key = None,
     ca: Ca = None,
 ) -> None:
-    """Send a running server the artifact's golden requests, over REST and gRPC, and compare the answers.
+    """Send an artifact's golden requests to a running server over REST and gRPC, and compare the answers.
 
     Example: `lading check artifacts/cards --url http://127.0.0.1:8080 --grpc 127.0.0.1:9000`
     """

@@ -1,4 +1,4 @@
-"""Commands that prepare, train and sweep."""
+"""Commands that build a model: every stage, sweeps, and jobs in the cloud."""
 
 from __future__ import annotations
 
@@ -17,22 +17,24 @@ from lading.spec import ModelSpec
 
 Target = Annotated[str, typer.Argument(metavar="MODEL", help="file.py:Class, for example models/cards.py:Cards")]
 Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="training configuration, as Hydra writes it")
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="training configuration in Hydra's syntax")
 ]
-Effort = Annotated[Literal["quick", "full"], typer.Option(help="quick: about a minute; full: for figures to publish")]
+Effort = Annotated[
+    Literal["quick", "full"], typer.Option(help="quick: about a minute; full: longer, for figures to publish")
+]
 
 
 def train(
     model: Target,
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(help="run folder; default runs/NAME/TIME")] = None,
-    resume: Annotated[Path | None, typer.Option(help="run folder to go on with")] = None,
+    resume: Annotated[Path | None, typer.Option(help="run folder to continue")] = None,
     restartable: Annotated[
-        bool, typer.Option("--restartable", help="go on with the run in --out if there is one")
+        bool, typer.Option("--restartable", help="continue the run in --out if there is one")
     ] = False,
-    profile: Annotated[bool, typer.Option("--profile", help="also write where the time of some steps goes")] = False,
+    profile: Annotated[bool, typer.Option("--profile", help="also profile some steps, into the run folder")] = False,
 ) -> None:
-    """Train a model and write its checkpoint with the run that made it; under torchrun, in several processes.
+    """Train a model, and write its checkpoint with a record of the run. Works under torchrun with several processes.
 
     Example: `lading train models/cards.py:Cards trainer.max_epochs=5 model.backbone=resnet18`
 
@@ -49,10 +51,10 @@ def prune(
     model: Target,
     overrides: Overrides = None,
     share: Annotated[float, typer.Option(min=0.01, max=0.95, help="share of multiply-accumulates to remove")] = 0.5,
-    checkpoint: Annotated[Path | None, typer.Option(help="weights to prune; default: the reference beside it")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="weights to prune; default: the model's own")] = None,
     out: Annotated[Path | None, typer.Option(help="folder to write to; default build/NAME/prune")] = None,
 ) -> None:
-    """Remove channels for real, then fine-tune.
+    """Remove channels from a trained network, then fine-tune it.
 
     Example: `lading prune models/cards.py:Cards --share 0.3`
     """
@@ -67,10 +69,10 @@ def prune(
 
 def export(
     model: Target,
-    checkpoint: Annotated[Path | None, typer.Option(help="weights; default: the reference beside the model")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="weights; default: next to the model")] = None,
     out: Annotated[Path | None, typer.Option(help="folder to write to; default build/NAME/export")] = None,
 ) -> None:
-    """Export to ONNX, and refuse unless ONNX Runtime reproduces torch.
+    """Export to ONNX. Fails unless ONNX Runtime reproduces torch.
 
     Example: `lading export models/cards.py:Cards`
     """
@@ -86,10 +88,12 @@ def export(
 
 def quantize(
     model: Target,
-    exported: Annotated[Path | None, typer.Option(help="folder of the export; default build/NAME/export")] = None,
+    exported: Annotated[
+        Path | None, typer.Option(help="folder of the exported graphs; default build/NAME/export")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="folder to write to; default build/NAME/variants")] = None,
 ) -> None:
-    """Make every variant's graph: int8 static and dynamic, fp16, pruned and int8.
+    """Make the ONNX graph of every variant: int8 static and dynamic, fp16, pruned.
 
     Example: `lading quantize models/cards.py:Cards`
     """
@@ -101,13 +105,15 @@ def quantize(
 
 def verify(
     model: Target,
-    variants: Annotated[Path | None, typer.Option(help="folder of the variants; default build/NAME/variants")] = None,
+    variants: Annotated[
+        Path | None, typer.Option(help="folder of the variants' graphs; default build/NAME/variants")
+    ] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="weights for the torch baselines")] = None,
     out: Annotated[Path | None, typer.Option(help="folder to write to; default build/NAME/verify")] = None,
     effort: Effort = "quick",
     shift: Annotated[bool, typer.Option("--shift", help="also score the winner on corrupted inputs")] = False,
 ) -> None:
-    """Measure accuracy and speed of every variant, and judge them by the budget.
+    """Measure accuracy and speed of every variant, and pass or refuse each by its budget.
 
     Example: `lading verify models/cards.py:Cards --effort full --shift`
     """
@@ -141,13 +147,13 @@ def verify(
 
 def pack(
     source: Annotated[str, typer.Argument(metavar="MODEL|FILE.onnx", help="file.py:Class, or a bare ONNX file")],
-    name: Annotated[str | None, typer.Option(help="name of a bare ONNX file's model; default: the file's")] = None,
-    labels: Annotated[Path | None, typer.Option(help="bare ONNX: text file, one label a line")] = None,
-    calibration: Annotated[Path | None, typer.Option(help="bare ONNX: .npz of inputs by name; adds int8")] = None,
-    checkpoint: Annotated[Path | None, typer.Option(help="weights whose run is recorded")] = None,
+    name: Annotated[str | None, typer.Option(help="bare ONNX: name of the model; default: the file's")] = None,
+    labels: Annotated[Path | None, typer.Option(help="bare ONNX: text file with one label per line")] = None,
+    calibration: Annotated[Path | None, typer.Option(help="bare ONNX: .npz with inputs by name; adds int8")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="weights whose run the artifact records")] = None,
     out: Annotated[Path | None, typer.Option(help="artifact folder; default artifacts/NAME")] = None,
 ) -> None:
-    """Pack what verify passed into an artifact; or wrap a bare ONNX file from elsewhere.
+    """Pack the variants that passed verify into an artifact, or pack a bare ONNX file.
 
     Example: `lading pack models/cards.py:Cards`
 
@@ -178,13 +184,13 @@ def pack(
 def build(
     model: Target,
     overrides: Overrides = None,
-    checkpoint: Annotated[Path | None, typer.Option(help="weights; default: the reference beside the model")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="weights; default: next to the model")] = None,
     out: Annotated[Path | None, typer.Option(help="artifact folder; default artifacts/NAME")] = None,
-    work: Annotated[Path | None, typer.Option(help="folder of what the stages leave; default build/NAME")] = None,
+    work: Annotated[Path | None, typer.Option(help="folder for the stages' files; default build/NAME")] = None,
     effort: Effort = "quick",
     bento: Annotated[bool, typer.Option("--bento", help="also build a Bento named after the model")] = False,
 ) -> None:
-    """All stages in order: train if needed, prune, export, quantize, verify, pack.
+    """Run all stages in order: train if needed, prune, export, quantize, verify, pack.
 
     Example: `lading build models/cards.py:Cards --bento`
     """
@@ -222,11 +228,11 @@ def _checkpoint(spec: ModelSpec) -> Path:
 def prepare(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="file.py:Class, for example models/cards.py:Cards")],
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="training configuration; model.* is read")
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="training configuration; only model.* is used")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="JSON file to write sizes and fingerprints to")] = None,
+    out: Annotated[Path | None, typer.Option(help="JSON file for sizes and fingerprints")] = None,
 ) -> None:
-    """Get every split of a model's data ready to be read many times: download, draw or pack what is missing.
+    """Prepare every split of a model's data: download, draw or pack what is missing.
 
     Example: `lading prepare models/cards.py:Cards model.train_examples=2120 --out data/cards.json`
     """
@@ -247,15 +253,15 @@ def prepare(
 
 
 def sweep(
-    file: Annotated[Path, typer.Argument(help="a W&B sweep file, for example configs/sweeps/cards.yaml")],
+    file: Annotated[Path, typer.Argument(help="W&B sweep file, for example configs/sweeps/cards.yaml")],
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="training configuration of every trial")
     ] = None,
-    count: Annotated[int, typer.Option(min=1, help="trials, at most")] = 8,
-    seed: Annotated[int, typer.Option(help="of the sampling")] = 0,
+    count: Annotated[int, typer.Option(min=1, help="maximum number of trials")] = 8,
+    seed: Annotated[int, typer.Option(help="seed of the sampler")] = 0,
     out: Annotated[Path | None, typer.Option(help="folder of the trials; default runs/sweeps/TIME")] = None,
 ) -> None:
-    """Try a sweep's parameters here, without W&B's server: Hydra's multirun, with Optuna choosing the trials.
+    """Run a sweep on this machine without W&B's server: Hydra's multirun, with trials chosen by Optuna.
 
     Example: `lading sweep configs/sweeps/cards.yaml --count 8`
 
@@ -270,24 +276,26 @@ def sweep(
 
 
 def vertex(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="file.py:Class, as it lies in the image")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="file.py:Class, as in the image")],
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="training configuration")
     ] = None,
     *,
-    image: Annotated[str, typer.Option(help="of docker/trainer.Containerfile, in a registry")],
+    image: Annotated[str, typer.Option(help="trainer image in a registry (docker/trainer.Containerfile)")],
     bucket: Annotated[str, typer.Option(help="gs://BUCKET/FOLDER for the run folder and the data")],
-    machine_type: Annotated[str, typer.Option(help="of Compute Engine")] = "n2-standard-8",
-    accelerator: Annotated[str | None, typer.Option(help="for example NVIDIA_L4; default: none")] = None,
-    accelerators: Annotated[int, typer.Option(min=1, help="on each machine")] = 1,
-    service_account: Annotated[str | None, typer.Option(help="that the job runs as; default: the project's")] = None,
+    machine_type: Annotated[str, typer.Option(help="Compute Engine machine type")] = "n2-standard-8",
+    accelerator: Annotated[
+        str | None, typer.Option(help="accelerator type, for example NVIDIA_L4; default: none")
+    ] = None,
+    accelerators: Annotated[int, typer.Option(min=1, help="accelerators per machine")] = 1,
+    service_account: Annotated[str | None, typer.Option(help="account of the job; default: the project's")] = None,
     out: Annotated[Path, typer.Option(help="JSON file to write")] = Path("vertex.json"),
 ) -> None:
-    """Write a training run as a Vertex AI custom job; trainer.num_nodes machines take part.
+    """Write a training run as a Vertex AI custom job on trainer.num_nodes machines.
 
     Example: `lading vertex models/cards.py:Cards trainer.num_nodes=2 --image REGISTRY/lading-trainer:1 --bucket gs://BUCKET/cards`
 
-    Start it with a POST of the file to `projects/PROJECT/locations/REGION/customJobs`, or its `jobSpec` with
+    To start it, POST the file to `projects/PROJECT/locations/REGION/customJobs`, or pass its `jobSpec` to
     `gcloud ai custom-jobs create --config`.
     """
     from lading.build.train.config import compose
@@ -303,7 +311,7 @@ def vertex(
 
 
 def init(file: Annotated[Path, typer.Argument(help="file to write, for example my_model.py")]) -> None:
-    """Write a model's file to begin with; it builds as it is.
+    """Write a model file to start from. It builds as it is.
 
     Example: `lading init my_model.py`
     """

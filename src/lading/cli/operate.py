@@ -14,7 +14,10 @@ from lading.deploy.load.shapes import KINDS, Kind, Shape
 
 def load(
     artifact: Annotated[
-        Path | None, typer.Argument(help="artifact folder, whose recorded requests are sent; default: ask the server")
+        Path | None,
+        typer.Argument(
+            help="artifact whose golden requests are sent; default: random requests by the server's signature"
+        ),
     ] = None,
     url: Annotated[str, typer.Option(envvar="LADING_URL", help="address of the HTTP port")] = "http://127.0.0.1:8080",
     grpc: Annotated[
@@ -22,19 +25,21 @@ def load(
     ] = "127.0.0.1:9000",
     users: Annotated[str, typer.Option(help=f"kinds of users: {', '.join(KINDS)}")] = ",".join(KINDS),
     shape: Annotated[Shape, typer.Option(help="how the rate changes during the test")] = "constant",
-    rate: Annotated[float, typer.Option(min=1, max=10_000, help="requests a second at the shape's top")] = 10.0,
+    rate: Annotated[float, typer.Option(min=1, max=10_000, help="maximum rate, in requests per second")] = 10.0,
     seconds: Annotated[float, typer.Option(min=1, help="length of the test")] = 60.0,
-    warm_up: Annotated[float, typer.Option(min=0, help="first seconds that do not count")] = 2.0,
-    slo: Annotated[str, typer.Option(help="what has to be met; exit code 3 when it is not")] = "errors=0%",
+    warm_up: Annotated[float, typer.Option(min=0, help="seconds at the start that do not count")] = 2.0,
+    slo: Annotated[
+        str, typer.Option(help="the SLO, for example p99=50ms,errors=0.1%,rps=45; exit code 3 when it is missed")
+    ] = "errors=0%",
     pictures: Annotated[Path | None, typer.Option(help="file or folder of pictures to send")] = None,
-    model: Annotated[str | None, typer.Option(help="which model of the server; default: the one it describes")] = None,
-    out: Annotated[Path, typer.Option(help="folder of the CSV files and the HTML report")] = Path("runs/load"),
-    timeout: Annotated[float, typer.Option(min=0.01, help="seconds after which a request has failed")] = 10.0,
-    processes: Annotated[int, typer.Option(min=1, max=64, help="processes that send")] = 1,
+    model: Annotated[str | None, typer.Option(help="model of the server; default: its first")] = None,
+    out: Annotated[Path, typer.Option(help="folder for CSV files and the HTML report")] = Path("runs/load"),
+    timeout: Annotated[float, typer.Option(min=0.01, help="request timeout, in seconds")] = 10.0,
+    processes: Annotated[int, typer.Option(min=1, max=64, help="number of sending processes")] = 1,
     key: Key = None,
     ca: Ca = None,
 ) -> None:
-    """Send load that is made from the model's signature, over REST and gRPC, and judge it by an SLO.
+    """Send load made from the model's signature over REST and gRPC, and check an SLO.
 
     Example: `lading load artifacts/cards --rate 50 --seconds 30 --slo p99=50ms,errors=0.1%,rps=45`
 
@@ -69,8 +74,8 @@ def load(
 
 
 def canary(
-    stable: Annotated[str, typer.Argument(metavar="STABLE", help="Service of the release that has the requests")],
-    new: Annotated[str, typer.Argument(metavar="CANARY", help="Service of the release that is to have them")],
+    stable: Annotated[str, typer.Argument(metavar="STABLE", help="Service of the current release")],
+    new: Annotated[str, typer.Argument(metavar="CANARY", help="Service of the new release")],
     route: Annotated[
         list[str] | None,
         typer.Option(help="httproutes/NAME or grpcroutes/NAME; repeatable; default: httproutes/cards"),
@@ -78,30 +83,40 @@ def canary(
     prometheus: Annotated[
         str, typer.Option(help="address of Prometheus")
     ] = "http://prometheus-operated.monitoring.svc:9090",
-    steps: Annotated[str, typer.Option(help="percent of the requests, step by step; then all")] = "5,25,50",
-    minutes: Annotated[float, typer.Option(min=0.01, help="between a step and a look, and the time looked at")] = 5.0,
-    patience: Annotated[int, typer.Option(min=1, help="looks that may show too little before it is rolled back")] = 3,
-    shadow: Annotated[bool, typer.Option("--shadow", help="mirror requests to it instead, and move none")] = False,
-    min_requests: Annotated[int, typer.Option(min=1, help="requests that the new release has to have had")] = 200,
-    errors: Annotated[float, typer.Option(min=0, max=100, help="percent of errors more than before")] = 0.1,
-    p99_ratio: Annotated[float, typer.Option(min=1, help="largest p99, as a multiple of that before")] = 1.25,
-    min_agreement: Annotated[
-        float, typer.Option(min=0, max=1, help="least share of inputs answered alike; 0: not asked")
-    ] = 0.9,
-    artifact: Annotated[Path | None, typer.Option(help="folder whose recorded requests both are asked")] = None,
-    namespace: Annotated[str | None, typer.Option(help="of the routes and Services; default: the pod's")] = None,
-    stable_url: Annotated[str | None, typer.Option(help="default: the Service's address in the cluster")] = None,
-    new_url: Annotated[str | None, typer.Option("--canary-url", help="likewise")] = None,
-    stable_selector: Annotated[str | None, typer.Option(help="labels of its series; default: its pods' names")] = None,
-    new_selector: Annotated[str | None, typer.Option("--canary-selector", help="likewise")] = None,
-    api: Annotated[str | None, typer.Option(help="address of `kubectl proxy`; default: the pod's own cluster")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the patches, send none")] = False,
+    steps: Annotated[str, typer.Option(help="percent of the requests at each step; then all")] = "5,25,50",
+    minutes: Annotated[float, typer.Option(min=0.01, help="length of a step; the comparison covers that time")] = 5.0,
+    patience: Annotated[int, typer.Option(min=1, help="comparisons with too few requests before a rollback")] = 3,
+    shadow: Annotated[
+        bool, typer.Option("--shadow", help="mirror requests to the new release instead of moving them")
+    ] = False,
+    min_requests: Annotated[int, typer.Option(min=1, help="minimum number of requests per step")] = 200,
+    errors: Annotated[
+        float, typer.Option(min=0, max=100, help="maximum increase of errors, in percentage points")
+    ] = 0.1,
+    p99_ratio: Annotated[float, typer.Option(min=1, help="maximum p99, as a multiple of the current release's")] = 1.25,
+    min_agreement: Annotated[float, typer.Option(min=0, max=1, help="minimum share of equal answers; 0: skip")] = 0.9,
+    artifact: Annotated[Path | None, typer.Option(help="artifact whose golden requests are sent to both")] = None,
+    namespace: Annotated[str | None, typer.Option(help="namespace of routes and Services; default: the pod's")] = None,
+    stable_url: Annotated[
+        str | None, typer.Option(help="address of STABLE; default: its Service in the cluster")
+    ] = None,
+    new_url: Annotated[str | None, typer.Option("--canary-url", help="address of CANARY")] = None,
+    stable_selector: Annotated[
+        str | None, typer.Option(help="label selector of STABLE's series; default: by pod names")
+    ] = None,
+    new_selector: Annotated[
+        str | None, typer.Option("--canary-selector", help="label selector of CANARY's series; default: by pod names")
+    ] = None,
+    api: Annotated[
+        str | None, typer.Option(help="Kubernetes API, for example `kubectl proxy`'s; default: the pod's cluster")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the patches without sending them")] = False,
     key: Key = None,
     ca: Ca = None,
 ) -> None:
-    """Move requests from one release to another step by step; promote it, or roll back when it is worse (exit code 3).
+    """Move requests to a new release step by step, and promote it or roll back.
 
-    Compared are the share of errors, the p99 and the answers to the same inputs.
+    Each step compares the share of errors, the p99, and the answers to the same inputs. Exit code 3 after a rollback.
 
     Example: `lading canary cards-a cards-b --route httproutes/cards --steps 5,25,50 --minutes 5`
 
@@ -117,7 +132,7 @@ def canary(
     from lading.deploy.canary.rollout import Canary, Limits, Window, read_steps
     from lading.protocol.client import Access
 
-    # A pod that is told to end gives the requests back first.
+    # On SIGTERM, give the requests back first.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     where = namespace or own_namespace()
     console = Console(highlight=False, soft_wrap=True)
@@ -145,14 +160,13 @@ def canary(
 def monitor(
     source: Annotated[
         list[Path],
-        typer.Argument(metavar="ARTIFACT|SLO...", help="artifact folders, whose SLO is derived, or SLO files"),
+        typer.Argument(metavar="ARTIFACT|SLO...", help="SLO files, or artifacts to derive SLOs from"),
     ],
     out: Annotated[Path, typer.Option(help="folder to write")] = Path("monitoring"),
 ) -> None:
     """Write rules, alerts and dashboards for models: for Prometheus, Grafana, the chart and GKE.
 
-    An artifact's SLO is derived from what verify measured, and written beside the rest to be edited and given next
-    time.
+    An artifact's SLO is derived from verify's measurements and written too. Edit that file and pass it next time.
 
     Example: `lading monitor artifacts/cards --out watching`
     """
@@ -184,13 +198,13 @@ def monitor(
 
 def retrain(
     token_file: Annotated[Path, typer.Option(help="file with the token that Alertmanager must send")],
-    namespace: Annotated[str, typer.Option(help="of the CronJobs")] = "lading-training",
-    hours: Annotated[float, typer.Option(min=0.01, help="least hours between two starts for one model")] = 24.0,
-    alert: Annotated[list[str] | None, typer.Option(help="an alert that starts one; default: LadingDrift")] = None,
+    namespace: Annotated[str, typer.Option(help="namespace of the CronJobs")] = "lading-training",
+    hours: Annotated[float, typer.Option(min=0.01, help="minimum hours between two starts for one model")] = 24.0,
+    alert: Annotated[list[str] | None, typer.Option(help="alert that starts a training; default: LadingDrift")] = None,
     host: Annotated[str, typer.Option(help="address to listen on")] = "0.0.0.0",
     port: Annotated[int, typer.Option(min=0, max=65535, help="port; 0: a free one")] = 8070,
 ) -> None:
-    """Take Alertmanager's notifications and start a model's training Job from its suspended CronJob, in a pod.
+    """Receive Alertmanager's notifications, and start training Jobs from suspended CronJobs. Runs in a pod.
 
     Example: `lading retrain --token-file /run/token/token`
     """
@@ -201,14 +215,12 @@ def retrain(
 
     token = token_file.read_text().strip() if token_file.is_file() else ""
     if not token:
-        raise SettingsError(f"{token_file} holds no token: without one anybody could start a Job")
+        raise SettingsError(f"{token_file} holds no token: without a token anyone could start a Job")
     retraining = Retraining(Cluster.of_this_pod(), namespace, hours * 3600, alert or ["LadingDrift"])
     uvicorn.run(retraining_app(retraining, token), host=host, port=port, log_level="warning")
 
 
-drift = typer.Typer(
-    name="drift", help="Compare what a service was asked with what it was trained on.", no_args_is_help=True
-)
+drift = typer.Typer(name="drift", help="Compare a service's requests with its training data.", no_args_is_help=True)
 
 Log = Annotated[Path, typer.Argument(help="folder of a payload log (LADING_PAYLOAD_LOG)")]
 Packed = Annotated[Path, typer.Argument(help="artifact folder that was served, for example artifacts/cards")]
@@ -218,10 +230,10 @@ Packed = Annotated[Path, typer.Argument(help="artifact folder that was served, f
 def check(
     log: Log,
     artifact: Packed,
-    newest: Annotated[int, typer.Option("--newest", "-n", min=50, help="newest examples to look at")] = 500,
+    newest: Annotated[int, typer.Option("--newest", "-n", min=50, help="number of newest examples")] = 500,
     report: Annotated[Path | None, typer.Option(help="also write an HTML page")] = None,
 ) -> None:
-    """Score a payload log against the training data; exit code 3 when something has drifted.
+    """Compare a payload log with the training data. Exit code 3 when a feature has drifted.
 
     Example: `lading drift check payloads artifacts/cards --report drift.html`
     """
@@ -249,7 +261,7 @@ def serve(
     host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="port; 0: a free one")] = 8090,
 ) -> None:
-    """Serve Evidently's report on the newest examples of a payload log: GET /report?n=500.
+    """Serve Evidently's report of a payload log's newest examples at GET /report?n=500.
 
     Example: `lading drift serve payloads artifacts/cards --port 8090`
     """

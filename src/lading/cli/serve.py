@@ -13,18 +13,20 @@ from lading.cli.terminal import console
 
 
 def serve(
-    artifact: Annotated[list[Path] | None, typer.Argument(help="artifact folders; the first is the default")] = None,
+    artifact: Annotated[
+        list[Path] | None, typer.Argument(help="artifact folders; requests use the first by default")
+    ] = None,
     host: Annotated[str | None, typer.Option(help="address to listen on; LADING_HTTP_HOST")] = None,
     port: Annotated[str | None, typer.Option(help="HTTP port, or off; LADING_HTTP_PORT, 8080")] = None,
     grpc_port: Annotated[str | None, typer.Option(help="gRPC port, or off; LADING_GRPC_PORT, 9000")] = None,
     models: Annotated[Path | None, typer.Option(help="folder of artifacts; LADING_MODELS")] = None,
     variant: Annotated[str | None, typer.Option(help="variant to serve; default: the one that verify chose")] = None,
 ) -> None:
-    """Serve artifacts without BentoML in front: HTTP and gRPC.
+    """Serve artifacts over HTTP and gRPC, without BentoML.
 
     Example: `lading serve artifacts/cards --port 8080`
     """
-    # What is imported stays: looking through it for garbage takes a tenth of the start. On again once all is loaded.
+    # Imported modules stay, and collecting garbage among them takes a tenth of the start. On again once all is loaded.
     gc.disable()
     from lading.serve.server import serve as run
     from lading.settings import Settings
@@ -48,20 +50,20 @@ def score(
     variant: Annotated[
         str | None, typer.Option(help="variant to score with; default: the one that verify chose")
     ] = None,
-    keep: Annotated[list[str] | None, typer.Option(help="column to carry over to the result; may be repeated")] = None,
+    keep: Annotated[list[str] | None, typer.Option(help="input column to copy to the result; repeatable")] = None,
     errors: Annotated[
-        Literal["fail", "keep"], typer.Option(help="a bad row: fail at the first, or keep them in a column `error`")
+        Literal["fail", "keep"], typer.Option(help="bad rows: fail at the first, or keep them with a column `error`")
     ] = "fail",
-    lanes: Annotated[int, typer.Option(min=0, help="threads; 0: one for each usable CPU")] = 0,
-    batch: Annotated[int, typer.Option(min=0, help="rows of one run; 0: what verify measured as cheapest")] = 0,
-    part_rows: Annotated[int, typer.Option(min=0, help="rows of a part; 0: about two seconds' work")] = 0,
+    lanes: Annotated[int, typer.Option(min=0, help="threads; 0: one per usable CPU")] = 0,
+    batch: Annotated[int, typer.Option(min=0, help="rows per run; 0: the cheapest size that verify measured")] = 0,
+    part_rows: Annotated[int, typer.Option(min=0, help="rows per part; 0: about two seconds of work")] = 0,
     ray: Annotated[
-        str | None, typer.Option(help="run on Ray: its address, `auto` inside a cluster, or `local`")
+        str | None, typer.Option(help="run on Ray at this address; `auto` inside a cluster, or `local`")
     ] = None,
-    workers: Annotated[int, typer.Option(min=0, help="on Ray: processes; 0: one for each CPU of the cluster")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="start over, dropping an earlier result")] = False,
+    workers: Annotated[int, typer.Option(min=0, help="processes on Ray; 0: one per CPU of the cluster")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="discard an earlier result and start again")] = False,
 ) -> None:
-    """Score a table or a folder of pictures; a run that was cut off goes on where it was.
+    """Predict for a table or a folder of pictures. An interrupted run continues where it stopped.
 
     Example: `lading score artifacts/cards photos/ cards.parquet`
 
@@ -105,7 +107,7 @@ def score(
 def doctor(
     artifact: Annotated[list[Path] | None, typer.Argument(help="artifact folders; default: LADING_ARTIFACT")] = None,
 ) -> None:
-    """Check that this machine can serve: packages, CPU, limits, ports, and the artifact's golden answers.
+    """Check that this machine can serve: packages, CPU, memory, limits, ports, and golden answers.
 
     Example: `lading doctor artifacts/cards`
     """
