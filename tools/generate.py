@@ -65,8 +65,8 @@ def settings_markdown() -> str:
     head = [
         "# Settings",
         "",
-        "The server reads these environment variables at start-up. A value that cannot be used stops it with one",
-        "sentence; a variable that starts with `LADING_` and is not in this table is named in a warning.",
+        "The server reads these environment variables at start-up. An invalid value stops it with a message; an",
+        "unknown variable that starts with `LADING_` is named in a warning.",
         "",
         "| variable | value | default | meaning |",
         "|---|---|---|---|",

@@ -21,62 +21,63 @@ class RecordingSettings(BaseSettings):
 
     payload_log: str | None = Field(
         default=None,
-        description="where to log inputs and outputs: a folder, `gs://`, `s3://` or another fsspec address, or "
-        "`otlp+http://HOST:4318`; not set: nowhere",
+        description="where to log inputs and outputs: a folder, `gs://` or `s3://` (or another fsspec address), "
+        "or `otlp+http://HOST:4318`; not set: nowhere",
     )
     payload_share: float = Field(
         default=1.0,
         ge=0,
         le=1,
         allow_inf_nan=False,
-        description="share of requests to log, chosen by a hash of the request's id, so that every service chooses "
-        "the same ones",
+        description="share of requests to log, chosen by a hash of the request id, so that all services choose "
+        "the same requests",
     )
     payload_images: Literal["features", "files"] = Field(
         default="features",
-        description="what is logged of a picture: a few numbers (brightness, sharpness ...), or those and a JPEG file",
+        description="how to log a picture: as a few numbers (brightness, sharpness ...), or also as a JPEG file",
     )
     payload_buffer_mb: float = Field(
         default=64.0,
         gt=0,
         allow_inf_nan=False,
-        description="megabytes of requests that may wait to be written; what comes beyond is dropped and counted",
+        description="maximum megabytes of requests that wait to be written; more are dropped and counted",
     )
     payload_rotate_s: float = Field(
-        default=60.0, gt=0, allow_inf_nan=False, description="seconds after which a file of the log is written"
+        default=60.0, gt=0, allow_inf_nan=False, description="seconds after which a log file is written"
     )
     payload_rotate_mb: float = Field(
-        default=8.0, gt=0, allow_inf_nan=False, description="megabytes after which a file of the log is written sooner"
+        default=8.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="megabytes after which a log file is written, even before `LADING_PAYLOAD_ROTATE_S`",
     )
     payload_disk_mb: float = Field(
         default=1024.0,
         gt=0,
         allow_inf_nan=False,
-        description="megabytes that the log may take on a local disk; the oldest files are removed first",
+        description="maximum megabytes of the log on a local disk; the oldest files are deleted first",
     )
     payload_keep_h: float = Field(
         default=168.0,
         gt=0,
         allow_inf_nan=False,
-        description="hours that a file of the log is kept on a local disk; a bucket has rules of its own for that",
+        description="hours to keep a log file on a local disk; for a bucket set a lifecycle rule",
     )
     feedback: int = Field(
         default=0,
         ge=0,
-        description="answers to remember, so that `POST /feedback` can compare them with the truth; 0: none, and the "
-        "endpoint is off",
+        description="number of answers to remember, so that `POST /feedback` can compare them with the truth; 0: "
+        "the endpoint is off",
     )
-    drift: bool = Field(
-        default=True, description="compare the requests with the data that the model was trained on, and export scores"
-    )
+    drift: bool = Field(default=True, description="compare requests with the training data, and export scores")
     drift_window: int = Field(
-        default=500, ge=50, le=100_000, description="requests that a drift score is computed over"
+        default=500, ge=50, le=100_000, description="number of requests that a drift score is computed over"
     )
     drift_per_second: float = Field(
         default=20.0,
         gt=0,
         allow_inf_nan=False,
-        description="most requests a second that are looked at for drift; it bounds what drift detection costs",
+        description="maximum requests per second that are examined for drift; limits the cost of drift detection",
     )
 
 
@@ -97,137 +98,144 @@ class Settings(RecordingSettings):
 
     artifact: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(),
-        description="artifact folders to serve, separated by `:`; the first is what `/predict` and `/classify` answer "
-        "with unless they are told otherwise",
+        description="artifact folders to serve, separated by `:`; `/predict` and `/classify` use the first "
+        "unless a request names another",
     )
     digest: str | None = Field(
         default=None,
         pattern="^sha256:[0-9a-f]{64}$",
-        description="digest that the first artifact must have, as `lading inspect` shows it; a server that finds "
-        "another does not start",
+        description="digest that the first artifact must have, as `lading inspect` shows it; with another "
+        "artifact the server does not start",
     )
-    models: Path | None = Field(default=None, description="folder whose subfolders are artifacts to serve as well")
+    models: Path | None = Field(default=None, description="folder whose subfolders are more artifacts to serve")
     model_control: bool = Field(
         default=False, description="let clients load and unload models of `LADING_MODELS` over the repository API"
     )
     variant: str | None = Field(
-        default=None, description="variant to serve of each artifact; not set: the one that verify chose"
+        default=None, description="variant of each artifact to serve; not set: the one that verify chose"
     )
     variants: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(), description="more variants to load, separated by `,`, which a request may ask for by name; `*`: all"
+        default=(), description="more variants to load, separated by `,`; a request may name one; `*`: all"
     )
     http_host: str = Field(
         default="127.0.0.1",
         min_length=1,
-        description="address that `lading serve` listens on; this machine alone by default, because the server asks "
-        "nobody for a password; a container sets `0.0.0.0`",
+        description="address that `lading serve` listens on; by default only this machine, because the server "
+        "requires no password; containers set `0.0.0.0`",
     )
     http_port: Port = Field(
-        default=8080, description="port of the lean HTTP server, beside BentoML's too; `0`: a free one; `off`: none"
+        default=8080, description="port of the HTTP server, also with BentoML; `0`: a free port; `off`: none"
     )
-    grpc_port: Port = Field(default=9000, description="port of the gRPC server; `0`: a free one; `off`: none")
+    grpc_port: Port = Field(default=9000, description="port of the gRPC server; `0`: a free port; `off`: none")
     grpc_max_message_mb: float = Field(
-        default=16.0, gt=0, allow_inf_nan=False, description="largest gRPC message, in megabytes (1,000,000 bytes)"
+        default=16.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="maximum size of a gRPC message, in megabytes (1,000,000 bytes)",
     )
     grpc_connection_s: float = Field(
         default=10.0,
         gt=0,
         le=86400,
         allow_inf_nan=False,
-        description="seconds after which a gRPC connection is told to go (GOAWAY): calls under way on it are answered, "
-        "and the client opens another, so that new pods are found and ending ones left; less than "
+        description="maximum age of a gRPC connection in seconds; then the server sends GOAWAY, finishes calls "
+        "in progress, and the client reconnects, possibly to another pod; keep it below "
         "`shutdown.preStopSeconds` of the chart",
     )
     tls_certificate: Path | None = Field(
-        default=None, description="PEM file with the certificate chain; with it the HTTP and gRPC ports speak TLS only"
+        default=None, description="PEM file with the certificate chain; the HTTP and gRPC ports then use TLS only"
     )
     tls_key: Path | None = Field(default=None, description="PEM file with the certificate's private key")
     api_keys: Path | None = Field(
         default=None,
-        description="file with one key a line, perhaps with ` expires=2027-01-31` after it; requests then need "
-        "`authorization: Bearer KEY`, all but probes, "
-        "`/metrics` and `/status`; read again when it changes",
+        description="file with one key per line, optionally followed by ` expires=2027-01-31`; requests then "
+        "need `authorization: Bearer KEY`, except probes, `/metrics` and `/status`; read again when "
+        "it changes",
     )
     lanes: int = Field(
-        default=0, ge=0, le=1024, description="requests decoded and run at once; 0: as many as there are usable CPUs"
+        default=0, ge=0, le=1024, description="requests to decode and run at once; 0: one per usable CPU"
     )
     threads: int = Field(
-        default=1, ge=1, le=256, description="threads inside one inference; 1 gives the most throughput per CPU"
+        default=1, ge=1, le=256, description="threads inside one inference; 1 gives the highest throughput per CPU"
     )
     brief_ms: float = Field(
         default=0.5,
         ge=0,
         allow_inf_nan=False,
-        description="a model whose run of one example took no more milliseconds when it was measured (with several "
-        "lanes: this divided by them) answers small requests on the event loop, without the way to a lane and back; "
-        "0: none does",
+        description="models whose run of one example took at most this many milliseconds (divided by the number "
+        "of lanes) answer small requests on the event loop instead of in a lane; 0: none",
     )
     workers: int = Field(
         default=1,
         ge=1,
         le=256,
-        description="processes that share the ports, the CPUs and the queue's limits, each with all models in memory; "
-        "more than one pays where Python is the limit, as for models of a tenth of a millisecond",
+        description="processes that share the ports, the CPUs and the queue's limits, each with all models in "
+        "memory; more than one helps when Python is the limit, as with models of a tenth of a "
+        "millisecond",
     )
     max_queue: int = Field(
-        default=256, ge=0, description="requests that may wait for a lane; one more is answered 429 with `Retry-After`"
+        default=256, ge=0, description="maximum requests waiting for a lane; more get 429 with `Retry-After`"
     )
     max_queue_mb: float = Field(
         default=256.0,
         gt=0,
         allow_inf_nan=False,
-        description="megabytes of bodies that accepted requests may hold together",
+        description="maximum megabytes of bodies that accepted requests hold together",
     )
     deadline_ms: float = Field(
         default=2000.0,
         gt=0,
         allow_inf_nan=False,
-        description="milliseconds a request may take unless it says otherwise (`x-request-timeout-ms`, the gRPC "
-        "deadline); what cannot be answered in time is refused at once with 429",
+        description="deadline of a request in milliseconds, unless it sets one (`x-request-timeout-ms`, the gRPC "
+        "deadline); a request that cannot be answered in time gets 429 at once",
     )
     wedged_s: float = Field(
         default=60.0, gt=0, description="seconds that one run may take before `/livez` fails and the pod is restarted"
     )
-    max_batch: int = Field(default=128, ge=1, description="most examples that one request may carry")
+    max_batch: int = Field(default=128, ge=1, description="maximum examples in one request")
     max_body_mb: float = Field(
-        default=16.0, gt=0, allow_inf_nan=False, description="largest request body, in megabytes (1,000,000 bytes)"
+        default=16.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="maximum size of a request body, in megabytes (1,000,000 bytes)",
     )
     max_pixels: int = Field(
-        default=MAX_PIXELS, ge=1, description="most pixels of a picture, checked before any of them is decoded"
+        default=MAX_PIXELS, ge=1, description="maximum pixels of a picture, checked before any of them is decoded"
     )
     text_forms: Annotated[dict[str, str], NoDecode] = Field(
         default={},
-        description="functions that read a text into inputs, as `NAME=package.module:function` separated by `,`; each "
-        "adds `POST /predict/NAME`; nothing that is not named here is imported",
+        description="functions that read a text into inputs, as `NAME=package.module:function` separated by `,`; "
+        "each adds `POST /predict/NAME`; no other function is imported",
     )
     keep_alive_s: int = Field(
         default=650,
         ge=1,
-        description="seconds that an idle connection stays open; longer than a load balancer's own (600 s is common), "
-        "or it would meet connections closed under it",
+        description="seconds that an idle connection stays open; keep it above the load balancer's own timeout "
+        "(600 s is common), or the load balancer sends requests into closed connections",
     )
     header_timeout_s: float = Field(
-        default=15.0, gt=0, description="seconds that a client has to send a request's headers, from its first byte"
+        default=15.0, gt=0, description="seconds that a client has to send a request's headers, from the first byte"
     )
     body_timeout_s: float = Field(default=30.0, gt=0, description="seconds that a client has to send a request's body")
     max_connections: int = Field(
         default=10_000,
         ge=1,
-        description="HTTP connections open at once, as far as the process may open files; on one more only "
-        "probes and `/metrics` are answered",
+        description="maximum open HTTP connections, within the process's limit of open files; on further ones "
+        "only probes and `/metrics` are answered",
     )
-    drain_s: int = Field(default=30, ge=1, description="seconds that accepted requests have to finish at shutdown")
+    drain_s: int = Field(default=30, ge=1, description="seconds for accepted requests to finish at shutdown")
     tracing: bool = Field(
         default=False,
-        description="send OpenTelemetry spans of requests by OTLP/HTTP (extra `otel`); where to is said by its own "
-        "`OTEL_EXPORTER_OTLP_ENDPOINT`",
+        description="send OpenTelemetry spans of requests by OTLP/HTTP (extra `otel`) to `OTEL_EXPORTER_OTLP_ENDPOINT`",
     )
     trace_ratio: float = Field(
-        default=1.0, ge=0, le=1, description="share of requests traced, of those whose caller has not decided it"
+        default=1.0, ge=0, le=1, description="share of requests to trace, among those whose caller has not decided"
     )
-    access_log: bool = Field(default=False, description="one log line a request")
-    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least level to log")
-    log_format: Literal["console", "json"] = Field(default="console", description="for a person, or for a collector")
+    access_log: bool = Field(default=False, description="log one line per request")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="lowest level to log")
+    log_format: Literal["console", "json"] = Field(
+        default="console", description="`console` for people, `json` for collectors"
+    )
 
     if not TYPE_CHECKING:  # the type checker keeps pydantic's own signature
 
