@@ -177,8 +177,8 @@ build/serve.cdx.json: requirements/serve.txt | $(VENV)/.dev
 .PHONY: lock
 lock: $(UV) ## resolve requirements/*.txt anew from pyproject.toml
 	for set in serve load build dev batch; do \
-	  case $$set in serve) extras="--extra serve";; load) extras="--extra serve --extra load";; \
-	    build) extras="--extra serve --extra build --extra cards";; \
+	  case $$set in serve) extras="--extra serve";; load) extras="--extra serve --extra load --extra kubernetes";; \
+	    build) extras="--extra serve --extra build --extra cards --extra kubernetes";; \
 	    dev) extras="--all-extras";; batch) extras="--extra score --extra ray --constraint requirements/dev.txt";; esac; \
 	  $(UV) pip compile pyproject.toml $$extras --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --custom-compile-command "make lock" --quiet --output-file requirements/$$set.txt; \
