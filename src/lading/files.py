@@ -1,6 +1,6 @@
-"""Write files and folders so that a reader, or a crash, never finds half of one.
+"""Write files and folders so that a reader, or a crash, never finds half of one; open buckets, which do so themselves.
 
-The content is written beside its target, flushed to the disk, and renamed. A rename lasts once the folder that holds
+On a disk, the content is written next to its target, flushed, and renamed. A rename lasts once the folder that holds
 the name has been flushed too. If anything fails, the old content stays and the new is removed.
 """
 
@@ -13,7 +13,13 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
 
 
 def write_atomically(path: Path, content: bytes | str | Callable[[Path], object]) -> None:
@@ -27,7 +33,7 @@ def write_atomically(path: Path, content: bytes | str | Callable[[Path], object]
         OSError: the file cannot be written. Errors of ``content`` pass through.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = _beside(path)
+    unfinished = _unused(path)
     try:
         if callable(content):
             content(unfinished)
@@ -65,9 +71,53 @@ def replaced_folder(path: Path) -> Iterator[Path]:
     _flush(path.parent)
 
 
+def open_bucket(url: str, *, request: timedelta, retries: timedelta) -> ObjectStore:
+    """Open a bucket, or a prefix in it, with obstore. Nothing is requested yet.
+
+    Credentials come from the environment or from the identity of the workload, as for the cloud's own clients.
+
+    Args:
+        url: ``gs://bucket/prefix``, ``s3://bucket/prefix``, ``az://container/prefix`` or ``https://host/path``.
+        request: timeout of one request.
+        retries: time in which a request is tried again, at most five times.
+
+    Raises:
+        ImportError: obstore is not installed.
+        ValueError: the URL is incomplete or unknown, or it contains a key. The message contains no key.
+    """
+    from obstore.exceptions import BaseError
+    from obstore.store import from_url
+
+    parts = urlsplit(url)
+    if not parts.hostname:
+        raise ValueError(f"{shown(url)} names no bucket or host")
+    if parts.query or parts.username:
+        raise ValueError(f"{shown(url)}: a key does not belong in the address; set it in the environment")
+    # Plain HTTP is used only where the URL or a variable such as AWS_ENDPOINT_URL names it.
+    client = {"allow_http": True, "timeout": request}
+    retry = {"max_retries": 5, "retry_timeout": retries}
+    try:
+        # Its overloads expect one scheme each.
+        store: ObjectStore = from_url(url.rstrip("/"), client_options=client, retry_config=retry)  # type: ignore[call-overload]
+    except BaseError as error:
+        raise ValueError(f"{shown(url)} cannot be opened: {first_line(error)}") from None
+    return store
+
+
+def shown(url: str) -> str:
+    """A URL without the parts that may be secret: user, password and query."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if parts.scheme else url
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message. obstore appends a dump of its internals."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+
+
 def _swap(new: Path, path: Path) -> None:
     """Move a folder to ``path``. A rename cannot replace a folder that has files, so the old one steps aside first."""
-    old = _beside(path)
+    old = _unused(path)
     with suppress(FileNotFoundError):
         path.rename(old)
     try:
@@ -79,7 +129,7 @@ def _swap(new: Path, path: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _beside(path: Path) -> Path:
+def _unused(path: Path) -> Path:
     """An unused hidden name in the same folder: a rename is atomic only within one file system."""
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
 

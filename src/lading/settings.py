@@ -21,7 +21,7 @@ class RecordingSettings(BaseSettings):
 
     payload_log: str | None = Field(
         default=None,
-        description="where to log inputs and outputs: a folder, `gs://` or `s3://` (or another fsspec address), "
+        description="where to log inputs and outputs: a folder, a bucket (`gs://`, `s3://` or `az://`), "
         "or `otlp+http://HOST:4318`; not set: nowhere",
     )
     payload_share: float = Field(

@@ -16,8 +16,8 @@ import pytest
 
 from lading.artifact import Artifact
 from lading.deploy.fetch import fetch, open_source
-from lading.deploy.sources import shown
 from lading.errors import ArtifactError, FetchError
+from lading.files import shown
 from tests.given.small_artifacts import colour_artifact
 
 OTHER = f"sha256:{'0' * 64}"
@@ -166,8 +166,8 @@ def test_a_registry_that_asks_for_a_login_is_given_it(
         ("ftp://host/cards", "ftp:// is not a place to fetch from"),
         ("gs:///cards", "names no bucket"),
         ("oci://registry", "is not oci://REGISTRY/NAME:TAG"),
-        ("https://me:secret@host/cards", "https://host/cards: a key does not belong into the address"),
-        ("https://host/cards?sig=secret", "https://host/cards: a key does not belong into the address"),
+        ("https://me:secret@host/cards", "https://host/cards: a key does not belong in the address"),
+        ("https://host/cards?sig=secret", "https://host/cards: a key does not belong in the address"),
     ],
 )
 def test_an_address_that_cannot_be_read_is_one_sentence_without_secrets(uri: str, message: str) -> None:

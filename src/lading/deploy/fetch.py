@@ -8,9 +8,9 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from lading.artifact import MANIFEST, Artifact, read_manifest
-from lading.deploy.sources import Folder, Source, shown
+from lading.deploy.sources import Folder, Source
 from lading.errors import ArtifactError, FetchError
-from lading.files import replaced_folder
+from lading.files import replaced_folder, shown
 
 LARGEST_MANIFEST = 16 * 1024 * 1024
 """Bytes; the digest is known only after the whole manifest was read."""

@@ -7,12 +7,13 @@ import os
 import socket
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
 
 from lading.errors import SettingsError
-from lading.files import write_atomically
+from lading.files import first_line, open_bucket, shown, write_atomically
 from lading.manifest import ModelInfo
 from lading.record.otlp import OtlpLogs
 from lading.record.payload_columns import Row, require, require_pyarrow, schema_of, table_of, truth_table
@@ -22,16 +23,19 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 OTLP = "otlp+"
+BUCKETS = ("gs", "s3", "az")
+REQUEST, RETRIES = timedelta(minutes=1), timedelta(minutes=1)
+"""Timeout of one upload, and time in which it is tried again. The log keeps its rows and tries again after that."""
 
 
 class Sink(Protocol):
-    """Takes some rows of one model at a time."""
+    """Stores rows of the payload log."""
 
     def store(self, model: ModelInfo, rows: Sequence[Row], pictures: Mapping[str, bytes]) -> None:
-        """Store rows; they are kept once this returns.
+        """Store rows of one model, and encoded files by their path. They are durable once this returns.
 
         Raises:
-            OSError: they could not be stored, and may be tried again.
+            OSError: the rows were not stored. The caller may try again.
         """
 
     def store_truths(self, rows: Sequence[Row]) -> None:
@@ -39,11 +43,14 @@ class Sink(Protocol):
 
 
 class ParquetFiles:
-    """``NAME/VERSION/date=YYYY-MM-DD/*.parquet``, and encoded files in a folder beside them, such as ``pictures``.
+    """``NAME/VERSION/date=YYYY-MM-DD/*.parquet``, and encoded files in a folder next to them, such as ``pictures``.
 
     Args:
-        destination: where files go.
-        settings: what is kept of pictures.
+        destination: a folder or a bucket.
+        settings: how pictures are logged.
+
+    Raises:
+        SettingsError: pyarrow is not installed.
     """
 
     def __init__(self, destination: Destination, settings: RecordingSettings) -> None:
@@ -72,10 +79,10 @@ class ParquetFiles:
 
 
 def sink(settings: RecordingSettings) -> Sink:
-    """What ``LADING_PAYLOAD_LOG`` names.
+    """Open the destination in ``LADING_PAYLOAD_LOG``.
 
     Raises:
-        SettingsError: it cannot be used; says why.
+        SettingsError: it cannot be used, or a package for it is not installed.
     """
     address = settings.payload_log or ""
     if address.startswith(OTLP):
@@ -89,29 +96,29 @@ def sink(settings: RecordingSettings) -> Sink:
 
 
 class Destination(Protocol):
-    """Takes whole files."""
+    """Stores whole files."""
 
     def write(self, path: PurePosixPath, content: bytes) -> None:
-        """Store a file so that it is either all there or not at all, and survives a crash once this returns.
+        """Store a file completely or not at all. It survives a crash once this returns.
 
         Raises:
-            OSError: it could not be stored.
+            OSError: the file was not stored.
         """
 
     def prune(self) -> None:
-        """Remove what is too old or too much."""
+        """Delete the oldest files beyond the limits on age and size."""
 
 
 class Folder:
     """A folder on a local disk.
 
     Args:
-        root: made when it is missing.
-        most_bytes: that all files may take together.
-        keep_s: seconds that a file is kept.
+        root: the folder; created if it is missing.
+        most_bytes: maximum size of all files together.
+        keep_s: maximum age of a file, in seconds.
 
     Raises:
-        SettingsError: the folder cannot be made or written.
+        SettingsError: the folder cannot be created or written.
     """
 
     def __init__(self, root: Path, *, most_bytes: float, keep_s: float) -> None:
@@ -142,25 +149,32 @@ class Folder:
 
 
 class Bucket:
-    """Anything that fsspec writes to: ``gs://``, ``s3://``, ``memory://``. What is too old is for the bucket's rules.
+    """A prefix in a bucket of Google Cloud, S3 or Azure. Old objects are left to the bucket's lifecycle rules.
 
     Args:
-        url: with the scheme.
+        url: ``gs://bucket/prefix``, ``s3://bucket/prefix`` or ``az://container/prefix``.
 
     Raises:
-        SettingsError: the scheme is unknown, or its package is missing.
+        SettingsError: the address cannot be used, or obstore is not installed.
     """
 
     def __init__(self, url: str) -> None:
-        fsspec = require("fsspec", "a payload log in a bucket")
+        self._obstore = require("obstore", "a payload log in a bucket")
+        if urlsplit(url).scheme not in BUCKETS:
+            known = ", ".join(f"{scheme}://NAME" for scheme in BUCKETS)
+            raise SettingsError(
+                f"LADING_PAYLOAD_LOG={shown(url)} is no bucket: write {known}, a folder, or otlp+http://HOST:4318"
+            )
         try:
-            self._files, root = fsspec.core.url_to_fs(url)
-        except (ImportError, ValueError) as error:
-            raise SettingsError(f"LADING_PAYLOAD_LOG={url} cannot be used: {error}") from None
-        self._root = str(root).rstrip("/")
+            self._store = open_bucket(url, request=REQUEST, retries=RETRIES)
+        except ValueError as error:
+            raise SettingsError(f"LADING_PAYLOAD_LOG: {error}") from None
 
     def write(self, path: PurePosixPath, content: bytes) -> None:
-        self._files.pipe_file(f"{self._root}/{path}", content)
+        try:
+            self._obstore.put(self._store, str(path), content)
+        except self._obstore.exceptions.BaseError as error:
+            raise OSError(first_line(error)) from None
 
     def prune(self) -> None:
         return

@@ -130,18 +130,6 @@ def test_a_folder_that_cannot_be_written_stops_the_start_with_a_sentence(
         App(Settings(payload_log=str(tmp_path / "file" / "log")), artifacts=[small["table"]])
 
 
-def test_a_bucket_gets_whole_files(small: dict[str, Artifact]) -> None:
-    import fsspec
-    from pyarrow import parquet
-
-    with live_server(small["table"], payload_log="memory://lading-log") as live:
-        live.client.post("/predict", json=FEATURES)
-    files = fsspec.filesystem("memory")
-    (path,) = files.glob("/lading-log/small-table/1/*/*.parquet")
-    with files.open(path) as file:
-        assert parquet.read_table(file).num_rows == 1
-
-
 @pytest.fixture
 def collector() -> Iterator[tuple[str, list[bytes]]]:
     """A real OTLP/HTTP receiver."""
