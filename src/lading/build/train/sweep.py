@@ -148,7 +148,7 @@ def _multirun(trial: Callable[[DictConfig], float], words: Sequence[str]) -> Non
         with warnings.catch_warnings():
             # Optuna 2.10 is the newest that the sweeper takes, and warns of its own older names.
             warnings.simplefilter("ignore")
-            hydra.main(version_base="1.3", config_path="pkg://lading.conf", config_name="train")(trial)()
+            hydra.main(version_base="1.3", config_path="pkg://lading.build.train", config_name="train")(trial)()
     finally:
         sys.argv = before
 
