@@ -193,5 +193,13 @@ class CheckError(LadingError):
     """A running server does not answer as its artifact says; lists every difference found."""
 
 
+class KubernetesError(LadingError):
+    """The Kubernetes API does not answer, or refuses; ``answered`` is its HTTP status."""
+
+    def __init__(self, message: str, *, answered: int | None = None) -> None:
+        self.answered = answered
+        super().__init__(message)
+
+
 class CanaryError(LadingError):
     """A route or a release cannot be asked or changed."""

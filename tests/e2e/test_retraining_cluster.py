@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import re
@@ -15,8 +14,9 @@ import httpx
 import pytest
 import yaml
 
-from lading.deploy.retraining import Cluster, Retraining
-from lading.errors import ServerError
+from lading.deploy.kubernetes import Cluster, Kind
+from lading.deploy.retraining import Retraining
+from lading.errors import KubernetesError
 from tests.e2e.trainer_pods import (
     NAMESPACE,
     TRAINING,
@@ -55,31 +55,26 @@ def namespace() -> Iterator[str]:
 
 
 def cluster_of(namespace: str, folder: Path) -> Cluster:
-    """As the receiver's pod would see it."""
+    """With the token of the receiver's account, and the rest of the kubeconfig."""
     view: dict[str, Any] = yaml.safe_load(kubectl("config", "view", "--minify", "--raw"))
-    found = view["clusters"][0]["cluster"]
-    (folder / "token").write_text(kubectl("-n", namespace, "create", "token", "retraining"))
-    (folder / "ca.crt").write_bytes(
-        base64.b64decode(found["certificate-authority-data"])
-        if "certificate-authority-data" in found
-        else Path(found["certificate-authority"]).read_bytes()
-    )
-    return Cluster(found["server"], folder / "token", folder / "ca.crt")
+    view["users"][0]["user"] = {"token": kubectl("-n", namespace, "create", "token", "retraining")}
+    (folder / "kubeconfig").write_text(yaml.safe_dump(view))
+    return Cluster.connect(kubeconfig=str(folder / "kubeconfig"))
 
 
 def test_an_alert_becomes_a_job_that_the_cluster_takes(namespace: str, tmp_path: Path) -> None:
     cluster = cluster_of(namespace, tmp_path)
     retraining = Retraining(cluster, namespace, 3600, ["LadingDrift"])
-    said = retraining.take({"alerts": [ALERT]})["cards"]
+    said = retraining.receive({"alerts": [ALERT]})["cards"]
     assert said.startswith("started retraining-cards-")
     (job,) = json.loads(kubectl("-n", namespace, "get", "jobs", "-o", "json"))["items"]
     assert job["metadata"]["ownerReferences"][0]["name"] == "retraining-cards"
     assert job["spec"]["template"]["spec"]["initContainers"][0]["name"] == "train"
-    assert retraining.take({"alerts": [ALERT]})["cards"] == f"left: {job['metadata']['name']} runs"
-    with pytest.raises(ServerError, match="403"):
-        cluster.ask("GET", f"/api/v1/namespaces/{namespace}/secrets")
-    with pytest.raises(ServerError, match="403"):
-        Retraining(cluster, "default", 3600, ["LadingDrift"]).take({"alerts": [ALERT]})
+    assert retraining.receive({"alerts": [ALERT]})["cards"] == f"skipped: {job['metadata']['name']} is running"
+    with pytest.raises(KubernetesError, match="403"):
+        cluster.select(Kind("apps", "v1", "deployments"), namespace, "app.kubernetes.io/name=lading")
+    with pytest.raises(KubernetesError, match="403"):
+        Retraining(cluster, "default", 3600, ["LadingDrift"]).receive({"alerts": [ALERT]})
 
 
 @needs_trainer

@@ -1,4 +1,4 @@
-"""What lies in k8s beside the chart is valid, restricted, and says what the commands say."""
+"""The manifests in k8s are valid and restricted, and fit the commands."""
 
 from __future__ import annotations
 
@@ -73,6 +73,20 @@ def test_the_canarys_job_runs_a_command_that_there_is_and_is_restricted(file: Pa
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert job["spec"]["backoffLimit"] == 0
+
+
+@pytest.mark.parametrize("file", JOBS, ids=lambda file: file.name)
+def test_the_canarys_job_gets_keys_and_certificate_when_these_lines_are_uncommented(file: Path, tmp_path: Path) -> None:
+    uncommented = re.sub(r"(?m)^( +)# (- )", r"\1\2", file.read_text())
+    job = yaml.safe_load(uncommented)
+    pod = job["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    with typer.main.get_command(app).commands["canary"].make_context("canary", [*container["args"]]) as context:  # type: ignore[attr-defined]
+        asked = {str(context.params[name].parent) for name in ("key", "ca")}
+    mounts = {one["mountPath"]: one["name"] for one in container["volumeMounts"]}
+    assert asked == {path for path in mounts if path.startswith("/etc/lading/")}
+    assert set(mounts.values()) == {volume["name"] for volume in pod["volumes"]}
+    validate({file.name: [job]}, tmp_path)
 
 
 def test_the_job_may_read_and_patch_its_own_routes_and_nothing_else() -> None:

@@ -96,7 +96,9 @@ def canary(
     p99_ratio: Annotated[float, typer.Option(min=1, help="maximum p99, as a multiple of the current release's")] = 1.25,
     min_agreement: Annotated[float, typer.Option(min=0, max=1, help="minimum share of equal answers; 0: skip")] = 0.9,
     artifact: Annotated[Path | None, typer.Option(help="artifact whose golden requests are sent to both")] = None,
-    namespace: Annotated[str | None, typer.Option(help="namespace of routes and Services; default: the pod's")] = None,
+    namespace: Annotated[
+        str | None, typer.Option(help="namespace of routes and Services; default: as kubectl does")
+    ] = None,
     stable_url: Annotated[
         str | None, typer.Option(help="address of STABLE; default: its Service in the cluster")
     ] = None,
@@ -108,7 +110,8 @@ def canary(
         str | None, typer.Option("--canary-selector", help="label selector of CANARY's series; default: by pod names")
     ] = None,
     api: Annotated[
-        str | None, typer.Option(help="Kubernetes API, for example `kubectl proxy`'s; default: the pod's cluster")
+        str | None,
+        typer.Option(help="Kubernetes API without login, such as `kubectl proxy`; default: kubeconfig, else the pod's"),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the patches without sending them")] = False,
     key: Key = None,
@@ -120,7 +123,7 @@ def canary(
 
     Example: `lading canary cards-a cards-b --route httproutes/cards --steps 5,25,50 --minutes 5`
 
-    Example: `lading canary cards-a cards-b --route httproutes/cards --api http://127.0.0.1:8001 --dry-run`
+    Example: `lading canary cards-a cards-b --route httproutes/cards --namespace serve --dry-run`
     """
     import signal
     import sys
@@ -128,15 +131,21 @@ def canary(
     from rich.console import Console
 
     from lading.deploy.canary.evidence import Prometheus, agreement, pods_of
-    from lading.deploy.canary.gateway import Routes, api_client, own_namespace
+    from lading.deploy.canary.gateway import Routes
     from lading.deploy.canary.rollout import Canary, Limits, Window, read_steps
+    from lading.deploy.kubernetes import Cluster
     from lading.protocol.client import Access
 
     # On SIGTERM, give the requests back first.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    where = namespace or own_namespace()
+    cluster = Cluster.connect(api)
+    where = namespace or cluster.namespace
     console = Console(highlight=False, soft_wrap=True)
-    urls = (stable_url or f"http://{stable}.{where}.svc:8080", new_url or f"http://{new}.{where}.svc:8080")
+    scheme = "https" if ca else "http"
+    urls = (
+        stable_url or f"{scheme}://{stable}.{where}.svc:8080",
+        new_url or f"{scheme}://{new}.{where}.svc:8080",
+    )
     selectors = (stable_selector or pods_of(where, stable), new_selector or pods_of(where, new))
     counted = Prometheus(prometheus.rstrip("/"))
     access = Access(key, ca)
@@ -150,11 +159,11 @@ def canary(
     def say(line: str) -> None:
         console.print(line, markup=False)
 
-    with api_client(api) as client:
-        routes = Routes(client, where, tuple(route or ["httproutes/cards"]), dry_run, say)
-        limits = Limits(min_requests, errors / 100, p99_ratio, agreement=min_agreement)
-        rollout = Canary(stable, new, routes, look, limits, read_steps(steps), minutes * 60, patience, say)
-        rollout.shadow() if shadow else rollout.run()
+    routes = Routes(cluster, where, tuple(route or ["httproutes/cards"]), dry_run, say)
+    limits = Limits(min_requests, errors / 100, p99_ratio, agreement=min_agreement)
+    rollout = Canary(stable, new, routes, look, limits, read_steps(steps), minutes * 60, patience, say)
+    say(f"cluster {cluster.url}, namespace {where}")
+    rollout.shadow() if shadow else rollout.run()
 
 
 def monitor(
@@ -204,19 +213,20 @@ def retrain(
     host: Annotated[str, typer.Option(help="address to listen on")] = "0.0.0.0",
     port: Annotated[int, typer.Option(min=0, max=65535, help="port; 0: a free one")] = 8070,
 ) -> None:
-    """Receive Alertmanager's notifications, and start training Jobs from suspended CronJobs. Runs in a pod.
+    """Receive Alertmanager's notifications, and start training Jobs from suspended CronJobs.
 
     Example: `lading retrain --token-file /run/token/token`
     """
     import uvicorn
 
-    from lading.deploy.retraining import Cluster, Retraining, retraining_app
+    from lading.deploy.kubernetes import Cluster
+    from lading.deploy.retraining import Retraining, retraining_app
     from lading.errors import SettingsError
 
     token = token_file.read_text().strip() if token_file.is_file() else ""
     if not token:
-        raise SettingsError(f"{token_file} holds no token: without a token anyone could start a Job")
-    retraining = Retraining(Cluster.of_this_pod(), namespace, hours * 3600, alert or ["LadingDrift"])
+        raise SettingsError(f"{token_file} holds no token; without one anyone could start a Job")
+    retraining = Retraining(Cluster.connect(), namespace, hours * 3600, alert or ["LadingDrift"])
     uvicorn.run(retraining_app(retraining, token), host=host, port=port, log_level="warning")
 
 

@@ -1,23 +1,18 @@
-"""Alertmanager's webhook to a training Job: what an alert on drift may start, once in a while and no more.
+"""Receives Alertmanager's notifications, and starts training Jobs.
 
-What is started is a person's decision made beforehand: the template of a suspended CronJob that carries the model's
-name as its label, as ``kubectl create job --from=cronjob/NAME`` would. The receiver can start it and nothing else.
+A Job comes from the template of a suspended CronJob with the model's name as its label, as with
+``kubectl create job --from=cronjob/NAME``. So a person decides beforehand what may start, and the receiver only when.
 """
 
 from __future__ import annotations
 
 import hmac
-import os
 import re
-import ssl
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
-import httpx
 import structlog
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -25,76 +20,39 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from lading.errors import LadingError, ServerError, SettingsError
+from lading.deploy.kubernetes import Cluster, Kind, Object
+from lading.errors import LadingError
 from lading.protocol.json_values import parse_object
 
 log = structlog.get_logger("lading.retraining")
 MODEL_LABEL = "lading.dev/model"
-ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+CRONJOBS = Kind("batch", "v1", "cronjobs")
+JOBS = Kind("batch", "v1", "jobs")
 LARGEST_BODY = 1 << 20
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 
 
-@dataclass(frozen=True)
-class Cluster:
-    """The API server, as one account sees it.
-
-    Args:
-        url: of the API server.
-        token: the file of the account's token, which the kubelet renews.
-        authority: the certificate authority's file.
-    """
-
-    url: str
-    token: Path
-    authority: Path | None
-
-    @classmethod
-    def of_this_pod(cls) -> Cluster:
-        """Raises SettingsError outside a pod, or where its account's token is not mounted."""
-        host, port = os.environ.get("KUBERNETES_SERVICE_HOST"), os.environ.get("KUBERNETES_SERVICE_PORT", "443")
-        if host is None or not (ACCOUNT / "token").is_file():
-            raise SettingsError("this is no pod with a service account's token: k8s/training/retraining runs it as one")
-        shown = f"[{host}]" if ":" in host else host
-        return cls(f"https://{shown}:{port}", ACCOUNT / "token", ACCOUNT / "ca.crt")
-
-    def ask(self, method: str, path: str, **what: Any) -> httpx.Response:
-        """One request.
-
-        Raises:
-            ServerError: the API server does not answer, or refuses (but for a conflict, 409).
-        """
-        headers = {"authorization": f"Bearer {self.token.read_text().strip()}"}
-        verify = True if self.authority is None else ssl.create_default_context(cafile=str(self.authority))
-        try:
-            with httpx.Client(base_url=self.url, verify=verify, headers=headers, timeout=10) as client:
-                answer = client.request(method, path, **what)
-        except httpx.HTTPError as error:
-            raise ServerError(f"the API server at {self.url} does not answer: {error}") from None
-        if answer.is_error and answer.status_code != httpx.codes.CONFLICT:
-            raise ServerError(f"the API server refuses {method} {path}: {answer.status_code} {answer.text[:300]}")
-        return answer
-
-
 class Retraining:
-    """Starts Jobs.
+    """Starts a training Job for a model whose alert fires.
 
     Args:
-        cluster: where.
+        cluster: where the Jobs run.
         namespace: of the CronJobs and Jobs.
-        every_s: least seconds between two starts for one model.
-        alerts: names of those that start one.
+        every_s: minimum seconds between two starts for one model.
+        alerts: names of the alerts that start a Job.
     """
 
     def __init__(self, cluster: Cluster, namespace: str, every_s: float, alerts: Sequence[str]) -> None:
-        self._cluster, self._every_s, self._alerts = cluster, every_s, tuple(alerts)
-        self._path = f"/apis/batch/v1/namespaces/{namespace}"
+        self._cluster = cluster
+        self._namespace = namespace
+        self._every_s = every_s
+        self._alerts = tuple(alerts)
 
-    def take(self, notification: Mapping[str, Any]) -> dict[str, str]:
-        """Read one notification of Alertmanager (version 4); returns what was done, by model.
+    def receive(self, notification: Mapping[str, Any]) -> dict[str, str]:
+        """Read one notification of Alertmanager (version 4), and return what was done, by model.
 
         Raises:
-            ServerError: the API server did not do it; Alertmanager tells again.
+            KubernetesError: the API server did not do it. Alertmanager sends the notification again.
         """
         models: dict[str, Mapping[str, Any]] = {}
         for alert in notification.get("alerts") or ():
@@ -105,68 +63,86 @@ class Retraining:
 
     def _start(self, model: str, alert: Mapping[str, Any]) -> str:
         if not _LABEL_VALUE.fullmatch(model):
-            return "left: this is no model's name"
-        selector = {"labelSelector": f"{MODEL_LABEL}={model}"}
-        templates = self._cluster.ask("GET", f"{self._path}/cronjobs", params=selector).json()["items"]
+            return "skipped: not a valid model name"
+        selector = f"{MODEL_LABEL}={model}"
+        templates = self._cluster.select(CRONJOBS, self._namespace, selector)
         if not templates:
-            return f"left: no CronJob has the label {MODEL_LABEL}={model}"
-        jobs = self._cluster.ask("GET", f"{self._path}/jobs", params=selector).json()["items"]
-        for job in jobs:
-            conditions = job.get("status", {}).get("conditions") or ()
-            if not any(one["type"] in ("Complete", "Failed") and one["status"] == "True" for one in conditions):
-                return f"left: {job['metadata']['name']} runs"
+            return f"skipped: no CronJob has the label {selector}"
+        for job in self._cluster.select(JOBS, self._namespace, selector):
+            name = job["metadata"]["name"]
+            if not _ended(job):
+                return f"skipped: {name} is running"
             since = datetime.fromisoformat(job["metadata"]["creationTimestamp"]).timestamp()
             if time.time() - since < self._every_s:
-                return f"left: {job['metadata']['name']} was started within {self._every_s / 3600:g} hours"
-        made = job_of(templates[0], model, alert, int(time.time() // self._every_s))
-        answer = self._cluster.ask("POST", f"{self._path}/jobs", json=made)
-        name = made["metadata"]["name"]
-        # Another replica was told of the same alert.
-        return f"left: {name} is there" if answer.status_code == httpx.codes.CONFLICT else f"started {name}"
+                return f"skipped: {name} was started within {self._every_s / 3600:g} hours"
+        job = job_from_template(templates[0], model, alert, int(time.time() // self._every_s))
+        name = job["metadata"]["name"]
+        if self._cluster.create(JOBS, self._namespace, job):
+            return f"started {name}"
+        return f"skipped: {name} exists"  # another replica received the same alert
 
 
-def job_of(template: Mapping[str, Any], model: str, alert: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """The Job of a CronJob's template, belonging to it; its name is that of the time, so that two replicas agree."""
-    meta, wanted = template["metadata"], template["spec"]["jobTemplate"]
-    given = wanted.get("metadata") or {}
-    told = {"lading.dev/alert": str(alert.get("fingerprint", "")), "cronjob.kubernetes.io/instantiate": "manual"}
-    owner = {"apiVersion": "batch/v1", "kind": "CronJob", "controller": True}
+def _ended(job: Object) -> bool:
+    conditions = job.get("status", {}).get("conditions") or ()
+    return any(one["type"] in ("Complete", "Failed") and one["status"] == "True" for one in conditions)
+
+
+def job_from_template(template: Object, model: str, alert: Mapping[str, Any], number: int) -> Object:
+    """The Job of a CronJob's template, owned by the CronJob. ``number`` ends its name.
+
+    The number counts periods, so that two replicas choose the same name and only one of them creates the Job.
+    """
+    cronjob, job = template["metadata"], template["spec"]["jobTemplate"]
+    metadata = job.get("metadata") or {}
+    annotations = {
+        "lading.dev/alert": str(alert.get("fingerprint", "")),
+        "cronjob.kubernetes.io/instantiate": "manual",
+    }
+    owner = {
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "controller": True,
+        "name": cronjob["name"],
+        "uid": cronjob["uid"],
+    }
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
-            "name": f"{meta['name'][:40]}-{number}",
-            "labels": {**(given.get("labels") or {}), MODEL_LABEL: model},
-            "annotations": {**(given.get("annotations") or {}), **told},
-            "ownerReferences": [owner | {"name": meta["name"], "uid": meta["uid"]}],
+            "name": f"{cronjob['name'][:40]}-{number}",
+            "labels": {**(metadata.get("labels") or {}), MODEL_LABEL: model},
+            "annotations": {**(metadata.get("annotations") or {}), **annotations},
+            "ownerReferences": [owner],
         },
-        "spec": wanted["spec"],
+        "spec": job["spec"],
     }
 
 
 def retraining_app(retraining: Retraining, token: str) -> Starlette:
-    """``POST /alerts`` with a bearer token, as Alertmanager sends it, and probes."""
+    """``POST /alerts`` with the bearer token that Alertmanager sends, and probes."""
 
-    async def take(request: Request) -> Response:
+    async def receive(request: Request) -> Response:
         sent = request.headers.get("authorization", "").encode()
         if not hmac.compare_digest(sent, f"Bearer {token}".encode()):
-            return JSONResponse({"error": "no token, or another one"}, 401)
+            return JSONResponse({"error": "the bearer token is missing or wrong"}, 401)
         body = b""
         async for chunk in request.stream():
             body += chunk
             if len(body) > LARGEST_BODY:
                 return JSONResponse({"error": f"a notification has at most {LARGEST_BODY} bytes"}, 413)
         try:
-            done = await run_in_threadpool(retraining.take, parse_object(body))
+            done = await run_in_threadpool(retraining.receive, parse_object(body))
         except LadingError as error:
-            log.warning("an alert started nothing", error=str(error))
+            log.warning("the alerts started no Job", error=str(error))
             return JSONResponse({"error": str(error)}, error.status)
         except (AttributeError, TypeError) as error:
-            return JSONResponse({"error": f"this is no notification of Alertmanager: {error}"}, 400)
-        log.info("alerts", **{model or "none": said for model, said in done.items()})
+            return JSONResponse({"error": f"not a notification of Alertmanager: {error}"}, 400)
+        log.info("alerts", **{model or "none": result for model, result in done.items()})
         return JSONResponse(done)
 
     async def alive(_: Request) -> Response:
         return PlainTextResponse("alive\n")
 
-    return Starlette(routes=[Route("/alerts", take, methods=["POST"]), Route("/livez", alive), Route("/readyz", alive)])
+    return Starlette(
+        routes=[Route("/alerts", receive, methods=["POST"]), Route("/livez", alive), Route("/readyz", alive)]
+    )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -14,7 +17,7 @@ from lading.cli import app
 from lading.deploy.canary.evidence import Prometheus, agreement, pods_of
 from lading.errors import CanaryError, ClientError
 from lading.protocol.client import Access
-from tests.deploy.canary.api_server import api_server, route
+from tests.given.api_server import api_server, route
 from tests.given.live_server import LiveServer, live_server, wait_until
 from tests.given.locked_server import locked_server
 from tests.given.small_artifacts import colour_artifact, graph_artifact, table_artifact, typed_artifact
@@ -71,7 +74,7 @@ def test_the_command_promotes_a_release_by_what_prometheus_counted(tmp_path: Pat
     with (
         live_server(artifact) as one,
         live_server(artifact) as other,
-        api_server(httproutes_cards=route()) as api,
+        api_server({"httproutes/cards": route()}) as api,
         prometheus_stack(
             tmp_path / "prometheus",
             {"serve": [one.url.removeprefix("http://"), other.url.removeprefix("http://")]},
@@ -110,8 +113,54 @@ def test_the_command_promotes_a_release_by_what_prometheus_counted(tmp_path: Pat
                 thread.join()
 
 
+@contextlib.contextmanager
+def every_query_answered_with(value: float) -> Iterator[str]:
+    """The address of a Prometheus that counted the same for all releases."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None: ...
+
+        def do_GET(self) -> None:
+            series = {"metric": {}, "value": [0, str(value)]}
+            body = json.dumps({"status": "success", "data": {"resultType": "vector", "result": [series]}}).encode()
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_the_command_asks_locked_releases_with_key_and_certificate(tmp_path: Path) -> None:
+    with (
+        locked_server(table_artifact(tmp_path / "table"), tmp_path) as (server, access),
+        api_server({"httproutes/cards": route()}) as api,
+        every_query_answered_with(1000.0) as prometheus,
+    ):
+        words = ["canary", "cards-a", "cards-b", "--api", api.url, "--namespace", "serve", "--steps", "10"]
+        words += ["--minutes", "0.01", "--prometheus", prometheus]
+        words += ["--stable-url", server.url, "--canary-url", server.url, "--ca", str(access.ca)]
+        done = CliRunner().invoke(app, [*words, "--key", str(access.key)])
+        assert done.exit_code == 0, done.output
+        assert "both answer the same on 100.0% of the inputs" in done.output
+        assert api.weights() == [10, 100]
+        api.objects["httproutes/cards"] = route()
+        refused = CliRunner().invoke(app, words)
+        assert isinstance(refused.exception, ClientError)
+        assert "answered 401" in str(refused.exception)
+        assert api.weights()[2:] == [10, 0], "without the key the requests go back"
+
+
 def test_the_commands_dry_run_prints_a_patch_for_each_step() -> None:
-    with api_server(httproutes_cards=route()) as api:
+    with api_server({"httproutes/cards": route()}) as api:
         words = ["canary", "cards-a", "cards-b", "--api", api.url, "--namespace", "serve", "--dry-run"]
         done = CliRunner().invoke(app, words)
         assert api.history == []

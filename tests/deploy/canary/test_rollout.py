@@ -1,4 +1,4 @@
-"""Requests move step by step, and are given back as soon as something is worse, or goes wrong."""
+"""Requests move step by step, and go back as soon as something is worse, or fails."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ from collections.abc import Iterator
 
 import pytest
 
-from lading.deploy.canary.gateway import Routes, api_client, current_weights, mirror_patch, weights_patch
+from lading.deploy.canary.gateway import Routes, current_weights, mirror_patch, weights_patch
 from lading.deploy.canary.rollout import Canary, Limits, Window, read_steps
-from lading.errors import CanaryError, GateRefusedError, SettingsError
-from tests.deploy.canary.api_server import ApiServer, api_server, route
+from lading.deploy.kubernetes import Cluster
+from lading.errors import CanaryError, GateRefusedError, KubernetesError, SettingsError
+from tests.given.api_server import ApiServer, api_server, route
 
 GOOD = Window(1000, 0, 20.0)
 BAD = Window(1000, 100, 20.0)
 FEW = Window(3, 0, 20.0)
+BOTH = {"httproutes/cards": route(), "grpcroutes/cards": route(kind="GRPCRoute")}
 
 
 @pytest.fixture
 def api() -> Iterator[ApiServer]:
-    with api_server(httproutes_cards=route()) as server:
+    with api_server({"httproutes/cards": route()}) as server:
         yield server
 
 
@@ -29,7 +31,7 @@ def rollout(
     """A canary whose looks find these windows, one after the other."""
     said: list[str] = []
     found = iter(canary)
-    routes = Routes(api_client(api.url), "serve", paths, dry_run, said.append)
+    routes = Routes(Cluster.connect(api.url), "serve", paths, dry_run, said.append)
 
     def look() -> tuple[Window, Window, float | None]:
         return GOOD, next(found), 1.0
@@ -41,7 +43,7 @@ def test_a_good_release_gets_more_and_more_and_then_all(api: ApiServer) -> None:
     canary, said = rollout(api, GOOD, GOOD)
     canary.run()
     assert api.weights() == [5, 50, 100]
-    assert current_weights(api.routes["httproutes/cards"], ["cards-a", "cards-b"]) == {"cards-a": 0, "cards-b": 100}
+    assert current_weights(api.objects["httproutes/cards"], ["cards-a", "cards-b"]) == {"cards-a": 0, "cards-b": 100}
     assert "promoted" in said[-1]
 
 
@@ -73,7 +75,7 @@ def test_whatever_fails_the_requests_are_given_back(api: ApiServer, failure: Bas
 
 
 def test_a_route_that_cannot_follow_takes_the_other_back() -> None:
-    with api_server(httproutes_cards=route(), grpcroutes_cards=route(kind="GRPCRoute")) as api:
+    with api_server(BOTH) as api:
         canary, _ = rollout(api, GOOD, GOOD, paths=("httproutes/cards", "grpcroutes/cards"))
 
         def refuse_the_last(line: str) -> None:
@@ -81,13 +83,16 @@ def test_a_route_that_cannot_follow_takes_the_other_back() -> None:
                 api.refused.add("grpcroutes/cards")
 
         object.__setattr__(canary, "say", refuse_the_last)
-        with pytest.raises(CanaryError, match="403"):
+        with pytest.raises(KubernetesError, match="403"):
             canary.run()
-        assert current_weights(api.routes["httproutes/cards"], ["cards-a", "cards-b"]) == {"cards-a": 100, "cards-b": 0}
+        assert current_weights(api.objects["httproutes/cards"], ["cards-a", "cards-b"]) == {
+            "cards-a": 100,
+            "cards-b": 0,
+        }
 
 
 def test_the_wrong_order_is_refused_before_anything_is_changed() -> None:
-    with api_server(httproutes_cards=route(stable=0, canary=100)) as api:
+    with api_server({"httproutes/cards": route(stable=0, canary=100)}) as api:
         canary, _ = rollout(api, GOOD)
         with pytest.raises(CanaryError, match="was `lading canary cards-b cards-a` meant"):
             canary.run()
@@ -108,7 +113,7 @@ def test_a_bad_shadow_is_mirrored_no_longer(api: ApiServer) -> None:
     canary, _ = rollout(api, BAD)
     with pytest.raises(GateRefusedError):
         canary.shadow()
-    assert api.routes["httproutes/cards"]["spec"]["rules"][1]["filters"] == []
+    assert api.objects["httproutes/cards"]["spec"]["rules"][1]["filters"] == []
 
 
 def test_other_filters_and_other_rules_are_left_alone() -> None:
@@ -137,28 +142,23 @@ def test_a_dry_run_prints_the_patches_and_sends_none(api: ApiServer) -> None:
 
 
 def test_both_protocols_move_together() -> None:
-    with api_server(httproutes_cards=route(), grpcroutes_cards=route(kind="GRPCRoute")) as api:
+    with api_server(BOTH) as api:
         canary, _ = rollout(api, GOOD, GOOD, paths=("httproutes/cards", "grpcroutes/cards"))
         canary.run()
         assert api.weights() == [5, 5, 50, 50, 100, 100]
 
 
-def test_a_change_by_somebody_else_is_read_again_and_not_overwritten(api: ApiServer) -> None:
+def test_a_change_by_someone_else_is_read_again_and_not_overwritten(api: ApiServer) -> None:
     api.conflicts = 1
     canary, _ = rollout(api, GOOD, GOOD)
     canary.run()
     assert api.weights() == [5, 50, 100]
 
 
-def test_an_api_server_that_refuses_or_is_away_is_one_sentence(api: ApiServer) -> None:
-    canary, _ = rollout(api, paths=("httproutes/other",))
-    with pytest.raises(CanaryError, match="answered 404: not found"):
-        canary.run()
-    gone = Routes(api_client("http://127.0.0.1:1"), "serve", ("httproutes/cards",), False, print)
-    with pytest.raises(CanaryError, match="does not answer"):
-        gone.read()
-    with pytest.raises(CanaryError, match="kubectl proxy"):
-        api_client(None)
+@pytest.mark.parametrize("name", ["cards", "services/cards", "httproutes/", "httproutes/a/b"])
+def test_a_route_of_another_kind_is_refused(api: ApiServer, name: str) -> None:
+    with pytest.raises(SettingsError, match="write httproutes/NAME or grpcroutes/NAME"):
+        rollout(api, paths=(name,))
 
 
 @pytest.mark.parametrize("text", ["", "5,x", "0,5", "5,100", "25,5", "5,5"])
