@@ -1,14 +1,15 @@
-"""The one photo, or the one row of numbers, in the form that each server takes."""
+"""A photo, a row of numbers or a molecule, in the form that each server takes."""
 
 from __future__ import annotations
 
 import base64
 import json
-import struct
 from dataclasses import dataclass
-from itertools import chain
+
+import numpy as np
 
 from benchmarks import ROOT
+from lading.protocol.client_codec import Inputs, Request, binary_request, grpc_request, json_request
 
 PHOTO = ROOT / "examples" / "ace-of-hearts.jpg"
 ROW = [0.1 * number for number in range(16)]
@@ -17,7 +18,7 @@ MOLECULE: dict[str, list[list[float]]] = json.loads((ROOT / "examples" / "phenol
 
 @dataclass(frozen=True)
 class RequestBody:
-    """Bytes, and what a server must be told of them."""
+    """The bytes of a request, and the headers that go with them."""
 
     content: bytes
     content_type: str
@@ -37,38 +38,24 @@ def photo_form(name: str) -> RequestBody:
 
 
 def photo_json() -> RequestBody:
-    """Base64 in JSON: for a server that takes nothing else."""
+    """Base64 in JSON, for servers that take nothing else."""
     return _json({"image": base64.b64encode(PHOTO.read_bytes()).decode()})
 
 
 def photo_v2_json() -> RequestBody:
     """The Open Inference Protocol, base64 in JSON: for servers without the binary extension."""
-    data = [base64.b64encode(PHOTO.read_bytes()).decode()]
-    return _json({"inputs": [{"name": "image", "shape": [1], "datatype": "BYTES", "data": data}]})
+    return _encoded(json_request("cards", _photo()))
 
 
 def photo_v2_binary() -> RequestBody:
     """The Open Inference Protocol with its binary tensor extension."""
-    photo = PHOTO.read_bytes()
-    parameters = {"binary_data_size": len(photo) + 4}
-    tensor = {"name": "image", "shape": [1], "datatype": "BYTES", "parameters": parameters}
-    head = json.dumps({"inputs": [tensor]}).encode()
-    length = f"inference-header-content-length: {len(head)}"
-    return RequestBody(head + len(photo).to_bytes(4, "little") + photo, "application/octet-stream", (length,))
+    return _encoded(binary_request("cards", _photo(), binary_outputs=False))
 
 
 def grpc_message(model: str) -> bytes:
     """A serialized ModelInferRequest: the photo for ``cards``, the row of numbers for ``tiny``."""
-    from lading.protocol.proto import inference_pb2 as pb
-
-    if model == "cards":
-        tensor = pb.ModelInferRequest.InferInputTensor(name="image", datatype="BYTES", shape=[1])
-        raw = len(PHOTO.read_bytes()).to_bytes(4, "little") + PHOTO.read_bytes()
-    else:
-        tensor = pb.ModelInferRequest.InferInputTensor(name="x", datatype="FP32", shape=[1, len(ROW)])
-        raw = struct.pack(f"<{len(ROW)}f", *ROW)
-    message = pb.ModelInferRequest(model_name=model, inputs=[tensor], raw_input_contents=[raw])
-    return bytes(message.SerializeToString())
+    inputs = _photo() if model == "cards" else _row()
+    return bytes(grpc_request(model, inputs).SerializeToString())
 
 
 def row_json() -> RequestBody:
@@ -78,7 +65,7 @@ def row_json() -> RequestBody:
 
 def row_v2_json() -> RequestBody:
     """The Open Inference Protocol with its numbers as JSON."""
-    return _json({"inputs": [{"name": "x", "shape": [1, len(ROW)], "datatype": "FP32", "data": ROW}]})
+    return _encoded(json_request("tiny", _row()))
 
 
 def molecule_json() -> RequestBody:
@@ -88,12 +75,24 @@ def molecule_json() -> RequestBody:
 
 def molecule_v2_json() -> RequestBody:
     """The same in the Open Inference Protocol, with its numbers as JSON."""
-    kinds = {"node_features": "FP32", "edge_index": "INT64"}
-    tensors = [
-        {"name": name, "shape": [len(rows), len(rows[0])], "datatype": kinds[name], "data": list(chain(*rows))}
-        for name, rows in MOLECULE.items()
-    ]
-    return _json({"inputs": tensors})
+    nodes = np.array(MOLECULE["node_features"], np.float32)
+    edges = np.array(MOLECULE["edge_index"], np.int64)
+    return _encoded(json_request("molecules", {"node_features": nodes, "edge_index": edges}))
+
+
+def _photo() -> Inputs:
+    return {"image": PHOTO.read_bytes()}
+
+
+def _row() -> Inputs:
+    return {"x": np.array([ROW], np.float32)}
+
+
+def _encoded(request: Request) -> RequestBody:
+    """A request of our client as the load generator takes it. Its path is the server's own, from the list of peers."""
+    headers = dict(request.headers)
+    content_type = headers.pop("content-type")
+    return RequestBody(request.content, content_type, tuple(f"{name}: {value}" for name, value in headers.items()))
 
 
 def _json(content: object) -> RequestBody:

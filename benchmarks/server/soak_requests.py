@@ -1,13 +1,13 @@
-"""What the soak sends: every form in which a picture, or any model's golden inputs, can be asked about."""
+"""The requests of the soak test: pictures, or a model's golden inputs, in every form that the server takes."""
 
 from __future__ import annotations
 
 import gzip
 import io
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import grpc
 import httpx
@@ -15,20 +15,19 @@ import numpy as np
 from PIL import Image
 
 from lading.artifact import Artifact
-from lading.protocol.datatypes import TO_V2
-from lading.protocol.proto import inference_pb2 as pb
+from lading.protocol.client_codec import Request, binary_request, grpc_request
+from lading.protocol.proto.inference_pb2_grpc import GRPCInferenceServiceStub
 from lading.spec import Array
 
 SIZES = ((64, 48), (224, 224), (640, 480), (1280, 960), (2400, 1800))
 """Pictures, in pixels."""
 BATCHES = (1, 2, 3, 7, 16, 32)
 """Examples in one request."""
-LENGTH = "inference-header-content-length"
 
 
 @dataclass(frozen=True)
 class Ask:
-    """One kind of request; ``send`` raises when it is not answered as it should be."""
+    """One kind of request. ``send`` raises when the answer is an error."""
 
     name: str
     send: Callable[[], object]
@@ -63,58 +62,31 @@ def _pictures(client: httpx.Client) -> Iterator[Ask]:
         coarse = Image.fromarray(rng.integers(0, 256, (height // 16, width // 16, 3), dtype=np.uint8))
         buffer = io.BytesIO()
         coarse.resize((width, height), Image.Resampling.BILINEAR).save(buffer, "JPEG", quality=85)
-        photo = buffer.getvalue()
-        yield Ask(f"classify {width}x{height}", lambda photo=photo: _post(client, "/classify", photo, {}))  # type: ignore[misc]
+        request = Request("/classify", buffer.getvalue())
+        yield Ask(f"classify {width}x{height}", partial(_post, client, request))
 
 
-def _post(client: httpx.Client, path: str, body: bytes, headers: dict[str, str]) -> None:
-    client.post(path, content=body, headers=headers).raise_for_status()
+def _post(client: httpx.Client, request: Request) -> None:
+    client.post(request.path, content=request.content, headers=dict(request.headers)).raise_for_status()
 
 
 def _tensors(
     artifact: Artifact, arrays: dict[str, Array], client: httpx.Client, channel: grpc.Channel, name: str
 ) -> list[Ask]:
-    path = f"/v2/models/{artifact.manifest.name}/infer"
-    body, headers = _raw_body(artifact, arrays)
-    packed, gzipped = gzip.compress(body, 1), {**headers, "content-encoding": "gzip"}
-    message = _message(artifact, arrays).SerializeToString()
-    alone = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
-    stream = channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")
+    model = artifact.manifest.name
+    raw = binary_request(model, arrays)
+    gzipped = Request(raw.path, gzip.compress(raw.content, 1), {**raw.headers, "content-encoding": "gzip"})
+    message = grpc_request(model, arrays)
+    stub = GRPCInferenceServiceStub(channel)  # type: ignore[no-untyped-call]
 
     def streamed() -> None:
-        for answer in stream(iter([message, message])):
-            error = pb.ModelStreamInferResponse.FromString(answer).error_message
-            if error:
-                raise RuntimeError(error)
+        for answer in stub.ModelStreamInfer(iter([message, message])):
+            if answer.error_message:
+                raise RuntimeError(answer.error_message)
 
     return [
-        Ask(f"v2 {name}", lambda: _post(client, path, body, headers)),
-        Ask(f"v2 gzip {name}", lambda: _post(client, path, packed, gzipped)),
-        Ask(f"grpc {name}", lambda: alone(message, timeout=30)),
+        Ask(f"v2 {name}", lambda: _post(client, raw)),
+        Ask(f"v2 gzip {name}", lambda: _post(client, gzipped)),
+        Ask(f"grpc {name}", lambda: stub.ModelInfer(message, timeout=30)),
         Ask(f"grpc stream {name}", streamed),
     ]
-
-
-def _raw_body(artifact: Artifact, arrays: dict[str, Array]) -> tuple[bytes, dict[str, str]]:
-    specs = {spec.name: spec for spec in artifact.manifest.inputs}
-    inputs = [
-        {
-            "name": name,
-            "shape": list(array.shape),
-            "datatype": TO_V2[specs[name].dtype],
-            "parameters": {"binary_data_size": array.nbytes},
-        }
-        for name, array in arrays.items()
-    ]
-    head = json.dumps({"inputs": inputs}).encode()
-    raw = b"".join(np.ascontiguousarray(array).tobytes() for array in arrays.values())
-    return head + raw, {LENGTH: str(len(head)), "content-type": "application/octet-stream"}
-
-
-def _message(artifact: Artifact, arrays: dict[str, Array]) -> pb.ModelInferRequest:
-    request = pb.ModelInferRequest(model_name=artifact.manifest.name)
-    for spec in artifact.manifest.inputs:
-        array = np.ascontiguousarray(arrays[spec.name])
-        request.inputs.add(name=spec.name, datatype=TO_V2[spec.dtype], shape=array.shape)
-        request.raw_input_contents.append(array.tobytes())
-    return request

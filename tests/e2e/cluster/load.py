@@ -1,7 +1,8 @@
-"""Open-loop load: requests go out at their times whether or not earlier ones were answered, and every failure is kept.
+"""Open-loop load: each request is sent at its time, whether or not earlier ones were answered. Every failure is kept.
 
-``python -m tests.e2e.cluster.load URL GRPC PHOTO MODEL OUT --rate 100`` sends until interrupted, waits for what is
-under way, and writes a JSON report. REST and gRPC, over kept and over new connections, share the rate.
+`lading load` is a closed loop: it sends less to a server that is slow, and would hide a gap in a rollout.
+``python -m tests.e2e.cluster.load URL GRPC PHOTO MODEL OUT --rate 100`` sends until interrupted, waits for
+the last answers, and writes a JSON report. REST and gRPC, over kept and over new connections, share the rate.
 """
 
 from __future__ import annotations
@@ -116,17 +117,13 @@ async def send_all(url: str, address: str, photo: bytes, model: str, options: Op
     import aiohttp
     import grpc
 
-    from lading.protocol.proto import inference_pb2 as pb
+    from lading.protocol.client_codec import grpc_request
     from lading.protocol.proto.inference_pb2_grpc import GRPCInferenceServiceStub
 
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    request = pb.ModelInferRequest(
-        model_name=model,
-        inputs=[pb.ModelInferRequest.InferInputTensor(name="image", datatype="BYTES", shape=[1])],
-        raw_input_contents=[len(photo).to_bytes(4, "little") + photo],
-    )
+    request = grpc_request(model, {"image": photo})
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
 
     async def rest(session: aiohttp.ClientSession) -> None:
