@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
@@ -52,6 +53,15 @@ def check(operation: Any, mode: GenerationMode, *, excluded: list[Any] | None = 
         case.call_and_validate(excluded_checks=excluded)
 
     conforms()
+
+
+@pytest.mark.parametrize("kind", ["table", "types", "graph", "pictures"])
+def test_every_hole_of_the_template_is_filled(kind: str, request: pytest.FixtureRequest) -> None:
+    live: LiveServer = request.getfixturevalue(kind)
+    document = httpx.get(f"{live.url}/docs.json").text
+    assert "${" not in document
+    assert "$errors" not in document
+    assert f"/v2/models/{live.app.repository.find().artifact.manifest.name}/infer" in document
 
 
 @pytest.mark.parametrize("kind", ["table", "types", "graph", "pictures"])

@@ -1,0 +1,170 @@
+"""JSON schemas of a model's inputs, outputs and labels, for the OpenAPI document."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lading.content import content_of
+from lading.manifest import Manifest
+from lading.protocol.datatypes import BYTES, TO_V2, v2_shape
+from lading.protocol.plain import Classifier
+from lading.record.feedback import is_label
+from lading.spec import TensorSpec
+
+Schema = dict[str, Any]
+
+
+def inputs_schema(inputs: Sequence[TensorSpec], max_batch: int) -> Schema:
+    """The body of ``/predict``: each input by name. Owner vectors may be left out."""
+    properties = {spec.name: _input(spec, max_batch) for spec in inputs}
+    return _closed(properties) | {"required": [spec.name for spec in inputs if not spec.owner_of]}
+
+
+def outputs_schema(manifest: Manifest) -> Schema:
+    """The answer of ``/predict``."""
+    values = {spec.name: _nested(spec, None, bounds=False) for spec in manifest.outputs}
+    units = {spec.name: {"const": spec.unit} for spec in manifest.outputs if spec.unit}
+    return _closed(
+        {
+            "outputs": _closed(values),
+            **({"units": _closed(units)} if units else {}),
+            "model": {"const": manifest.name},
+            "variant": {"type": "string"},
+        }
+    )
+
+
+def classify_answer(classifier: Classifier) -> Schema:
+    """The answer of ``/classify``: a label per output, and the number of each label."""
+    number: Schema = {"type": "number", "minimum": 0, "maximum": 1} if classifier.probabilistic else {"type": "number"}
+    labels = {spec.name: list(spec.labels or ()) for spec in classifier.outputs}
+    numbers = _closed({name: _closed(dict.fromkeys(names, number)) for name, names in labels.items()})
+    properties: Schema = {name: {"type": "string", "enum": names} for name, names in labels.items()}
+    if classifier.probabilistic:
+        properties["confidence"] = number | {"description": "How likely all labels are right: their product."}
+        properties["probabilities"] = numbers
+    else:
+        properties["scores"] = numbers
+    return _closed(properties | {"model": {"const": classifier.model}, "variant": {"const": classifier.variant}})
+
+
+def infer_request(inputs: Sequence[TensorSpec]) -> Schema:
+    """The JSON body of the Open Inference Protocol."""
+    datatypes = sorted({TO_V2[spec.dtype] for spec in inputs} | {BYTES for spec in inputs if spec.content})
+    tensor = {
+        "type": "object",
+        "properties": {
+            "name": {"enum": [spec.name for spec in inputs]},
+            "datatype": {"enum": datatypes},
+            "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+            "data": {"type": "array", "description": "flat, in row-major order, or nested as the shape is"},
+        },
+        "required": ["name", "datatype", "shape", "data"],
+    }
+    return {
+        "type": "object",
+        "properties": {"id": {"type": "string"}, "inputs": {"type": "array", "items": tensor, "minItems": 1}},
+        "required": ["inputs"],
+    }
+
+
+def infer_inputs(inputs: Sequence[TensorSpec]) -> str:
+    """Name, datatype and shape of each input, in the terms of the Open Inference Protocol."""
+    return "; ".join(_described(spec) for spec in inputs)
+
+
+def truth_schema(outputs: Sequence[TensorSpec]) -> Schema:
+    """The true value of each output in a body of ``/feedback``."""
+    return {spec.name: _truth(spec) for spec in outputs}
+
+
+def feedback_answer(outputs: Sequence[TensorSpec]) -> Schema:
+    """What ``/feedback`` answers about each output: predicted, truth, and whether it was right or the error."""
+    return {spec.name: _scored(spec) for spec in outputs}
+
+
+def _input(spec: TensorSpec, max_batch: int) -> Schema:
+    nested = _nested(spec, max_batch, bounds=True)
+    notes = [spec.description, f"{spec.dtype} {list(spec.shape)}", f"in {spec.unit}" if spec.unit else ""]
+    if spec.indexes:
+        notes.append(f"each value is a row of {spec.indexes!r}, counted from 0")
+    if spec.owner_of:
+        notes.append(f"for each row of {spec.owner_of!r} its example, counted from 0; leave it out for one example")
+    description = "; ".join(note for note in notes if note)
+    content = content_of(spec)
+    if content is None:
+        return nested | {"description": description}
+    file = content.json_schema()
+    batch = {"type": "array", "items": file, "minItems": 1, "maxItems": max_batch}
+    return {"description": f"{description}; or encoded {content.noun}s", "anyOf": [file, batch, nested]}
+
+
+def _nested(spec: TensorSpec, max_batch: int | None, *, bounds: bool) -> Schema:
+    """Lists in lists, as deep as the tensor has dims."""
+    schema = _number(spec, bounds=bounds)
+    for dim in reversed(spec.shape):
+        schema = {"type": "array", "items": schema}
+        if isinstance(dim, int):
+            schema |= {"minItems": dim, "maxItems": dim}
+        elif bounds:
+            schema["minItems"] = 0 if spec.indexes else 1
+            if max_batch is not None and dim == "batch":
+                schema["maxItems"] = max_batch
+    return schema
+
+
+def _number(spec: TensorSpec, *, bounds: bool) -> Schema:
+    if spec.dtype == "bool":
+        return {"type": "boolean"}
+    integer = spec.numpy_dtype.kind in "iu"
+    kind: Schema = {"type": "integer" if integer else "number"}
+    if not bounds:
+        return kind
+    low: float
+    high: float
+    if integer:
+        low, high = int(np.iinfo(spec.dtype).min), int(np.iinfo(spec.dtype).max)
+    else:
+        low, high = float(np.finfo(spec.dtype).min), float(np.finfo(spec.dtype).max)
+    if spec.minimum is not None:
+        low = max(low, spec.minimum)
+    if spec.maximum is not None:
+        high = min(high, spec.maximum)
+    if spec.indexes or spec.owner_of:
+        low = max(low, 0)
+    return kind | {"minimum": low, "maximum": high}
+
+
+def _truth(spec: TensorSpec) -> Schema:
+    if is_label(spec):
+        return {"type": "string", "enum": list(spec.labels or ())}
+    number = {"type": "number"}
+    size = math.prod(dim for dim in spec.example_shape if isinstance(dim, int))
+    values: Schema = {"type": "array", "items": number}
+    if spec.batched:
+        values |= {"minItems": size, "maxItems": size}
+    return {"anyOf": [number, values]} if size == 1 else values
+
+
+def _scored(spec: TensorSpec) -> Schema:
+    name, kind = ("right", {"type": "boolean"}) if is_label(spec) else ("error", {"type": "number", "minimum": 0})
+    return {"type": "object", "properties": {name: kind}, "required": ["predicted", "truth", name]}
+
+
+def _described(spec: TensorSpec) -> str:
+    content = content_of(spec)
+    also = "" if content is None else f", or {BYTES} [n]: an encoded {content.noun} each"
+    return f"`{spec.name}`, {TO_V2[spec.dtype]} {v2_shape(spec)}{also}"
+
+
+def _closed(properties: Schema) -> Schema:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
