@@ -54,7 +54,7 @@ def test_the_values_are_those_of_the_plan_and_the_comments_show_the_sum(measured
     assert values["replicaCount"] == planned.pods == math.ceil(5000 / (BUSY * 2000 / 1.5))
     assert values["resources"]["limits"] == {"cpu": "2", "memory": f"{planned.memory_mib}Mi"}
     assert values["image"]["repository"] == "registry.example/graphs"
-    assert "# One pod of 2 CPU: 2 * 1000 / 1.5 = 1333 requests a second at most." in text
+    assert "# One pod of 2 CPU: 2 * 1000 / 1.5 = 1333 requests per second at most." in text
     assert max(map(len, text.splitlines())) <= 120
 
 
@@ -66,5 +66,5 @@ def test_pictures_take_decoding_into_account(measured: Artifact, tmp_path: Path)
 
 
 def test_an_artifact_that_nobody_measured_has_no_plan(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match="was never measured: run `lading verify` first"):
+    with pytest.raises(ArtifactError, match="has no measurements: run `lading verify` first"):
         plan(colour_artifact(tmp_path / "bare"), rate=1)

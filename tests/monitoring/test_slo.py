@@ -9,7 +9,7 @@ import yaml
 
 from lading.artifact import Artifact
 from lading.errors import SpecError
-from lading.monitoring.rules import Alert, Recording, shortened
+from lading.monitoring.rules import Alert, RecordingRule, shortened
 from lading.monitoring.slo import ROOM, Slo, read_slo, slo_for, slo_yaml
 from lading.monitoring.slo_rules import indicators, slo_groups
 from lading.serve.metrics import SECONDS
@@ -51,7 +51,7 @@ def test_a_written_slo_is_read_back(tmp_path: Path) -> None:
     ("content", "sentence"),
     [
         ("model: cards\n", "'latency': Field required"),
-        ("model: cards\nlatency: {threshold_ms: 30}\n", "30 ms is not a bound that the histogram has; they are: 0.1,"),
+        ("model: cards\nlatency: {threshold_ms: 30}\n", "30 ms is not a bound of the histogram; choose one of 0.1,"),
         (
             "model: cards\nlatency: {threshold_ms: 25, objective: 1}\n",
             "'latency.objective': Input should be less than 1",
@@ -59,7 +59,7 @@ def test_a_written_slo_is_read_back(tmp_path: Path) -> None:
         ('model: a"b\nlatency: {threshold_ms: 25}\n', "'model': String should match pattern"),
         ("model: cards\nlatency: {threshold_ms: 25}\navailable: 1\n", "'available': Extra inputs are not permitted"),
         ("model: [\n", "is not YAML"),
-        ("", "is no SLO at 'the file'"),
+        ("", "is not a valid SLO, see 'the file'"),
     ],
 )
 def test_a_file_that_is_no_slo_is_refused_with_its_place(tmp_path: Path, content: str, sentence: str) -> None:
@@ -87,7 +87,9 @@ def test_the_slo_for_every_other_model_leaves_out_those_with_one_of_their_own() 
 
 
 def test_rules_are_named_as_sloth_names_them() -> None:
-    recorded = {rule.record for group in slo_groups(an_slo()) for rule in group.rules if isinstance(rule, Recording)}
+    recorded = {
+        rule.record for group in slo_groups(an_slo()) for rule in group.rules if isinstance(rule, RecordingRule)
+    }
     assert recorded >= {
         f"slo:sli_error:ratio_rate{window}" for window in ("5m", "30m", "1h", "2h", "6h", "1d", "3d", "30d")
     }

@@ -1,4 +1,4 @@
-"""Options of the commands that ask a running server: its key and its certificate."""
+"""Options of the commands that send requests to a server: key and certificate."""
 
 from __future__ import annotations
 

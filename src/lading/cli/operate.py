@@ -132,7 +132,7 @@ def canary(
 
     from lading.deploy.canary.evidence import Prometheus, agreement, pods_of
     from lading.deploy.canary.gateway import Routes
-    from lading.deploy.canary.rollout import Canary, Limits, Window, read_steps
+    from lading.deploy.canary.rollout import Canary, Limits, ReleaseWindow, read_steps
     from lading.deploy.kubernetes import Cluster
     from lading.protocol.client import Access
 
@@ -152,7 +152,7 @@ def canary(
     access.headers()  # a file of keys that cannot be used is refused before any request moves
     seconds = max(1, round(minutes * 60))
 
-    def look() -> tuple[Window, Window, float | None]:
+    def look() -> tuple[ReleaseWindow, ReleaseWindow, float | None]:
         before, after = (counted.window(selector, seconds) for selector in selectors)
         return before, after, agreement(*urls, artifact, access=access) if min_agreement > 0 else None
 

@@ -1,4 +1,4 @@
-"""Commands that answer: ``serve``, ``score``, and ``doctor`` before them."""
+"""Commands that run a model: ``serve``, ``score`` and ``doctor``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def serve(
 
     Example: `lading serve artifacts/cards --port 8080`
     """
-    # Imported modules stay, and collecting garbage among them takes a tenth of the start. On again once all is loaded.
+    # Garbage collection among imported modules takes a tenth of the start. It is enabled again once all is loaded.
     gc.disable()
     from lading.serve.server import serve as run
     from lading.settings import Settings

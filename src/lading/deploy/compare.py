@@ -1,4 +1,4 @@
-"""Two artifacts, or two running servers, asked the same: do they agree, and which is faster?"""
+"""Send the same inputs to two artifacts or servers: do they agree, and which is faster?"""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ Ask = Callable[[Mapping[str, Array]], dict[str, Array]]
 
 
 class Comparison(Frozen):
-    """What came out, as the JSON has it."""
+    """The result, as in the JSON file."""
 
     a: str
     b: str
     rows: int
-    """Of the inputs that both were asked."""
+    """Rows of the inputs that both got."""
     agreement: float
     """Share of rows on which every output agrees: the same most likely label, or a value close to A's, 0 to 1."""
     max_difference: float
     """Largest absolute difference over all outputs."""
     timings: tuple[Timing, Timing]
-    """Of one request, A's and B's."""
+    """Time of one request to A and to B."""
     speedup: Ratio
-    """Of A over B: above 1 when B is the faster."""
+    """A over B: above 1 when B is faster."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two."""
+    """A or B."""
 
     name: str
     ask: Ask
@@ -57,20 +57,20 @@ def compare(
     *,
     access: Access = ANYONE,
 ) -> Comparison:
-    """Ask both the same, and time them in interleaved rounds.
+    """Send both the same inputs, and time them in interleaved rounds.
 
     Args:
         a: artifact folder, or the address of a server: ``http://host:port`` or ``https://host:port``.
         b: same as ``a``.
-        inputs: artifact whose golden inputs are asked; default: that of a side that is an artifact.
-        variants: of A and of B, where they are artifacts.
+        inputs: artifact whose golden inputs are sent; default: A, or B if only B is an artifact.
+        variants: of A and B, if they are artifacts.
         plan: how long to measure.
         access: key and certificate of the servers.
 
     Raises:
-        SettingsError: neither side brings inputs, or the file of keys or the certificate cannot be used.
+        SettingsError: there are no inputs, or the file of keys or the certificate cannot be used.
         ClientError: a server does not answer, or refuses.
-        DataError: the two are not of one kind.
+        DataError: the two have different outputs.
     """
     with ExitStack() as opened:
         sides = [_side(target, variant, access, opened) for target, variant in zip((a, b), variants, strict=True)]
@@ -81,7 +81,7 @@ def _compare(sides: list[Side], inputs: Path | None, plan: Plan) -> Comparison:
     known = [side.artifact for side in sides if side.artifact]
     source = Artifact.load(inputs) if inputs else next(iter(known), None)
     if source is None:
-        raise SettingsError("neither A nor B is an artifact: name one with --inputs, whose golden inputs are asked")
+        raise SettingsError("neither A nor B is an artifact: name one with --inputs, to send its golden inputs")
     specs = source.manifest.outputs
     asked = source.golden_inputs()
     answers = [side.ask(asked) for side in sides]
@@ -101,7 +101,7 @@ def _compare(sides: list[Side], inputs: Path | None, plan: Plan) -> Comparison:
 
 
 def comparison_table(comparison: Comparison) -> Table:
-    table = Table("", "p50 ms", "p90 ms", "p99 ms", title=f"{comparison.rows} rows asked of both")
+    table = Table("", "p50 ms", "p90 ms", "p99 ms", title=f"{comparison.rows} rows sent to both")
     for name, one in zip((comparison.a, comparison.b), comparison.timings, strict=True):
         table.add_row(name, f"{one.p50_ms:.3f}", f"{one.p90_ms:.3f}", f"{one.p99_ms:.3f}")
     found = comparison.speedup
@@ -114,7 +114,7 @@ def comparison_table(comparison: Comparison) -> Table:
 
 def _side(target: str, variant: str | None, access: Access, opened: ExitStack) -> Side:
     if target.startswith(("http://", "https://")):
-        # One connection that stays open, so that no handshake is timed.
+        # One open connection, so that no handshake is timed.
         return Side(target, opened.enter_context(Client(target, access=access)).predict, None)
     artifact = Artifact.load(target)
     predictor = Predictor(artifact, variant)
@@ -126,14 +126,16 @@ def _refuse_others(
 ) -> None:
     for spec in specs:
         if spec.name not in answer:
-            raise DataError(f"{side.name} has no output {spec.name!r}: only two of one kind can be compared")
+            raise DataError(f"{side.name} has no output {spec.name!r}: compare models with the same outputs")
         shape, other = answer[spec.name].shape, first[spec.name].shape
         if shape != other:
-            raise DataError(f"the output {spec.name!r} of {side.name} has shape {list(shape)}, the other {list(other)}")
+            raise DataError(
+                f"the output {spec.name!r} of {side.name} has shape {list(shape)}, that of the other side {list(other)}"
+            )
 
 
 def _first(specs: tuple[TensorSpec, ...], inputs: dict[str, Array]) -> dict[str, Array]:
-    """The first row where rows are stacked; ragged inputs stay together."""
+    """The first row of batched inputs. Ragged inputs stay whole."""
     if all(spec.batched for spec in specs):
         return {name: array[:1] for name, array in inputs.items()}
     return inputs

@@ -1,4 +1,4 @@
-"""Send a running server the artifact's golden requests, as a client does, and compare the answers."""
+"""Send an artifact's golden requests to a running server, as a client does, and compare the answers."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ TIMEOUT_S = 60.0
 
 
 def check_server(artifact: Artifact, url: str, grpc_address: str | None, *, access: Access = ANYONE) -> Iterator[str]:
-    """Compare a server's answers with the golden ones, one protocol after the other.
+    """Compare a server's answers with the golden outputs, over REST and then gRPC.
 
     Args:
-        artifact: what should be served.
+        artifact: the artifact that the server should serve.
         url: of its HTTP port.
-        grpc_address: ``host:port``; ``None`` leaves gRPC out.
+        grpc_address: ``host:port``; ``None``: skip gRPC.
         access: key and certificate.
 
     Returns:
-        A sentence for each protocol that agrees.
+        A sentence per protocol.
 
     Raises:
         CheckError: the server serves another artifact, or answers differently.
@@ -40,10 +40,10 @@ def check_server(artifact: Artifact, url: str, grpc_address: str | None, *, acce
 
 
 def _served(client: Client, artifact: Artifact) -> str:
-    """The variant that is served by default, once it is certain that it is this artifact's."""
+    """The variant that is served by default, after a check of the digest."""
     described = client.get("/model")
     if described["digest"] != artifact.digest:
-        raise CheckError(f"{client.url} serves {described['digest']}, and the artifact is {artifact.digest}")
+        raise CheckError(f"{client.url} serves {described['digest']}, but the artifact is {artifact.digest}")
     return str(described["variant"])
 
 
@@ -51,7 +51,7 @@ def _compare(protocol: str, answer: Mapping[str, Array], artifact: Artifact, var
     """The largest difference as a sentence.
 
     Raises:
-        CheckError: above the artifact's tolerance, or outputs that are missing or of another shape.
+        CheckError: it is above the artifact's tolerance, or an output is missing or has another shape.
     """
     allowed = artifact.variant(variant).golden_atol
     worst = 0.0
@@ -59,12 +59,15 @@ def _compare(protocol: str, answer: Mapping[str, Array], artifact: Artifact, var
     for name, wanted in artifact.golden_outputs(variant).items():
         given = answer.get(name)
         if given is None or given.shape != wanted.shape:
-            failures.append(f"output {name!r} is {'missing' if given is None else f'of shape {list(given.shape)}'}")
+            found = "is missing" if given is None else f"has the shape {list(given.shape)}"
+            failures.append(f"output {name!r} {found}; its golden shape is {list(wanted.shape)}")
             continue
         difference = float(np.max(np.abs(given.astype(np.float64) - wanted.astype(np.float64)), initial=0.0))
         worst = max(worst, difference)
         if not difference <= allowed:
-            failures.append(f"output {name!r} differs by {difference:.3g}; {allowed:.3g} is allowed")
+            failures.append(f"output {name!r} differs by {difference:.3g}; the limit is {allowed:.3g}")
     if failures:
-        raise CheckError(f"{protocol}: variant {variant} does not answer as it was packed: " + "; ".join(failures))
-    return f"{protocol}: variant {variant} answers as it was packed (differs by {worst:.2g} of {allowed:.2g})"
+        raise CheckError(f"{protocol}: variant {variant} does not give the golden answers: " + "; ".join(failures))
+    return (
+        f"{protocol}: variant {variant} gives the golden answers (maximum difference {worst:.2g}, limit {allowed:.2g})"
+    )

@@ -1,1 +1,1 @@
-"""From one small SLO file a model to what watches it: rules, alerts, dashboards, and what GKE reads."""
+"""Rules, alerts and dashboards for Prometheus, Grafana and GKE, generated from one small SLO file per model."""

@@ -1,4 +1,4 @@
-"""The alerts that are no SLO's: what will break a promise soon, or is broken where no request shows it."""
+"""Alerts besides those of the SLOs: causes that soon break an SLO, and faults that no request shows."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ _ERRORS = (
         ),
         severity="warning",
         wait="10m",
-        summary="{{ $value | humanize }} requests a second to {{ $labels.job }} carry no valid key (answered with "
-        "{{ $labels.code }}; more than 0.1): a client missed a rotation, or somebody is trying keys.",
+        summary="{{ $value | humanize }} requests per second to {{ $labels.job }} have no valid key (answered with "
+        "{{ $labels.code }}; more than 0.1): a client missed a rotation, or someone is trying keys.",
     ),
     Alert(
         name="LadingSchemaViolations",
@@ -64,7 +64,7 @@ _CAPACITY = (
         ),
         severity="warning",
         summary="The queue of {{ $labels.instance }} has been {{ $value | humanizePercentage }} full on average "
-        "(more than 50 %): every request waits, and the next burst is refused.",
+        "(more than 50 %): every request waits, and the next burst will be refused.",
     ),
     Alert(
         name="LadingShedding",
@@ -86,8 +86,8 @@ _CAPACITY = (
         ),
         severity="warning",
         wait="15m",
-        summary="{{ $labels.horizontalpodautoscaler }} has run at its most, {{ $value }} replicas, for 15 minutes: it "
-        "cannot grow any more.",
+        summary="{{ $labels.horizontalpodautoscaler }} has run at its maximum of {{ $value }} replicas "
+        "for 15 minutes: it cannot scale up.",
     ),
     Alert(
         name="LadingMemoryNearLimit",
@@ -111,15 +111,15 @@ _CAPACITY = (
         severity="warning",
         wait="15m",
         summary="{{ $labels.pod }} was throttled in {{ $value | humanizePercentage }} of its CPU periods (more than "
-        "25 %): requests stop in mid-run, up to 100 ms each.",
+        "25 %): requests pause for up to 100 ms.",
     ),
 )
 
 _PODS = (
     Alert(
         name="LadingNoReadyPod",
-        # A model that was ready within the hour and is so nowhere now: its pods say so, or are gone. A Deployment that
-        # was scaled to nothing on purpose is no fault.
+        # The model was ready within the last hour and is ready nowhere now. A Deployment that was scaled to zero on
+        # purpose is not a fault.
         expr=(
             f"max by (namespace, model) (max_over_time(lading_ready{{{EVERYWHERE}}}[1h])) == 1\n"
             f"unless max by (namespace, model) (lading_ready{{{EVERYWHERE}}}) == 1\n"
@@ -167,18 +167,18 @@ _PODS = (
         severity="warning",
         wait="30m",
         summary="{{ $value }} different artifacts answer as {{ $labels.model }}, version {{ $labels.version }}, for 30 "
-        "minutes: a rollout hangs, or a canary was forgotten.",
+        "minutes: a rollout is stuck, or a canary was forgotten.",
     ),
     Alert(
         name="LadingScrapeLost",
-        # Only targets that did show a server's metrics within the hour; no job's name is needed for that.
+        # Only targets that exported a server's metrics within the last hour, so that no job name is needed.
         expr=(
             f"up{{{EVERYWHERE}}} == 0\nand on (job, instance)\nmax_over_time(lading_usable_cpus{{{EVERYWHERE}}}[1h])"
         ),
         severity="warning",
         wait="3m",
-        summary="{{ $labels.instance }} of {{ $labels.job }} does not answer Prometheus any more: it is dead, hangs, "
-        "or is out of reach, and none of its other alerts can fire.",
+        summary="{{ $labels.instance }} of {{ $labels.job }} no longer answers Prometheus: it is down, hangs, "
+        "or cannot be reached, and none of its other alerts can fire.",
     ),
 )
 
@@ -193,8 +193,8 @@ _DATA = (
         ),
         severity="warning",
         wait="15m",
-        summary="What {{ $labels.model }} is asked has drifted from its training data: {{ $labels.feature }} scores "
-        "{{ $value | humanize }} in {{ $labels.test }}, above the threshold that was calibrated for it.",
+        summary="Requests to {{ $labels.model }} have drifted from its training data: {{ $labels.feature }} scores "
+        "{{ $value | humanize }} in {{ $labels.test }}, above its calibrated threshold.",
     ),
     Alert(
         name="LadingModelStale",
@@ -205,7 +205,7 @@ _DATA = (
         severity="warning",
         wait="1h",
         summary="{{ $labels.model }}, version {{ $labels.version }}, was built {{ $value | humanize }} days ago (more "
-        "than 90): train it on newer data, or say that it need not be.",
+        "than 90): train it on newer data, or silence this alert.",
     ),
     Alert(
         name="LadingPayloadDropped",
@@ -238,7 +238,7 @@ _CREDENTIALS = (
     ),
     Alert(
         name="LadingKeyExpiring",
-        # Until a week after its end: then the clients that used it have noticed, and the line is only left over.
+        # Until a week after its end. By then its clients have noticed, and only the line in the file is left.
         expr=(
             "min by (namespace, job, key) (\n"
             f"  lading_api_key_expiry_timestamp_seconds{{{EVERYWHERE}}} - time()\n) < 14 * 86400 > -7 * 86400"

@@ -1,7 +1,7 @@
-"""Alert policies of Google Cloud Monitoring, for those who let Google send the notifications.
+"""Alert policies of Google Cloud Monitoring, for notifications by Google.
 
-They ask in PromQL what Managed Service for Prometheus has collected, and read no recorded series, so they work with or
-without the ``Rules``. ``gcloud monitoring policies create --policy-from-file=FILE`` takes each file.
+They query Managed Service for Prometheus in PromQL. They read no recorded series, so they work without the ``Rules``.
+``gcloud monitoring policies create --policy-from-file=FILE`` takes each file.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ _SEVERITY = {"critical": "CRITICAL", "warning": "WARNING", "info": "WARNING"}
 
 @dataclass(frozen=True)
 class Policy:
-    """One policy, as the API's AlertPolicy has it."""
+    """One AlertPolicy of the API."""
 
     file: str
     name: str
     alert: str
     severity: str
     conditions: Sequence[tuple[str, str, float]]
-    """Name, PromQL, and for how many seconds it must hold; any one of them opens an incident."""
+    """Name, PromQL, and for how many seconds it must be true. Any one of them opens an incident."""
     text: str
 
     def to_dict(self) -> dict[str, Any]:
-        """As ``gcloud`` reads it."""
+        """The form that ``gcloud`` reads."""
         return {
             "displayName": self.name,
             "combiner": "OR",
@@ -59,7 +59,7 @@ class Policy:
 
 
 def policies(slos: Sequence[Slo]) -> list[Policy]:
-    """For each promise a page and a ticket; for every other alert one."""
+    """A page and a ticket for each objective of an SLO, and one policy for each other alert."""
     others = sorted(slo.model for slo in slos if slo.model != EVERY_OTHER)
     burning = [
         _burn(one, severity) for slo in slos for one in indicators(slo, others) for severity in ("critical", "warning")

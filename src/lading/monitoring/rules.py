@@ -8,36 +8,36 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Severity = Literal["critical", "warning", "info"]
-"""critical wakes somebody; warning is a ticket for the day; info is shown and not sent."""
+"""critical: page someone. warning: a ticket. info: shown, not sent."""
 
 RUNBOOKS = "https://github.com/lading/lading/blob/main/monitoring/runbooks"
 
 EVERYWHERE = 'namespace=~".*"'
 """Matches series with and without a namespace. The chart puts its release's namespace here."""
 WORKLOAD = ".*lading.*"
-"""Names of Deployments, pods and autoscalers that are watched. The chart puts its release's full name here."""
+"""Names of the watched Deployments, pods and autoscalers. The chart puts its release's full name here."""
 
 _DURATION = re.compile(r"(?<=[\[:])(\d+)(ms|[smhdwy])(?=[\]:])")
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "y": 31536000}
 
 
 @dataclass(frozen=True)
-class Recording:
-    """A series that is computed once and read often."""
+class RecordingRule:
+    """A series that Prometheus computes once and dashboards read often."""
 
     record: str
     expr: str
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """As a rules file has it."""
+        """The form of a rules file."""
         rule: dict[str, Any] = {"record": self.record, "expr": self.expr}
         return rule | ({"labels": dict(self.labels)} if self.labels else {})
 
 
 @dataclass(frozen=True)
 class Alert:
-    """What is wrong, since when, how bad it is, and what to read."""
+    """An alerting rule."""
 
     name: str
     expr: str
@@ -45,11 +45,11 @@ class Alert:
     summary: str
     """One sentence with the numbers; a template of Prometheus."""
     wait: str = "5m"
-    """For how long it must hold."""
+    """How long the expression must be true."""
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """As a rules file has it."""
+        """The form of a rules file."""
         return {
             "alert": self.name,
             "expr": self.expr,
@@ -64,10 +64,10 @@ class Group:
     """Rules that are evaluated together, in order."""
 
     name: str
-    rules: Sequence[Recording | Alert]
+    rules: Sequence[RecordingRule | Alert]
 
     def to_dict(self) -> dict[str, Any]:
-        """As a rules file has it."""
+        """The form of a rules file."""
         return {"name": self.name, "rules": [rule.to_dict() for rule in self.rules]}
 
 
@@ -77,9 +77,9 @@ def alerts_in(groups: Iterable[Group]) -> list[Alert]:
 
 
 def shortened(groups: Iterable[Group], factor: float) -> list[Group]:
-    """The same rules with every window and waiting time divided by ``factor``, to see in seconds what takes hours."""
+    """The same rules with every window and wait divided by ``factor``: a test sees in seconds what takes hours."""
 
-    def shorter(rule: Recording | Alert) -> Recording | Alert:
+    def shorter(rule: RecordingRule | Alert) -> RecordingRule | Alert:
         expr = _DURATION.sub(lambda found: _divided(found[0], factor), rule.expr)
         if isinstance(rule, Alert):
             return replace(rule, expr=expr, wait=_divided(rule.wait, factor))
@@ -89,7 +89,7 @@ def shortened(groups: Iterable[Group], factor: float) -> list[Group]:
 
 
 def seconds(duration: str) -> float:
-    """Of a duration as Prometheus writes it, of one unit."""
+    """Seconds of a Prometheus duration with one unit, such as ``5m``."""
     number, unit = re.fullmatch(r"(\d+)(ms|[smhdwy])", duration).groups()  # type: ignore[union-attr]
     return int(number) * _SECONDS[unit]
 
@@ -105,11 +105,11 @@ class BurnWindow:
 
     severity: Severity
     budget: float
-    """Share of the budget that is spent when the alert fires."""
+    """Share of the error budget that is spent when the alert fires."""
     long: str
     short: str
     factor: float
-    """How many times faster than allowed the budget burns."""
+    """Burn rate: how many times faster than allowed."""
     wait: str
 
 

@@ -1,4 +1,4 @@
-"""What a model promises: one small file, and what it is by default, from what verify measured."""
+"""The SLO of a model: a small file, and its default from the measurements of verify."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ from lading.serve.metrics import SECONDS
 from lading.spec import Frozen
 
 EVERY_OTHER = "*"
-"""The model name of the SLO that holds for every model without one of its own."""
+"""Model name of the SLO for all models without their own."""
 ROOM = 10
-"""A request may take this many times the measured p99 of the model's run: its decoding, a queue of a few requests, and
-a CPU half as fast, before users are said to wait."""
+"""The threshold is this many times the measured p99 of a run: room for decoding, a short queue, and a slower CPU."""
 
-LEAST_MS = 10.0
-"""A promise of less would be one about networks and schedulers, whatever the model."""
+MIN_MS = 10.0
+"""Minimum threshold. Below it, network and scheduler decide, not the model."""
 
 
 class Availability(Frozen):
@@ -44,7 +43,7 @@ class Latency(Frozen):
     def _on_a_bucket(cls, value: float) -> float:
         if not any(math.isclose(value, bound * 1e3) for bound in SECONDS):
             bounds = ", ".join(f"{bound * 1e3:g}" for bound in SECONDS)
-            raise ValueError(f"{value:g} ms is not a bound that the histogram has; they are: {bounds}")
+            raise ValueError(f"{value:g} ms is not a bound of the histogram; choose one of {bounds}")
         return value
 
     @property
@@ -54,12 +53,12 @@ class Latency(Frozen):
 
 
 class Slo(Frozen):
-    """The file."""
+    """The content of an SLO file."""
 
     model: str = Field(pattern=r"^(\*|[A-Za-z0-9][A-Za-z0-9._-]*)$")
     window_days: int = Field(default=30, ge=7, le=90)
     min_requests: int = Field(default=20, ge=1)
-    """Fewer requests than this in the long window page nobody: one failure of three is a share of 33 %."""
+    """Minimum requests in the long window for an alert: one failure of three would be 33 %."""
     availability: Availability = Availability()
     latency: Latency
 
@@ -70,18 +69,19 @@ class Slo(Frozen):
 
 
 def slo_for(artifact: Artifact) -> Slo:
-    """The default of a model: 99.9 % answered, 99 % within :data:`ROOM` times the p99 that verify measured, at least
-    :data:`LEAST_MS`.
+    """The default SLO: 99.9 % answered, 99 % within :data:`ROOM` times the p99 that verify measured.
+
+    The threshold is at least :data:`MIN_MS`.
 
     Raises:
-        SpecError: the chosen variant was never measured, so nothing can be promised of it.
+        SpecError: the chosen variant has no measurements.
     """
     packed = artifact.variant()
     timings = packed.measurement.timings if packed.measurement else ()
     single = [timing for timing in timings if timing.threads == 1 and timing.batch == 1]
     if not single:
         raise SpecError(f"{artifact.path}: {packed.variant.name} was not measured; run `lading verify` first")
-    wanted = max(LEAST_MS, ROOM * single[0].p99_ms) / 1e3
+    wanted = max(MIN_MS, ROOM * single[0].p99_ms) / 1e3
     bound = next((bound for bound in SECONDS if bound >= wanted), SECONDS[-1])
     return Slo(model=artifact.manifest.name, latency=Latency(threshold_ms=bound * 1e3))
 
@@ -90,7 +90,7 @@ def read_slo(file: Path) -> Slo:
     """Read an SLO file.
 
     Raises:
-        SpecError: it is missing or says something else than an SLO; the message names the field.
+        SpecError: it is missing or invalid; the message names the field.
     """
     try:
         return Slo.model_validate(yaml.safe_load(file.read_text()))
@@ -101,9 +101,9 @@ def read_slo(file: Path) -> Slo:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise SpecError(f"{file} is no SLO at {place!r}: {first['msg']}") from None
+        raise SpecError(f"{file} is not a valid SLO, see {place!r}: {first['msg']}") from None
 
 
 def slo_yaml(slo: Slo, note: str) -> str:
-    """The file of an SLO, with a note of where it came from."""
+    """The file of an SLO, with a note about its origin."""
     return f"# {note}\n{yaml.safe_dump(slo.model_dump(), sort_keys=False)}"

@@ -1,6 +1,6 @@
-"""The rules of one SLO: what share of requests was bad over each window, and who is told when the budget burns.
+"""The rules of one SLO: the share of bad requests over each window, and alerts on the burn rate of the error budget.
 
-The recorded names and labels are those of Sloth, so that dashboards made for it show these SLOs too.
+Names and labels of the recorded series are those of Sloth, so that its dashboards show these SLOs too.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lading.monitoring.rules import BURN_WINDOWS, EVERYWHERE, RECORDED, Alert, BurnWindow, Group, Recording
+from lading.monitoring.rules import BURN_WINDOWS, EVERYWHERE, RECORDED, Alert, BurnWindow, Group, RecordingRule
 from lading.monitoring.slo import EVERY_OTHER, Slo
 
 BY = "namespace, model"
@@ -16,7 +16,7 @@ BY = "namespace, model"
 
 @dataclass(frozen=True)
 class Indicator:
-    """One promise of an SLO, as PromQL."""
+    """One objective of an SLO, as PromQL."""
 
     slo: Slo
     name: str
@@ -27,30 +27,30 @@ class Indicator:
     """Rate of the requests that count."""
     alert: str
     summary: str
-    """What is wrong; the numbers are added."""
+    """What goes wrong; the rule adds the numbers."""
 
     @property
     def labels(self) -> dict[str, str]:
-        """What every series of it carries."""
+        """Labels of its recorded series."""
         return {"sloth_id": f"{self.slo.id}-{self.name}", "sloth_service": self.slo.id, "sloth_slo": self.name}
 
     @property
     def selector(self) -> str:
-        """Picks its recorded series."""
+        """Selector of its recorded series."""
         return f'{{{EVERYWHERE},sloth_id="{self.slo.id}-{self.name}"}}'
 
 
 def indicators(slo: Slo, others: Sequence[str] = ()) -> tuple[Indicator, Indicator]:
     """Availability and latency of an SLO.
 
-    Availability: what the client did wrong (4xx, a client that went away) counts neither as good nor as bad. Errors of
-    the server (5xx) are bad, and so is a refusal for overload (429) unless the SLO leaves it out.
+    Availability: errors of the client (4xx, a closed connection) count neither as good nor as bad. Errors of the server
+    (5xx) are bad, and so are refusals for overload (429), unless the SLO leaves them out.
 
-    Latency: a request is slow whatever came of it; a refusal is quick, so it is taken out of the total.
+    Latency: slow requests count whatever their status. Refusals are quick, so they are not part of the total.
 
     Args:
         slo: the SLO.
-        others: the models that have an SLO of their own, when this one is for all others.
+        others: the models with their own SLO, if this one is for all others.
     """
     which = f'model!~"{"|".join([*others, "unknown"])}"' if slo.model == EVERY_OTHER else f'model="{slo.model}"'
     shed_is_bad = slo.availability.shed == "bad"
@@ -83,7 +83,7 @@ def indicators(slo: Slo, others: Sequence[str] = ()) -> tuple[Indicator, Indicat
 
 
 def slo_groups(slo: Slo, others: Sequence[str] = ()) -> list[Group]:
-    """Recording rules, facts and alerts of an SLO, each indicator in groups of its own."""
+    """Recording rules, facts and alerts of an SLO, in two groups per indicator."""
     groups = []
     for one in indicators(slo, others):
         name = f"lading-slo-{slo.id}-{one.name}"
@@ -98,19 +98,19 @@ def _rate(metric: str, *matchers: str) -> str:
     return f"sum by ({BY}) (rate({metric}{{{','.join([EVERYWHERE, *matchers])}}}[WINDOW]))"
 
 
-def _ratios(one: Indicator) -> list[Recording]:
+def _ratios(one: Indicator) -> list[RecordingRule]:
     days = f"{one.slo.window_days}d"
     short = f"slo:sli_error:ratio_rate5m{one.selector}"
     return [
         *(
-            Recording(
+            RecordingRule(
                 f"slo:sli_error:ratio_rate{window}",
                 one.error_ratio.replace("WINDOW", window),
                 {**one.labels, "sloth_window": window},
             )
             for window in RECORDED
         ),
-        Recording(
+        RecordingRule(
             f"slo:sli_error:ratio_rate{days}",
             f"sum_over_time({short}[{days}]) / count_over_time({short}[{days}])",
             {**one.labels, "sloth_window": days},
@@ -118,18 +118,18 @@ def _ratios(one: Indicator) -> list[Recording]:
     ]
 
 
-def _facts(one: Indicator) -> list[Recording]:
+def _facts(one: Indicator) -> list[RecordingRule]:
     labels, selector = one.labels, one.selector
     error_budget = f"{1 - one.objective:.6g}"
     month = f"slo:sli_error:ratio_rate{one.slo.window_days}d{selector}"
     return [
-        Recording("slo:objective:ratio", f"vector({one.objective})", labels),
-        Recording("slo:error_budget:ratio", f"vector({error_budget})", labels),
-        Recording("slo:time_period:days", f"vector({one.slo.window_days})", labels),
-        Recording("slo:current_burn_rate:ratio", f"slo:sli_error:ratio_rate5m{selector} / {error_budget}", labels),
-        Recording("slo:period_burn_rate:ratio", f"{month} / {error_budget}", labels),
-        Recording("slo:period_error_budget_remaining:ratio", f"1 - {month} / {error_budget}", labels),
-        Recording(
+        RecordingRule("slo:objective:ratio", f"vector({one.objective})", labels),
+        RecordingRule("slo:error_budget:ratio", f"vector({error_budget})", labels),
+        RecordingRule("slo:time_period:days", f"vector({one.slo.window_days})", labels),
+        RecordingRule("slo:current_burn_rate:ratio", f"slo:sli_error:ratio_rate5m{selector} / {error_budget}", labels),
+        RecordingRule("slo:period_burn_rate:ratio", f"{month} / {error_budget}", labels),
+        RecordingRule("slo:period_error_budget_remaining:ratio", f"1 - {month} / {error_budget}", labels),
+        RecordingRule(
             "sloth_slo_info",
             "vector(1)",
             {**labels, "sloth_mode": "lading", "sloth_objective": f"{100 * one.objective:g}"},
@@ -144,7 +144,7 @@ def _alert(one: Indicator, window: BurnWindow) -> Alert:
     enough = one.total.replace("rate(", "increase(").replace("WINDOW", window.long)
     return Alert(
         name=one.alert,
-        # The recorded series carry their window as a label, which the two sides do not share.
+        # The two sides differ in the label sloth_window.
         expr=(
             f"{long} > {limit}\nand ignoring (sloth_window)\n{short} > {limit}\n"
             f"and on ({BY})\n{enough} >= {one.slo.min_requests}"

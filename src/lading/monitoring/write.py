@@ -1,4 +1,4 @@
-"""Writes what is generated from SLOs: rules for Prometheus and GKE, policies, dashboards."""
+"""Write the files that are generated from SLOs: rules for Prometheus and GKE, policies, dashboards."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GKE = Path("k8s/gke/monitoring")
 
 
 def chart_files(slos: Sequence[Slo]) -> dict[str, str]:
-    """Rules and dashboards, as Prometheus and Grafana read them and the chart renders them."""
+    """Rules for Prometheus and dashboards for Grafana, which the chart renders too."""
     rules = {f"{name}.yaml": rules_yaml(groups) for name, groups in rule_files(slos).items()}
     return rules | {f"{board.name}.json": board_json(board) for board in BOARDS}
 
@@ -34,7 +34,7 @@ def gke_files(slos: Sequence[Slo]) -> dict[str, str]:
 
 
 def write_files(folder: Path, files: dict[str, str]) -> None:
-    """Write the files; one of the same kind that is generated no more is removed."""
+    """Write the files, and remove old ones with the same suffix that are no longer generated."""
     for name in files:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
     for place in {(folder / name).parent for name in files}:
@@ -46,7 +46,7 @@ def write_files(folder: Path, files: dict[str, str]) -> None:
 
 
 def generate(root: Path) -> None:
-    """Write what the repository holds, from ``monitoring/slos``."""
+    """Write the repository's own files from ``monitoring/slos``."""
     slos = [read_slo(file) for file in sorted((root / "monitoring" / "slos").glob("*.yaml"))]
     write_files(root / CHART, chart_files(slos))
     write_files(root / GKE, gke_files(slos))
@@ -60,7 +60,7 @@ _CHART = f"""\
 
 
 def rule_files(slos: Sequence[Slo]) -> dict[str, list[Group]]:
-    """Every rule by the file it goes to: those of the SLOs, and the other alerts."""
+    """The rules of each file: those of the SLOs, and the other alerts."""
     own = sorted(slo.model for slo in slos if slo.model != EVERY_OTHER)
     return {"slos": [group for slo in slos for group in slo_groups(slo, own)], "alerts": list(ALERT_GROUPS)}
 
@@ -71,7 +71,7 @@ def rules_yaml(groups: Sequence[Group]) -> str:
 
 
 def gke_rules_yaml(groups: Sequence[Group]) -> str:
-    """A ``Rules`` object, which GKE's rule evaluator confines to its own namespace."""
+    """A ``Rules`` object. GKE evaluates it for its own namespace only."""
     document = {
         "apiVersion": "monitoring.googleapis.com/v1",
         "kind": "Rules",
@@ -82,12 +82,12 @@ def gke_rules_yaml(groups: Sequence[Group]) -> str:
 
 
 def to_yaml(document: Any) -> str:
-    """Block style, in the order given, expressions over several lines as they are."""
+    """YAML in block style and in the given order. Expressions keep their lines."""
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=150, allow_unicode=True)
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes text of several lines as a block."""
+    """Writes text with several lines as a block."""
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:

@@ -1,4 +1,4 @@
-"""Inputs to requests, and answers to outputs: the client's side of the protocols that the server speaks."""
+"""Encode inputs as requests and decode answers: the client's side of the protocols."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lading.protocol.proto import inference_pb2 as pb
 from lading.spec import Array
 
 JSON_LENGTH = "inference-header-content-length"
-"""The header that says where the JSON of a body ends and raw tensors begin."""
+"""Header with the length of the JSON in a body; raw tensors follow it."""
 JSON = "application/json"
 RAW = "application/octet-stream"
 
@@ -49,7 +49,7 @@ def binary_request(model: str, inputs: Inputs, *, binary_outputs: bool = True) -
     Args:
         model: its name.
         inputs: to send.
-        binary_outputs: ask for raw outputs too.
+        binary_outputs: request raw outputs too.
     """
     raw = [_raw(value) for value in inputs.values()]
     content: dict[str, Any] = {
@@ -76,7 +76,7 @@ def read_predict(body: bytes) -> dict[str, Array]:
     """Outputs of an answer of ``/predict``, in the dtypes that numpy gives JSON's numbers.
 
     Raises:
-        ValueError, KeyError, TypeError: it is no such answer.
+        ValueError, KeyError, TypeError: the answer has another form.
     """
     return {name: np.asarray(values) for name, values in orjson.loads(body)["outputs"].items()}
 
@@ -89,7 +89,7 @@ def read_infer(body: bytes, json_length: str | None) -> dict[str, Array]:
         json_length: value of the header :data:`JSON_LENGTH`; ``None`` when the body is JSON alone.
 
     Raises:
-        ValueError, KeyError, TypeError: it is no such answer.
+        ValueError, KeyError, TypeError: the answer has another form.
     """
     at = len(body) if json_length is None else int(json_length)
     outputs: dict[str, Array] = {}

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 import pytest
 
 from lading.deploy.canary.gateway import Routes, current_weights, mirror_patch, weights_patch
-from lading.deploy.canary.rollout import Canary, Limits, Window, read_steps
+from lading.deploy.canary.rollout import Canary, Limits, ReleaseWindow, read_steps
 from lading.deploy.kubernetes import Cluster
 from lading.errors import CanaryError, GateRefusedError, KubernetesError, SettingsError
 from tests.given.api_server import ApiServer, api_server, route
 
-GOOD = Window(1000, 0, 20.0)
-BAD = Window(1000, 100, 20.0)
-FEW = Window(3, 0, 20.0)
+GOOD = ReleaseWindow(1000, 0, 20.0)
+BAD = ReleaseWindow(1000, 100, 20.0)
+FEW = ReleaseWindow(3, 0, 20.0)
 BOTH = {"httproutes/cards": route(), "grpcroutes/cards": route(kind="GRPCRoute")}
 
 
@@ -26,14 +26,14 @@ def api() -> Iterator[ApiServer]:
 
 
 def rollout(
-    api: ApiServer, *canary: Window, dry_run: bool = False, paths: tuple[str, ...] = ("httproutes/cards",)
+    api: ApiServer, *canary: ReleaseWindow, dry_run: bool = False, paths: tuple[str, ...] = ("httproutes/cards",)
 ) -> tuple[Canary, list[str]]:
     """A canary whose looks find these windows, one after the other."""
     said: list[str] = []
     found = iter(canary)
     routes = Routes(Cluster.connect(api.url), "serve", paths, dry_run, said.append)
 
-    def look() -> tuple[Window, Window, float | None]:
+    def look() -> tuple[ReleaseWindow, ReleaseWindow, float | None]:
         return GOOD, next(found), 1.0
 
     return Canary("cards-a", "cards-b", routes, look, Limits(), (5, 50), 0.0, 2, said.append), said
@@ -56,7 +56,7 @@ def test_a_bad_release_gives_all_back_and_says_why(api: ApiServer) -> None:
 
 def test_a_release_that_shows_too_little_is_rolled_back_after_the_last_look(api: ApiServer) -> None:
     canary, _ = rollout(api, FEW, FEW, GOOD)
-    with pytest.raises(GateRefusedError, match="2 looks showed too little: 3 of the 200 requests"):
+    with pytest.raises(GateRefusedError, match="too little data after 2 comparisons: 3 of the required 200 requests"):
         canary.run()
     assert api.weights() == [5, 0]
 
@@ -65,7 +65,7 @@ def test_a_release_that_shows_too_little_is_rolled_back_after_the_last_look(api:
 def test_whatever_fails_the_requests_are_given_back(api: ApiServer, failure: BaseException) -> None:
     canary, _ = rollout(api)
 
-    def fail() -> tuple[Window, Window, float | None]:
+    def fail() -> tuple[ReleaseWindow, ReleaseWindow, float | None]:
         raise failure
 
     object.__setattr__(canary, "look", fail)
@@ -94,7 +94,7 @@ def test_a_route_that_cannot_follow_takes_the_other_back() -> None:
 def test_the_wrong_order_is_refused_before_anything_is_changed() -> None:
     with api_server({"httproutes/cards": route(stable=0, canary=100)}) as api:
         canary, _ = rollout(api, GOOD)
-        with pytest.raises(CanaryError, match="was `lading canary cards-b cards-a` meant"):
+        with pytest.raises(CanaryError, match="did you mean `lading canary cards-b cards-a`"):
             canary.run()
         assert api.history == []
 

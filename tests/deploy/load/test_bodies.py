@@ -59,7 +59,7 @@ def test_pictures_of_ones_own_are_sent_as_they_are(tmp_path: Path) -> None:
     (plain, *_) = bodies(from_artifact(artifact.path), "plain", examples(from_artifact(artifact.path), [b"jpeg"]))
     assert plain.content == b"jpeg"
     assert len(read_files(str(PHOTO.parent))) >= 1
-    with pytest.raises(DataError, match="neither a file nor a folder"):
+    with pytest.raises(DataError, match="is not a file or a folder"):
         read_files(str(tmp_path / "nothing"))
 
 

@@ -78,8 +78,8 @@ def test_a_server_with_keys_and_tls_is_loaded(tmp_path: Path) -> None:
     [
         (["--slo", "p99=50"], "cannot read 'p99=50'"),
         (["--users", "rest"], "known are plain"),
-        (["--seconds", "2", "--warm-up", "2"], "leaves nothing"),
-        (["--pictures", "nowhere"], "neither a picture nor a folder"),
+        (["--seconds", "2", "--warm-up", "2"], "must be shorter than"),
+        (["--pictures", "nowhere"], "is not a file or a folder"),
         (["--url", "http://127.0.0.1:1"], "does not answer"),
     ],
 )

@@ -48,7 +48,7 @@ def kserved(release: Release) -> Iterator[Release]:
 
 def test_it_is_ready_and_answers_as_the_artifact_says(kserved: Release, artifact: Path) -> None:
     said = run(sys.executable, "-m", "lading", "check", str(artifact), "--url", kserved.url, "--grpc", kserved.grpc)
-    assert said.count("answers as it was packed") == 2
+    assert said.count("gives the golden answers") == 2
     inside = run("helm", "test", "kserved", "--namespace", kserved.namespace, "--logs")
     assert "REST: variant" in inside, "through the Service that KServe makes"
     assert "gRPC: variant" in inside

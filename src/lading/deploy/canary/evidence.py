@@ -1,33 +1,33 @@
-"""What both releases answered, asked of Prometheus; and whether they answer the same, asked of themselves."""
+"""Figures of both releases: requests, errors and p99 from Prometheus, and the agreement of their answers."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import numpy as np
 
-from lading.deploy.canary.rollout import Window
+from lading.deploy.canary.rollout import ReleaseWindow
 from lading.deploy.load.bodies import bodies, examples
 from lading.deploy.load.signature import from_artifact, from_server
 from lading.errors import CanaryError
 from lading.protocol.client import ANYONE, Access, Client
-from lading.spec import Array
+from lading.spec import BATCH, Array, TensorSpec
+from lading.tensors.agreement import agreement as rows_that_agree
 
-CLOSE = 0.01
-"""Outputs without labels agree when they are within this share of the release before's own range."""
 TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True)
 class Prometheus:
-    """Where requests were counted."""
+    """The Prometheus that scrapes both releases."""
 
     url: str
 
-    def window(self, selector: str, seconds: int) -> Window:
+    def window(self, selector: str, seconds: int) -> ReleaseWindow:
         """Requests, errors and p99 of the series that a selector chooses, over the last seconds.
 
         Raises:
@@ -40,7 +40,7 @@ class Prometheus:
             f"histogram_quantile(0.99, sum by (le) (rate(lading_request_duration_seconds_bucket{{{selector}}}{span})))"
         )
         requests = round(total or 0.0)
-        return Window(requests, min(requests, round(errors or 0.0)), None if p99 is None else 1000 * p99)
+        return ReleaseWindow(requests, min(requests, round(errors or 0.0)), None if p99 is None else 1000 * p99)
 
     def _ask(self, query: str) -> float | None:
         try:
@@ -53,49 +53,49 @@ class Prometheus:
         except httpx.HTTPError as error:
             raise CanaryError(f"Prometheus at {self.url} does not answer: {error}") from None
         except (ValueError, KeyError, TypeError, IndexError) as error:
-            raise CanaryError(f"Prometheus at {self.url} answered what is not understood: {error}") from None
+            raise CanaryError(f"Prometheus at {self.url} gave an answer that cannot be read: {error}") from None
         return None if math.isnan(value) else value
 
 
 def pods_of(namespace: str, release: str) -> str:
-    """The selector of a release's pods, as a Deployment names them: its name, the template's hash, five letters."""
+    """A selector of a release's pods by their names: the Deployment's name, a hash, five characters."""
     return f'namespace="{namespace}",pod=~"{release}-[a-z0-9]+-[a-z0-9]{{5}}"'
 
 
 def agreement(stable: str, canary: str, artifact: Path | None, *, access: Access = ANYONE) -> float:
-    """Send both releases the same inputs, and return the share that they answer alike.
+    """Send both releases the same inputs, and return the share of rows on which they agree, 0 to 1.
 
     Args:
-        stable: address of the release before.
-        canary: address of the new one.
-        artifact: its recorded requests are sent first; default: inputs drawn from the signature.
+        stable: address of the old release.
+        canary: address of the new release.
+        artifact: its recorded requests are sent first; default: random inputs by the signature.
         access: key and certificate of both.
 
     Raises:
         ClientError: a release does not answer, or refuses.
-        CanaryError: the new one has other outputs.
+        CanaryError: the new release has other outputs.
     """
     served = from_server(stable, access=access)
     signature = from_artifact(artifact) if artifact else served
-    labelled = {spec.name for spec in served.outputs if spec.labels}
+    requests = bodies(signature, "v2-json", examples(signature))
     with Client(stable, access=access) as before, Client(canary, access=access) as new:
-        same = [
-            _alike(before.send(request), new.send(request), labelled)
-            for request in bodies(signature, "v2-json", examples(signature))
-        ]
-    return float(np.mean(same))
+        answers = [(before.send(request), new.send(request)) for request in requests]
+    for old_answer, new_answer in answers:
+        _refuse_other_outputs(old_answer, new_answer)
+    old, changed = (
+        {name: np.concatenate([np.atleast_1d(one[name]) for one in side]) for name in side[0]}
+        for side in zip(*answers, strict=True)
+    )
+    # A server of another kind does not say which outputs have labels.
+    specs = served.outputs or tuple(
+        TensorSpec(name=name, dtype=str(array.dtype), shape=(BATCH, *array.shape[1:])) for name, array in old.items()
+    )
+    # Outputs per node and per graph have different numbers of rows, so they cannot be compared row by row together.
+    rows = {len(old[spec.name]) for spec in specs}
+    return min(rows_that_agree([spec for spec in specs if len(old[spec.name]) == size], old, changed) for size in rows)
 
 
-def _alike(one: dict[str, Array], other: dict[str, Array], labelled: set[str]) -> bool:
-    """The same most likely label of every output that has labels; else every value close."""
-    if {name: array.shape for name, array in one.items()} != {name: array.shape for name, array in other.items()}:
-        raise CanaryError(f"the releases have different outputs: {sorted(one)} and {sorted(other)}, or shapes of these")
-    if names := labelled & set(one):
-        return all(bool((one[name].argmax(-1) == other[name].argmax(-1)).all()) for name in names)
-    return all(_close(one[name], other[name]) for name in one)
-
-
-def _close(one: Array, other: Array) -> bool:
-    wide, narrow = one.astype(np.float64), other.astype(np.float64)
-    allowed = CLOSE * max(float(np.ptp(wide)), float(np.abs(wide).max(initial=0.0)), 1e-12)
-    return bool((np.abs(wide - narrow) <= allowed).all())
+def _refuse_other_outputs(old: Mapping[str, Array], new: Mapping[str, Array]) -> None:
+    shapes, others = ({name: list(array.shape) for name, array in one.items()} for one in (old, new))
+    if shapes != others:
+        raise CanaryError(f"the releases have different outputs: {shapes} and {others}")

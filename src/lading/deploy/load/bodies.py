@@ -1,4 +1,4 @@
-"""Request bodies for a model, made from its signature: what each kind of user sends."""
+"""Request bodies for each kind of user, made from the model's signature."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from lading.spec import Array, TensorSpec
 from lading.tensors.random import random_inputs
 
 INPUTS = 16
-"""Different inputs that are sent in turn."""
+"""Number of different inputs, sent in turn."""
 ROWS = 12
-"""Size of a ragged dim whose size the signature leaves open: a small graph."""
+"""Size of a ragged dim that the signature leaves open: a small graph."""
 
 
 def examples(signature: Signature, files: Sequence[bytes] = ()) -> list[dict[str, Array | bytes]]:
-    """Inputs that keep the signature's rules: its recorded requests first, then drawn ones.
+    """Valid inputs: the recorded requests first, then random ones.
 
     Args:
-        signature: what the model takes.
-        files: encoded files to send where it takes some, such as pictures; else they are made up.
+        signature: of the model.
+        files: encoded files such as pictures for inputs that take them; default: random ones.
 
     Returns:
-        :data:`INPUTS` mappings, batch dim included, owner vectors left out; encoded content is its file's bytes.
+        :data:`INPUTS` mappings with a batch dim and without owner vectors. Encoded content is the bytes of its file.
     """
     rng = np.random.default_rng(0)
     sizes = {dim: _size(dim, signature.inputs) for spec in signature.inputs for dim in spec.symbolic_dims}
@@ -50,7 +50,7 @@ def examples(signature: Signature, files: Sequence[bytes] = ()) -> list[dict[str
 
 
 def bodies(signature: Signature, kind: Kind, inputs: Sequence[Inputs]) -> list[Request]:
-    """The same inputs as requests of a kind; those of gRPC have an empty path."""
+    """The inputs as requests of one kind. Those for gRPC have an empty path."""
     return [_request(signature, kind, one) for one in inputs]
 
 

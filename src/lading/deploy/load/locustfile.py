@@ -22,7 +22,7 @@ from lading.deploy.load import users
 from lading.deploy.load.bodies import bodies, examples
 from lading.deploy.load.shapes import SHAPES, users_at
 from lading.deploy.load.signature import from_artifact, from_server, read_files
-from lading.deploy.load.slo import judge, read_slo
+from lading.deploy.load.slo import evaluate, read_objectives
 from lading.deploy.load.users import Grpc, Plain, V2Binary, V2Json  # noqa: F401 - Locust looks for them here
 from lading.errors import LadingError
 from lading.protocol.client import Access
@@ -30,14 +30,14 @@ from lading.protocol.client import Access
 grpc.experimental.gevent.init_gevent()
 
 REFUSED = 3
-"""The command line's exit code where a gate refused."""
+"""Exit code when a gate refuses."""
 
 
 class ByTheClock(LoadTestShape):
     """The chosen shape."""
 
     def tick(self) -> tuple[int, float] | None:
-        """Users now, and how many may be made a second."""
+        """Number of users now, and how many may start per second."""
         assert self.runner is not None
         given = self.runner.environment.parsed_options
         assert given is not None
@@ -47,30 +47,30 @@ class ByTheClock(LoadTestShape):
 
 @events.init_command_line_parser.add_listener
 def arguments(parser: LocustArgumentParser) -> None:
-    """What the page asks for too."""
+    """Add our options, which Locust's page shows too."""
     add = parser.add_argument
     add("--grpc", default="", help="host:port of gRPC")
     add("--artifact", default="", help="artifact folder; default: ask the server for the signature")
     add("--model", default="", help="which model of the server")
     add("--pictures", default="", help="file or folder of pictures to send")
     add("--shape", choices=SHAPES, default="constant", help="how the rate changes")
-    add("--rate", type=float, default=10.0, help="requests a second at the shape's top")
+    add("--rate", type=float, default=10.0, help="maximum rate, in requests per second")
     add("--seconds", type=float, default=60.0, help="length of the test")
-    add("--warm-up", type=float, default=0.0, help="first seconds that do not count")
-    add("--slo", default="errors=0%", help="what has to be met")
-    add("--timeout", type=float, default=10.0, help="seconds after which a request has failed")
+    add("--warm-up", type=float, default=0.0, help="seconds at the start that do not count")
+    add("--slo", default="errors=0%", help="the SLO")
+    add("--timeout", type=float, default=10.0, help="request timeout, in seconds")
     add("--key-file", default="", help="file of API keys; the first is sent", include_in_web_ui=False)
     add("--ca", default="", help="PEM file of the certificate to trust", include_in_web_ui=False)
 
 
 @events.init.add_listener
 def prepare(environment: Environment, **_: Any) -> None:
-    """Make the bodies that each kind of user sends."""
+    """Make the request bodies of each kind of user."""
     given = environment.parsed_options
     assert given is not None
     try:
         _prepare(environment, given)
-        read_slo(given.slo)
+        read_objectives(given.slo)
     except LadingError as error:
         Console(stderr=True).print(f"error: {error}", style="red", highlight=False)
         sys.exit(error.exit_code)
@@ -91,7 +91,7 @@ def _prepare(environment: Environment, given: Namespace) -> None:
 
 @events.test_start.add_listener
 def forget_the_warm_up(environment: Environment, **_: Any) -> None:
-    """Connections, caches and a cold start are not what the SLO is about."""
+    """Reset the figures after the warm-up: new connections and cold caches are not part of the SLO."""
     given = environment.parsed_options
     if given is not None and given.warm_up > 0:
         gevent.spawn_later(given.warm_up, environment.stats.reset_all)
@@ -99,17 +99,17 @@ def forget_the_warm_up(environment: Environment, **_: Any) -> None:
 
 @events.quitting.add_listener
 def verdict(environment: Environment, **_: Any) -> None:
-    """Print the SLO's table, and exit with 3 when it was missed."""
+    """Print the SLO's table, and exit with 3 if it was missed."""
     given = environment.parsed_options
     if given is None or given.worker:
         return
-    found = judge(read_slo(given.slo), Counted(environment.stats))
+    found = evaluate(read_objectives(given.slo), LocustFigures(environment.stats))
     Console(stderr=True).print(found.table())
     environment.process_exit_code = 0 if found.passed else REFUSED
 
 
-class Counted:
-    """What Locust counted, of all requests together; it keeps latencies in whole milliseconds below 100."""
+class LocustFigures:
+    """Locust's figures over all requests. Below 100 ms it keeps latencies as whole milliseconds."""
 
     def __init__(self, stats: RequestStats) -> None:
         self._total = stats.total

@@ -1,4 +1,4 @@
-"""Run Locust without a page, in a process of its own: it makes every socket cooperative as soon as it is imported."""
+"""Run Locust without its page, in its own process, because importing it patches every socket of the process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lading.deploy.load.shapes import Kind, Shape
 from lading.deploy.load.signature import Signature, from_artifact, from_server, read_files
-from lading.deploy.load.slo import read_slo
+from lading.deploy.load.slo import read_objectives
 from lading.errors import CheckError, SettingsError
 from lading.protocol.client import Access
 
@@ -20,7 +20,7 @@ CLASSES: dict[Kind, str] = {"plain": "Plain", "v2-json": "V2Json", "v2-binary": 
 
 @dataclass(frozen=True)
 class Load:
-    """A load test: what is sent where, how much of it, and what has to be met."""
+    """A load test: what to send where, how much, and the SLO."""
 
     url: str
     grpc: str | None
@@ -29,7 +29,7 @@ class Load:
     kinds: tuple[Kind, ...]
     shape: Shape
     rate: float
-    """Requests a second at the shape's top."""
+    """Maximum rate, in requests per second."""
     seconds: float
     warm_up: float
     slo: str
@@ -42,22 +42,22 @@ class Load:
 
 
 def run(load: Load) -> int:
-    """Send the load, write ``report.html`` and ``load_*.csv`` to the folder, and print the verdict.
+    """Send the load, write ``report.html`` and ``load_*.csv`` to the folder, and print the result.
 
     Returns:
-        Locust's exit code: 0 when the SLO was met, 3 when it was missed, others when Locust failed.
+        Locust's exit code: 0: the SLO was met, 3: it was missed, others: Locust failed.
 
     Raises:
-        SettingsError: the SLO or the key file cannot be read, nobody is left to send, or Locust is not installed.
+        SettingsError: the SLO or the key file cannot be read, no users are left, or Locust is not installed.
         ClientError: the server does not answer.
-        CheckError: it serves another model, or describes it in a way that is not understood.
+        CheckError: it serves another model, or its description cannot be read.
     """
     if find_spec("locust") is None:
         raise SettingsError("Locust is not installed: pip install 'lading[serve,load]'")
-    read_slo(load.slo)
+    read_objectives(load.slo)
     read_files(str(load.pictures or ""))
     if load.warm_up >= load.seconds:
-        raise SettingsError(f"--warm-up {load.warm_up:g} leaves nothing of --seconds {load.seconds:g} to judge")
+        raise SettingsError(f"--warm-up {load.warm_up:g} must be shorter than --seconds {load.seconds:g}")
     kinds = _possible(load, _signature(load))
     load.out.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "GRPC_VERBOSITY": os.environ.get("GRPC_VERBOSITY", "ERROR")}
@@ -66,11 +66,11 @@ def run(load: Load) -> int:
             try:
                 return process.wait()
             except KeyboardInterrupt:
-                continue  # Locust was interrupted too; it still prints what it has
+                continue  # Locust got the signal too, and still prints its results
 
 
 def command(load: Load, kinds: tuple[Kind, ...]) -> list[str]:
-    """Locust's command line."""
+    """The command that starts Locust."""
     options: dict[str, object] = {
         "--host": load.url,
         "--grpc": load.grpc,
@@ -97,13 +97,13 @@ def command(load: Load, kinds: tuple[Kind, ...]) -> list[str]:
 
 
 def _signature(load: Load) -> Signature:
-    """Ask once before Locust does, so that what is wrong is one sentence."""
+    """Read the signature before Locust starts, so that an error is one sentence."""
     served = from_server(load.url, load.model, access=load.access)
     if load.artifact is None:
         return served
     own = from_artifact(load.artifact)
     if own.name != served.name:
-        raise CheckError(f"{load.url} serves {served.name!r}, and the artifact is {own.name!r}")
+        raise CheckError(f"{load.url} serves {served.name!r}, but the artifact is {own.name!r}")
     return own
 
 

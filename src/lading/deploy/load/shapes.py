@@ -1,4 +1,4 @@
-"""How load changes during a test: each shape is the share of the full rate at a moment, both from 0 to 1."""
+"""How the load changes during a test: a shape maps the elapsed share of the time to a share of the rate."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ Shape = Literal["constant", "ramp", "step", "spike", "daily"]
 SHAPES: tuple[Shape, ...] = get_args(Shape)
 
 LEAST = 0.2
-"""Share at night, and before and after a spike."""
+"""Minimum share: at night, and before and after a spike."""
 STEPS = 5
 
 
 def constant(_: float) -> float:
-    """The full rate from the first second: what a release gate wants."""
+    """The full rate from the first second, for release gates."""
     return 1.0
 
 
 def ramp(moment: float) -> float:
-    """From a tenth to the full rate in a line: finds the rate at which latency turns up."""
+    """From a tenth to the full rate in a straight line, to find the rate at which latency rises."""
     return 0.1 + 0.9 * moment
 
 
 def step(moment: float) -> float:
-    """Five stairs of equal height and length: an autoscaler has time to answer each."""
+    """Five equal steps, each long enough for an autoscaler to react."""
     return min(STEPS, math.floor(moment * STEPS) + 1) / STEPS
 
 
 def spike(moment: float) -> float:
-    """A fifth of the rate, and all of it in the middle fifth of the time: five times as much at once."""
+    """A fifth of the rate, and the full rate in the middle fifth of the time."""
     return 1.0 if 0.4 <= moment < 0.6 else LEAST
 
 
 def daily(moment: float) -> float:
-    """A day from midnight to midnight: least at four in the morning, most at four in the afternoon."""
+    """A day from midnight to midnight: minimum at 4:00, maximum at 16:00."""
     return LEAST + (1 - LEAST) * (1 + math.cos(2 * math.pi * (moment - 2 / 3))) / 2
 
 
@@ -49,12 +49,12 @@ SHARES: dict[Shape, Callable[[float], float]] = {
 
 
 def users_at(shape: Shape, seconds: float, *, rate: float, duration_s: float) -> int | None:
-    """Users at a moment of the test, each of whom sends one request a second; ``None`` when it is over.
+    """Number of users at a moment of the test; each sends one request per second. ``None`` after the end.
 
     Args:
-        shape: which curve.
+        shape: which shape.
         seconds: since the start.
-        rate: requests a second where the curve is 1.
+        rate: requests per second where the shape is 1.
         duration_s: length of the test.
     """
     if seconds >= duration_s:

@@ -1,4 +1,4 @@
-"""What a model takes, read from its artifact or from the server that serves it."""
+"""Name and tensors of a model, read from its artifact or from a running server."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ class Signature:
     name: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...] = ()
-    """Empty where only the protocol's metadata are known, which have no labels."""
+    """Empty if the server only has the protocol's metadata, which have no labels."""
     plain: bool = True
-    """The server has ``/predict``; another Open Inference server has not."""
+    """The server has ``/predict``. Other servers of the Open Inference Protocol do not."""
     classifies: bool = False
-    """The server also has ``/classify`` for it: one encoded file in, labels out."""
+    """The server has ``/classify``: one encoded file in, labels out."""
     recorded: tuple[Mapping[str, Array], ...] = ()
     """Real requests, batch dim included."""
 
 
 def from_artifact(path: Path) -> Signature:
-    """Name, inputs and golden requests of an artifact: each row of them, or the first graph where rows are ragged.
+    """Name, inputs and golden requests of an artifact: each row, or the first graph of ragged inputs.
 
     Raises:
-        ArtifactError: it is no whole artifact.
+        ArtifactError: the artifact is incomplete or corrupt.
     """
     artifact = Artifact.load(path)
     inputs = artifact.manifest.inputs
@@ -60,16 +60,16 @@ def from_artifact(path: Path) -> Signature:
 
 
 def from_server(url: str, model: str | None = None, *, access: Access = ANYONE) -> Signature:
-    """Ask a server: ``/model``, which tells everything; else the protocol's ``/v2/models/NAME``.
+    """Read ``/model`` of a server, or the protocol's ``/v2/models/NAME`` if it has none.
 
     Args:
-        url: of its HTTP port.
-        model: which of several; the default one, or the only one, by default.
+        url: address of its HTTP port.
+        model: its name; default: the server's default or only model.
         access: key and certificate.
 
     Raises:
         ClientError: no answer, a refusal, or no such model.
-        CheckError: a description that is not understood, or inputs that cannot be made up.
+        CheckError: the description cannot be read, or random inputs cannot be made for it.
         SettingsError: the file of keys or the certificate cannot be used.
     """
     with Client(url, access=access) as client:
@@ -87,7 +87,7 @@ def from_server(url: str, model: str | None = None, *, access: Access = ANYONE) 
 def _only_model(client: Client) -> str:
     names = client.get("/v2/models").get("models", [])
     if len(names) != 1:
-        raise CheckError(f"{client.url} serves {names or 'no model'}: say which with --model")
+        raise CheckError(f"{client.url} serves {names or 'no model'}: choose one with --model")
     return str(names[0])
 
 
@@ -103,36 +103,36 @@ def _described(content: dict[str, Any]) -> Signature:
         check_contents((*inputs, *outputs))
         return Signature(content["name"], inputs, outputs, classifies=content["classify"])
     except (KeyError, TypeError, ValidationError, SpecError) as error:
-        raise CheckError(f"the server describes its model in a way that is not understood: {error}") from None
+        raise CheckError(f"the description of the model at /model cannot be read: {error}") from None
 
 
 def _metadata(content: dict[str, Any]) -> Signature:
-    """Sizes that the protocol gives as -1: the first is the batch, and any other is a dim of its own."""
+    """Read the protocol's metadata. A first dim of -1 is the batch; each other -1 becomes its own symbolic dim."""
     specs = []
     for tensor in content.get("inputs", []):
         name, datatype = tensor["name"], tensor["datatype"]
         if datatype == BYTES or datatype not in FROM_V2:
             raise CheckError(
-                f"input {name!r} is of type {datatype}: values for it cannot be made up; name the artifact"
+                f"input {name!r} has datatype {datatype}, for which no random values can be made; name the artifact"
             )
         shape = [dim if dim > 0 else f"{AXIS}{axis}" for axis, dim in enumerate(tensor["shape"])]
         try:
             specs.append(TensorSpec(name=name, dtype=FROM_V2[datatype], shape=(BATCH, *shape[1:])))
         except ValidationError as error:
-            raise CheckError(f"input {name!r} cannot be made up: {error.errors()[0]['msg']}") from None
+            raise CheckError(f"no random values can be made for input {name!r}: {error.errors()[0]['msg']}") from None
     if not specs:
-        raise CheckError(f"the server names no inputs of {content.get('name')!r}")
+        raise CheckError(f"the server lists no inputs of {content.get('name')!r}")
     return Signature(content["name"], tuple(specs), plain=False)
 
 
-MOST = 64
+MAX_FILES = 64
 
 
 def read_files(where: str) -> list[bytes]:
-    """The bytes of one encoded file, or of the first :data:`MOST` of a folder; none when ``where`` is empty.
+    """The bytes of one encoded file, or of the first :data:`MAX_FILES` of a folder. None if ``where`` is empty.
 
     Raises:
-        DataError: nothing is there, or no file with a content type's suffix.
+        DataError: there is no file with a suffix of a content type.
     """
     if not where:
         return []
@@ -140,5 +140,5 @@ def read_files(where: str) -> list[bytes]:
     suffixes = [suffix for content in content_types() for suffix in content.suffixes]
     files = [path] if path.is_file() else sorted(file for file in path.glob("*") if file.suffix.lower() in suffixes)
     if not files:
-        raise DataError(f"{where} is neither a file nor a folder with {', '.join(suffixes)} files")
-    return [file.read_bytes() for file in files[:MOST]]
+        raise DataError(f"{where} is not a file or a folder with {', '.join(suffixes)} files")
+    return [file.read_bytes() for file in files[:MAX_FILES]]

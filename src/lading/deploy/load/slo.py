@@ -1,4 +1,4 @@
-"""What a load test has to meet: ``p99=50ms,errors=0.1%,rps=200``, and whether it did."""
+"""The SLO of a load test, such as ``p99=50ms,errors=0.1%,rps=200``, and whether the test met it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXAMPLE = "p99=50ms,errors=0.1%,rps=200"
 
 
 class Measured(Protocol):
-    """What was counted during the load."""
+    """The figures of a load test."""
 
     @property
     def requests(self) -> int: ...
@@ -26,19 +26,19 @@ class Measured(Protocol):
     def failures(self) -> int: ...
     @property
     def rate(self) -> float:
-        """Requests a second, those that failed included."""
+        """Requests per second, failed ones included."""
 
     @property
     def mean_ms(self) -> float: ...
     @property
     def max_ms(self) -> float: ...
     def percentile_ms(self, share: float) -> float:
-        """The latency that this share of the requests kept, 0 to 1."""
+        """The latency below which this share of the requests was answered, 0 to 1."""
 
 
 @dataclass(frozen=True)
 class Objective:
-    """One bound. Latencies in milliseconds, errors as a share, rate in requests a second."""
+    """One bound. Latencies are in milliseconds, errors a share from 0 to 1, rates in requests per second."""
 
     name: str
     bound: float
@@ -63,7 +63,7 @@ class Objective:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class SloResult:
     """Every objective with its figure."""
 
     rows: tuple[tuple[Objective, float], ...]
@@ -71,11 +71,11 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """No request at all meets nothing."""
+        """Whether all were met. Without requests none is."""
         return self.requests > 0 and all(objective.met(value) for objective, value in self.rows)
 
     def table(self) -> Table:
-        """Objective, bound, figure and result, for a person."""
+        """Objective, bound, figure and result."""
         table = Table(title=f"SLO over {self.requests} requests: {'met' if self.passed else 'MISSED'}")
         table.add_column("objective")
         for column in ("wanted", "measured"):
@@ -88,14 +88,14 @@ class Verdict:
         return table
 
 
-def read_slo(text: str) -> tuple[Objective, ...]:
+def read_objectives(text: str) -> tuple[Objective, ...]:
     """Parse ``p99=50ms,errors=0.1%,rps=200``.
 
-    Known are ``pN`` (any percentile), ``mean`` and ``max`` with ``us``, ``ms`` or ``s``; ``errors`` with ``%``; and
-    ``rps``, the only one that is a lower bound.
+    Terms: ``pN`` (any percentile), ``mean`` and ``max`` in ``us``, ``ms`` or ``s``; ``errors`` in ``%``; ``rps``. Only
+    ``rps`` is a lower bound.
 
     Raises:
-        SettingsError: a term that is none of these; the message names it.
+        SettingsError: a term is unknown; the message names it.
     """
     objectives: dict[str, Objective] = {}
     for term in text.split(","):
@@ -106,9 +106,9 @@ def read_slo(text: str) -> tuple[Objective, ...]:
     return tuple(objectives.values())
 
 
-def judge(objectives: Sequence[Objective], measured: Measured) -> Verdict:
+def evaluate(objectives: Sequence[Objective], measured: Measured) -> SloResult:
     """Measure every objective."""
-    return Verdict(tuple((one, one.measure(measured)) for one in objectives), measured.requests)
+    return SloResult(tuple((one, one.measure(measured)) for one in objectives), measured.requests)
 
 
 def _read_term(term: str) -> Objective:

@@ -1,4 +1,4 @@
-"""Locust's users: each sends one request a second of its kind, whatever the model."""
+"""Locust's users. Each sends one request per second of its kind, for any model."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from lading.protocol.client_codec import Request
 
 METHOD = "/inference.GRPCInferenceService/ModelInfer"
 RATE = 1.0
-"""Requests a second of one user."""
+"""Requests per second of one user."""
 
 
 class Sending(User):
-    """Sends a kind's bodies in turn; those of one kind are made once, in :mod:`lading.deploy.load.locustfile`."""
+    """Sends the bodies of its kind in turn. :mod:`lading.deploy.load.locustfile` makes them once."""
 
     abstract = True
     kind: ClassVar[Kind]
     bodies: ClassVar[dict[Kind, list[Request]]] = {}
     access: ClassVar[Access] = ANYONE
     secrets: ClassVar[Mapping[str, str]] = {}
-    """The headers of ``access``, read once."""
+    """Headers of ``access``, read once."""
     timeout_s: ClassVar[float] = 10.0
     wait_time = constant_throughput(RATE)
 
     def on_start(self) -> None:
-        """Start anywhere in the first second: users that were made together would else send together for ever."""
+        """Start at a random time in the first second, so that users that start together do not send together."""
         own = self.bodies[self.kind]
         self.turn: Iterator[Request] = itertools.islice(itertools.cycle(own), random.randrange(len(own)), None)
         gevent.sleep(random.uniform(0, 1 / RATE))
@@ -51,11 +51,11 @@ class _Http(Sending, FastHttpUser):
 
     @task
     def send(self) -> None:
-        """One request over a connection that is kept."""
+        """One request over a kept connection."""
         body = next(self.turn)
         headers = {**body.headers, **self.secrets}
         name = f"{body.path} ({self.kind})"
-        # Its annotation says str; bytes are what geventhttpclient sends on.
+        # The annotation says str, but geventhttpclient takes bytes.
         self.client.post(body.path, data=body.content, headers=headers, name=name)  # type: ignore[arg-type]
 
 
@@ -85,18 +85,18 @@ class Grpc(Sending):
 
     def on_start(self) -> None:
         """Open the channel."""
-        # Channels of one process share connections unless told not to, and one user is one client.
+        # Channels of a process share connections by default, but each user is a client of its own.
         self.channel = self.access.channel(self.address, [("grpc.use_local_subchannel_pool", 1)])
-        self.call = self.channel.unary_unary(METHOD)  # bytes in, bytes out: Locust need not parse them
+        self.call = self.channel.unary_unary(METHOD)  # bytes in, bytes out: nothing to parse
         super().on_start()
 
     def on_stop(self) -> None:
-        """Close it."""
+        """Close the channel."""
         self.channel.close()
 
     @task
     def send(self) -> None:
-        """One call, told to Locust as it tells itself of HTTP."""
+        """One call, reported to Locust as it reports its own HTTP requests."""
         body = next(self.turn)
         started, begun = time.time(), time.perf_counter()
         error: Exception | None = None

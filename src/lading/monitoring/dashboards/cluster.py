@@ -1,16 +1,16 @@
-"""Pods and autoscaling: kube-state-metrics and cAdvisor beside what the servers say of themselves."""
+"""Pods and autoscaling: kube-state-metrics and cAdvisor next to the servers' own metrics."""
 
 from __future__ import annotations
 
 from lading.monitoring.dashboards import panels as by
-from lading.monitoring.dashboards.panels import Board, Panel, Query, Row
+from lading.monitoring.dashboards.panels import Board, Panel, PanelRow, Query
 
 _CONTAINER = f'{by.WORKLOAD},container!=""'
 _HPA = f'{by.NAMESPACE},horizontalpodautoscaler=~"$workload.*"'
 _DEPLOYMENT = f'{by.NAMESPACE},deployment=~"$workload"'
 _POD = "{{pod}}"
 
-SCALING = Row(
+SCALING = PanelRow(
     "Autoscaling",
     (
         Panel(
@@ -57,7 +57,7 @@ SCALING = Row(
         ),
     ),
 )
-RESOURCES = Row(
+RESOURCES = PanelRow(
     "CPU and memory",
     (
         Panel(
@@ -121,7 +121,7 @@ RESOURCES = Row(
         ),
     ),
 )
-LIFE = Row(
+LIFE = PanelRow(
     "Starts and ends",
     (
         Panel(

@@ -1,9 +1,9 @@
-"""Do the questions still look like those the model learnt from, and are its answers still right?"""
+"""Do requests still look like the training data, and are the answers still right?"""
 
 from __future__ import annotations
 
 from lading.monitoring.dashboards import panels as by
-from lading.monitoring.dashboards.panels import Board, Panel, Query, Row
+from lading.monitoring.dashboards.panels import Board, Panel, PanelRow, Query
 
 _BY = "model, feature, test"
 _LEGEND = "{{model}} {{feature}} {{test}}"
@@ -12,7 +12,7 @@ _RELATIVE = (
     f"on ({_BY}) max by ({_BY}) (lading_drift_threshold{{{by.MODEL}}})"
 )
 
-DISTANCE = Row(
+DISTANCE = PanelRow(
     "Inputs and predictions",
     (
         Panel(
@@ -58,7 +58,7 @@ DISTANCE = Row(
         ),
     ),
 )
-WINDOW = Row(
+WINDOW = PanelRow(
     "What the scores rest on",
     (
         Panel(
@@ -82,7 +82,7 @@ WINDOW = Row(
         ),
     ),
 )
-TRUTH = Row(
+TRUTH = PanelRow(
     "Against the truth",
     (
         Panel(

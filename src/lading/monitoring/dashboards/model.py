@@ -1,14 +1,14 @@
-"""One model from within: where a request's time goes, what batching brings, and how that compares with verify."""
+"""Inside one model: where the time of a request goes, what batching gains, and how that compares with verify."""
 
 from __future__ import annotations
 
 from lading.monitoring.dashboards import panels as by
-from lading.monitoring.dashboards.panels import Board, Panel, Query, Row, mean, quantile
+from lading.monitoring.dashboards.panels import Board, Panel, PanelRow, Query, mean, quantile
 
 _BY = "model, variant"
 _LEGEND = "{{model}} {{variant}}"
 
-TIME = Row(
+TIME = PanelRow(
     "Where the time goes",
     (
         Panel(
@@ -45,11 +45,11 @@ TIME = Row(
         ),
     ),
 )
-BATCH = Row(
+BATCH = PanelRow(
     "Batches",
     (
         Panel(
-            "Examples in a run",
+            "Examples per run",
             "Mean batch: it grows with load by itself where verify measured that a larger batch is cheaper.",
             "none",
             (Query(mean("lading_batch_size", by.VARIANT, _BY), _LEGEND),),
@@ -62,7 +62,7 @@ BATCH = Row(
             kind="heatmap",
         ),
         Panel(
-            "Runs a second",
+            "Runs per second",
             "Runs of the model; with batches fewer than requests.",
             "ops",
             (
@@ -73,7 +73,7 @@ BATCH = Row(
         ),
     ),
 )
-MEASURED = Row(
+MEASURED = PanelRow(
     "Seen and measured",
     (
         Panel(
@@ -123,7 +123,7 @@ MEASURED = Row(
         ),
     ),
 )
-VARIANTS_ROW = Row(
+VARIANTS_ROW = PanelRow(
     "Variants beside each other",
     (
         Panel(
@@ -154,7 +154,7 @@ VARIANTS_ROW = Row(
         ),
     ),
 )
-BYTES = Row(
+BYTES = PanelRow(
     "Bodies",
     (
         Panel(

@@ -1,13 +1,13 @@
-"""Is it well? The promises first, then the four signals: traffic, errors, latency, saturation."""
+"""Is the service healthy? The SLOs first, then traffic, errors, latency and saturation."""
 
 from __future__ import annotations
 
 from lading.monitoring.dashboards import panels as by
-from lading.monitoring.dashboards.panels import Board, Panel, Query, Row, quantile
+from lading.monitoring.dashboards.panels import Board, Panel, PanelRow, Query, quantile
 
 _BURN = ("LadingAvailabilityBudgetBurn", "LadingLatencyBudgetBurn")
 
-SLO = Row(
+SLO = PanelRow(
     "Promises",
     (
         Panel(
@@ -22,7 +22,7 @@ SLO = Row(
         Panel(
             "Burn rate",
             "How many times faster than allowed the budget burns over 5 minutes: 1 spends it exactly by the window's "
-            "end, 14.4 pages somebody.",
+            "end, 14.4 pages someone.",
             "none",
             (Query(f"slo:current_burn_rate:ratio{{{by.MODEL}}}", "{{model}} {{sloth_slo}}"),),
             thresholds=((1, "orange"), (14.4, "red")),
@@ -42,11 +42,11 @@ SLO = Row(
         ),
     ),
 )
-TRAFFIC = Row(
+TRAFFIC = PanelRow(
     "Traffic and errors",
     (
         Panel(
-            "Requests a second",
+            "Requests per second",
             "Answered requests by protocol: http is /classify and /predict, v2 and grpc the Open Inference Protocol.",
             "reqps",
             (
@@ -84,7 +84,7 @@ TRAFFIC = Row(
         ),
     ),
 )
-LATENCY = Row(
+LATENCY = PanelRow(
     "Latency",
     (
         Panel(
@@ -123,7 +123,7 @@ LATENCY = Row(
         ),
     ),
 )
-SATURATION = Row(
+SATURATION = PanelRow(
     "Saturation",
     (
         Panel(
@@ -159,7 +159,7 @@ SATURATION = Row(
         ),
     ),
 )
-SERVED = Row(
+SERVED = PanelRow(
     "What is served",
     (
         Panel(

@@ -1,4 +1,4 @@
-"""What a dashboard of ours is made of, in a few words: rows of panels, each with its queries, unit, and what to read.
+"""Parts of our dashboards: rows of panels, each with queries, a unit, and a text that explains it.
 
 Grafana's own builders write the JSON, so that its schema is theirs to keep.
 """
@@ -44,14 +44,14 @@ class Panel:
     queries: Sequence[Query]
     kind: Kind = "lines"
     thresholds: Sequence[tuple[float, str]] = ()
-    """From which value on it has which colour; below the first it is green."""
+    """Colours from a value upwards. Below the first it is green."""
     runbooks: Sequence[str] = ()
     """Alerts that this panel explains."""
     width: int = 8
 
 
 @dataclass(frozen=True)
-class Row:
+class PanelRow:
     """A heading and its panels."""
 
     title: str
@@ -63,21 +63,21 @@ class Board:
     """One dashboard."""
 
     name: str
-    """Of its file."""
+    """Name of its file."""
     title: str
     description: str
     variables: Sequence[tuple[str, str]]
-    """Names and the queries that list their values."""
-    rows: Sequence[Row]
+    """Names, and the queries that list their values."""
+    rows: Sequence[PanelRow]
 
     @property
     def panels(self) -> list[Panel]:
-        """All of them, in order."""
+        """All panels, in order."""
         return [panel for row in self.rows for panel in row.panels]
 
 
 def board_json(board: Board) -> str:
-    """The dashboard as Grafana imports it."""
+    """The JSON that Grafana imports."""
     builder = (
         dashboard.Dashboard(board.title)
         .uid(f"lading-{board.name}")
@@ -117,7 +117,7 @@ def _variable(name: str, query: str) -> dashboard.QueryVariable:
         .sort(models.VariableSort.ALPHABETICAL_ASC)
         .multi(True)
         .include_all(True)
-        # ".*" also matches series without the label, as a Prometheus outside Kubernetes has them.
+        # ".*" also matches series without the label, as from a Prometheus outside Kubernetes.
         .all_value(".*")
         .current(models.VariableOption(selected=True, text="All", value="$__all"))
     )
@@ -175,7 +175,7 @@ def _runbook(alert: str) -> dashboard.DashboardLink:
 
 
 class _Built:
-    """A value where the library expects a builder."""
+    """A fixed value where the library expects a builder."""
 
     def __init__(self, value: Any) -> None:
         self._value = value
@@ -208,4 +208,4 @@ MODELS = ("model", f"label_values(lading_model_info{{{NAMESPACE}}}, model)")
 VARIANTS = ("variant", f"label_values(lading_model_info{{{MODEL}}}, variant)")
 WORKLOADS = ("workload", f"label_values(kube_deployment_spec_replicas{{{NAMESPACE}}}, deployment)")
 OF_MODELS = (NAMESPACES, MODELS, VARIANTS)
-"""The variables of a dashboard that is about models."""
+"""Variables of the dashboards about models."""

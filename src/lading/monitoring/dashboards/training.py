@@ -1,14 +1,14 @@
-"""Where models come from and what is kept of their use: training Jobs, the artifact's age, inputs, the payload log."""
+"""Training Jobs, the age of artifacts, and the logged inputs and payloads."""
 
 from __future__ import annotations
 
 from lading.monitoring.dashboards import panels as by
-from lading.monitoring.dashboards.panels import Board, Panel, Query, Row
+from lading.monitoring.dashboards.panels import Board, Panel, PanelRow, Query
 
 _JOB = f'{by.NAMESPACE},job_name=~"$training"'
 TRAININGS = ("training", f"label_values(kube_job_status_start_time{{{by.NAMESPACE}}}, job_name)")
 
-JOBS = Row(
+JOBS = PanelRow(
     "Training Jobs",
     (
         Panel(
@@ -48,7 +48,7 @@ JOBS = Row(
         ),
     ),
 )
-ARTIFACTS = Row(
+ARTIFACTS = PanelRow(
     "Artifacts",
     (
         Panel(
@@ -93,7 +93,7 @@ ARTIFACTS = Row(
         ),
     ),
 )
-DATA = Row(
+DATA = PanelRow(
     "Data that comes in and is kept",
     (
         Panel(
@@ -126,7 +126,7 @@ DATA = Row(
         ),
     ),
 )
-ENDS = Row(
+ENDS = PanelRow(
     "What ends on a date",
     (
         Panel(

@@ -1,7 +1,7 @@
-"""The last minutes, kept for whoever looks: a bounded ring of the counters as they were every two seconds.
+"""The last minutes for the status page: a ring of the counters, sampled every two seconds.
 
-Nothing is added to a request's path: the ring reads what is counted anyway, on the event loop, in a fraction of a
-millisecond; where there are several workers, in a thread, since it reads what all of them counted.
+Requests do not get slower: the ring reads the existing counters on the event loop, in a fraction of a millisecond. With
+several workers it reads them in a thread, because their counters are in files.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from lading.serve.metrics import SECONDS, Metrics
 
 INTERVAL_S = 2.0
 LENGTH = 151
-"""Samples: five minutes, and the one that the first interval begins with."""
+"""Samples: five minutes, plus the start of the first interval."""
 SPAN = 5
-"""Rates and quantiles are taken over this many intervals, so that a slow service is no comb."""
+"""Intervals over which rates and quantiles are computed, to smooth the curve of a slow service."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The counters of all models together, at one time."""
+    """The counters of all models together at one time."""
 
     at: float
     """On ``time.monotonic``, in seconds."""
@@ -41,13 +41,13 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """What happened between two samples; ``None`` where nothing says it."""
+    """Figures between two samples; ``None`` where there is no data."""
 
     at: float
     rate: float
-    """Answers a second."""
+    """Answers per second."""
     failed: float
-    """Answers with 5xx, a second."""
+    """Answers with 5xx per second."""
     shed: float
     queue: float
     batch: float | None
@@ -57,10 +57,10 @@ class Interval:
 
 
 class History:
-    """The ring.
+    """The ring of samples.
 
     Args:
-        metrics: what is read.
+        metrics: the counters to read.
     """
 
     def __init__(self, metrics: Metrics) -> None:
@@ -69,18 +69,18 @@ class History:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to take samples."""
+        """Start sampling."""
         self._task = asyncio.get_running_loop().create_task(self._keep_sampling())
 
     async def stop(self) -> None:
-        """Take no more samples."""
+        """Stop sampling."""
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
     def sample(self) -> None:
-        """Take one."""
+        """Take one sample."""
         self._ring.append(take_sample(self._metrics))
 
     def intervals(self) -> list[Interval]:
@@ -123,10 +123,10 @@ def take_sample(metrics: Metrics) -> Sample:
 
 
 def between(before: Sample, after: Sample, bounds: Sequence[float]) -> Interval:
-    """What happened from one sample to another."""
+    """The figures from one sample to another."""
     seconds = max(1e-9, after.at - before.at)
     runs = after.batch_count - before.batch_count
-    # Before the first request the histogram has no series.
+    # The histogram has no series before the first request.
     earlier = before.durations or (0.0,) * len(after.durations)
     counts = [late - early for late, early in zip(after.durations, earlier, strict=True)]
     return Interval(
@@ -142,15 +142,15 @@ def between(before: Sample, after: Sample, bounds: Sequence[float]) -> Interval:
 
 
 def quantile(share: float, bounds: Sequence[float], cumulative: Sequence[float]) -> float | None:
-    """As Prometheus' ``histogram_quantile`` reads it from buckets: linear within one, its lower end in the last.
+    """A quantile from buckets, as Prometheus' ``histogram_quantile`` computes it: linear within a bucket.
 
     Args:
         share: 0 to 1.
-        bounds: upper ends of the buckets, ascending, without the infinite one.
+        bounds: upper bounds of the buckets, ascending, without infinity.
         cumulative: counts up to each bound, and up to infinity.
 
     Returns:
-        In the bounds' unit; ``None`` when nothing was counted.
+        In the unit of the bounds. ``None`` without counts; the last bound if it is in the infinite bucket.
     """
     if not cumulative or cumulative[-1] <= 0:
         return None

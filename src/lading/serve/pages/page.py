@@ -1,4 +1,4 @@
-"""``GET /``: one HTML file without a network or a build step, locked down by the hashes of its own script and style."""
+"""``GET /``: one HTML file that needs no network and no build step. A policy allows only its own script and style."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAGE = (
 
 
 def content_security_policy(page: str = PAGE) -> str:
-    """Allow what is written in the page, its own server, and pictures that the visitor picked; nothing else."""
+    """Allow the script and style in the page, its own server, and pictures that the user chose; nothing else."""
     sources = {
         tag: " ".join(_hash(text) for text in re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL))
         for tag in ("script", "style")

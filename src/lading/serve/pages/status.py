@@ -1,4 +1,4 @@
-"""``GET /status``: the last minutes in one page of SVG, without a script or a network."""
+"""``GET /status``: the last minutes as one page of SVG, without scripts and without the network."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ Values = Sequence[float | None]
 
 
 def status_page(repository: Repository, health: Health, metrics: Metrics, intervals: Sequence[Interval]) -> bytes:
-    """The page, of all workers together.
+    """The page, for all workers together.
 
     Args:
-        repository: what is served.
-        health: whether it is.
-        metrics: drift is read from them.
+        repository: the served models.
+        health: whether the server is ready.
+        metrics: for drift scores.
         intervals: of the history, oldest first.
 
     Returns:
-        HTML in UTF-8; it asks the browser to load it again after a few seconds.
+        HTML in UTF-8. The browser reloads it every few seconds.
     """
     p50, p99 = ([None if s is None else s * 1e3 for s in line] for line in _quantiles(intervals))
     charts = [
         chart(
-            "Requests a second", "", ("answered", [i.rate for i in intervals]), ("5xx", [i.failed for i in intervals])
+            "Requests per second", "", ("answered", [i.rate for i in intervals]), ("5xx", [i.failed for i in intervals])
         ),
         chart("Latency", "ms", ("p50", p50), ("p99", p99)),
         chart("Waiting for a lane", "", ("queue", [i.queue for i in intervals])),
-        chart("Refused a second", "", ("shed", [i.shed for i in intervals])),
-        chart("Examples in a run", "", ("batch", [i.batch for i in intervals])),
+        chart("Refused per second", "", ("shed", [i.shed for i in intervals])),
+        chart("Examples per run", "", ("batch", [i.batch for i in intervals])),
         drift_chart(drift_ratios(metrics)),
     ]
     ready = health.ready
@@ -59,7 +59,7 @@ def status_page(repository: Repository, health: Health, metrics: Metrics, interv
 
 
 def chart(title: str, unit: str, *lines: tuple[str, Values]) -> str:
-    """A heading with the newest values, and an SVG with one path a line; a gap where a value is missing."""
+    """A heading with the newest values, and an SVG with one path per line. A missing value is a gap."""
     largest = max((value for _, values in lines for value in values if value is not None), default=0.0)
     top = nice_top(largest) if largest > 0 else 1.0
     newest = [f"{name} {shown(values[-1] if values else None)}" for name, values in lines]
@@ -90,7 +90,7 @@ def path(values: Values, top: float) -> str:
 
 
 def drift_ratios(metrics: Metrics) -> list[tuple[str, float]]:
-    """Scores over their thresholds by model, feature and test, largest first."""
+    """Score over threshold by model, feature and test, largest first."""
     found: dict[str, dict[tuple[str, ...], float]] = {"lading_drift_score": {}, "lading_drift_threshold": {}}
     for family in metrics.together().collect():
         for sample in family.samples if family.name in found else ():
@@ -102,7 +102,7 @@ def drift_ratios(metrics: Metrics) -> list[tuple[str, float]]:
 
 
 def drift_chart(ratios: Sequence[tuple[str, float]]) -> str:
-    """A bar for each feature; the line is the threshold."""
+    """A bar per feature. The line is the threshold."""
     if not ratios:
         return '<figure><figcaption><span>Drift</span></figcaption><p class="none">not computed here</p></figure>'
     kept = ratios[:MOST_FEATURES]
@@ -123,7 +123,7 @@ def drift_chart(ratios: Sequence[tuple[str, float]]) -> str:
 
 
 def nice_top(largest: float) -> float:
-    """The least of 1, 2, 5, 10, ... (and their tenths) that is not below the largest value."""
+    """The smallest of 0.01, 0.02, 0.05, 0.1, ... that is not below the largest value."""
     scale = 0.01
     while True:
         for step in (1, 2, 5):
@@ -133,7 +133,7 @@ def nice_top(largest: float) -> float:
 
 
 def shown(value: float | None) -> str:
-    """Three figures, or a dash."""
+    """Three significant digits, or a dash."""
     return "-" if value is None else f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
