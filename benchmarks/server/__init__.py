@@ -1,1 +1,1 @@
-"""Lading beside its peers: the same ONNX model, the same request, the same cores."""
+"""Lading next to its peers: the same ONNX model, the same request, the same cores."""

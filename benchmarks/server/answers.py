@@ -26,7 +26,7 @@ EVERY_S = 0.1
 
 @dataclass(frozen=True)
 class Expected:
-    """What the artifact answers in process: the most likely label of each output, or its numbers."""
+    """Answers of the artifact in this process: the most likely label of each output, or its numbers."""
 
     labels: dict[str, tuple[str, ...]]
     """Of every labelled output."""

@@ -1,4 +1,4 @@
-"""Closed loop: how many requests a second a server answers when there is always another one."""
+"""Closed loop: requests per second of a server that always has another request."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _in_turns(bench: Bench, running: Running, lading: Running | None, seconds: f
     loads, turns, checked = [], [], 0
     for number in range(TURNS):
         turn: dict[str, float] = {"limit": bench.limit.measure(seconds)}
-        # Whether a server is asked first or second must not matter.
+        # The order of the servers must not matter.
         for server in (running, lading) if number % 2 == 0 else (lading, running):
             if server is None:
                 continue

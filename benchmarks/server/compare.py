@@ -1,4 +1,4 @@
-"""``make bench``: Lading beside its peers, and beside what the machine can do. Each command adds rounds to results."""
+"""``make bench``: Lading next to its peers and to the limit of the machine. Each command adds rounds to the results."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def peers(
     servers: Servers = "0",
     loads: Loads = "1",
 ) -> None:
-    """Closed loop: requests a second of every peer."""
+    """Closed loop: requests per second of every peer."""
     bench = bench_of(model, servers, loads)
     chosen = [peer for peer in ALL if peer.serves(model) and (not only or peer.name in only.split(","))]
     for _ in range(rounds):

@@ -1,4 +1,4 @@
-"""A closed loop over gRPC: so many callers, each with a connection of its own and one call in flight.
+"""A closed loop over gRPC: a number of callers, each with its own connection and one call in flight.
 
 Run as a program, in a process of its own: ``python -m benchmarks.server.grpc_load ADDRESS BODY SECONDS CONNECTIONS``.
 """

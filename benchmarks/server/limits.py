@@ -20,7 +20,7 @@ Call = Callable[[], object]
 
 
 class Limit:
-    """A process of its own on one core, which measures when it is asked to and sleeps meanwhile.
+    """A process on one core. It measures on request and sleeps otherwise.
 
     Args:
         model: ``cards``: L_pipe, from a photo's bytes in memory to probabilities. Others: L_model, the run alone.
@@ -37,7 +37,7 @@ class Limit:
         return self._pool.submit(os.getpid).result()
 
     def measure(self, seconds: float) -> float:
-        """Calls a second, one after the other on one thread."""
+        """Calls per second, one after the other on one thread."""
         return self._pool.submit(_measure, seconds).result()
 
 

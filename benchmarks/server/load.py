@@ -19,7 +19,7 @@ class Load:
     """What one run of the generator saw."""
 
     rate: float
-    """Answers with status 200 a second."""
+    """Answers with status 200 per second."""
     percentiles: dict[str, float]
     """Milliseconds, of answers with status 200; the keys are ``50``, ``99``, ``99.9``."""
     codes: dict[str, int]
@@ -37,7 +37,7 @@ class Load:
         return self.percentiles["99"]
 
     def within(self, ms: float) -> float:
-        """Answers a second that came within ``ms``, to the next lower percentile that is known."""
+        """Answers per second within ``ms``, down to the next known percentile."""
         shares = [float(key) for key, value in self.percentiles.items() if value <= ms]
         return self.rate * (1.0 if self.percentiles["99.9"] <= ms else max(shares, default=0.0) / 100)
 
@@ -48,7 +48,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Target:
-    """What is asked: one request, repeated."""
+    """The request that is repeated."""
 
     url: str
     body: Path
@@ -76,7 +76,7 @@ def oha() -> str:
 
 
 def run(target: Target, *, seconds: float, connections: int, rate: float | None = None) -> Load:
-    """Ask for ``seconds``: as fast as the answers come, or ``rate`` a second whatever comes."""
+    """Send for ``seconds``: the next request after each answer, or ``rate`` requests per second."""
     command = [oha(), "-z", f"{seconds}s", "-c", str(connections), "--no-tui", "--output-format", "json", "-m", "POST"]
     command += ["--stats-success-breakdown", "-D", str(target.body), "-T", target.content_type]
     for header in target.headers:

@@ -20,8 +20,8 @@ def environment_of(peer: Peer) -> Path:
     stamp = folder / "installed.txt"
     wanted = "\n".join([*COMMON, *peer.requirements])
     if not stamp.exists() or stamp.read_text() != wanted:
-        beside = Path(sys.executable).with_name("uv")
-        uv = str(beside) if beside.exists() else "uv"
+        own_uv = Path(sys.executable).with_name("uv")
+        uv = str(own_uv) if own_uv.exists() else "uv"
         subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)], check=True)
         install = [uv, "pip", "install", "--quiet", "--python", str(python), *COMMON, *peer.requirements]
         subprocess.run(install, check=True)

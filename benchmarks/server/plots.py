@@ -15,7 +15,7 @@ Points = Mapping[str, Sequence[Mapping[str, float]]]
 
 
 def throughput(rates: Mapping[str, float], limit: float, model: str) -> str:
-    """Bars of requests a second, and what the machine can do as a line."""
+    """Bars of requests per second, with the limit of the machine as a line."""
     figure, axes = _axes("requests/s on one core, closed loop", "")
     names = sorted(rates, key=lambda name: rates[name])
     bars = axes.barh(names, [rates[name] for name in names], color=[_colour(name, 0) for name in names])

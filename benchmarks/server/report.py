@@ -194,7 +194,7 @@ def names_in(rounds: Rounds) -> list[str]:
 
 
 def median_rate(rounds: Rounds, name: str) -> float:
-    """Requests a second."""
+    """Requests per second."""
     return _middle(one["peers"][name]["load"]["rate"] for one in rounds if name in one["peers"])
 
 

@@ -32,9 +32,9 @@ from lading.artifact import Artifact
 
 THREADS = 4
 WINDOWS = (12, 120)
-"""Fewest and most windows of a run, each with one measurement of the process; half a minute each in between."""
+"""Minimum and maximum number of windows in a run, each with one measurement; otherwise one per half minute."""
 WARM_UP = 0.2
-"""Share of the run that is left out of slopes: pools and arenas fill."""
+"""Share of the run before the slopes start, while pools and arenas fill."""
 
 
 @dataclass
@@ -52,7 +52,7 @@ class Window:
 
 @dataclass
 class Soak:
-    """A run, and what was found."""
+    """A run and its results."""
 
     minutes: float
     rate: float
@@ -69,7 +69,7 @@ class Soak:
         hours = np.array([window.minute / 60 for window in steady])
         rss = np.array([window.rss_mb for window in steady])
         self.rss_mb_per_hour = float(np.polyfit(hours, rss, 1)[0])
-        # A slope over seconds says nothing of an hour: what counts is how much more there was at the end.
+        # A slope over seconds says nothing about an hour, so the limit is on the growth until the end.
         quarter = max(1, len(steady) // 4)
         first, last = steady[:quarter], steady[-quarter:]
         self.rss_growth_mb = _median(last, "rss_mb") - _median(first, "rss_mb")
@@ -91,7 +91,7 @@ def _median(windows: list[Window], name: str) -> float:
 
 @contextmanager
 def serving(artifact: Path) -> Iterator[tuple[int, str, str]]:
-    """``lading serve`` on free ports; its process id, HTTP address and gRPC address."""
+    """``lading serve`` on free ports: process id, HTTP address and gRPC address."""
     command = [sys.executable, "-m", "lading", "serve", str(artifact), "--port", "0", "--grpc-port", "0"]
     with tempfile.NamedTemporaryFile("w+") as log:
         environment = {**os.environ, "LADING_LOG_FORMAT": "json"}
@@ -122,7 +122,7 @@ def measure(pid: int) -> tuple[float, int, int]:
 
 
 class _Load:
-    """Threads that send on a schedule, whether or not the answer before has come."""
+    """Threads that send on a schedule, without waiting for the previous answer."""
 
     def __init__(self, asks: list[Ask], rate: float, soak: Soak) -> None:
         self._asks, self._soak = asks, soak
@@ -155,7 +155,7 @@ class _Load:
             ask = self._asks[rng.integers(len(self._asks))]
             try:
                 ask.send()
-            except Exception as error:  # whatever a client raises is a failed request
+            except Exception as error:  # any exception of a client is a failed request
                 self._soak.failures.append(f"{ask.name}: {type(error).__name__}: {error}"[:300])
             with self._lock:
                 self._latencies.append((time.perf_counter() - due) * 1e3)
@@ -163,7 +163,7 @@ class _Load:
 
 
 def capacity(asks: list[Ask], seconds: float) -> float:
-    """Answers a second, one after the other."""
+    """Answers per second, one after the other."""
     rng, begin, count = np.random.default_rng(0), time.perf_counter(), 0
     while time.perf_counter() < begin + seconds:
         asks[rng.integers(len(asks))].send()
@@ -172,7 +172,7 @@ def capacity(asks: list[Ask], seconds: float) -> float:
 
 
 def run(artifact: Path, minutes: float, share: float) -> Soak:
-    """Load a server for so many minutes with a share of what it answers one after the other."""
+    """Load a server for some minutes, at a share of its rate with one request at a time."""
     loaded = Artifact.load(artifact)
     with serving(artifact) as (pid, http, grpc), requests_for(loaded, http, grpc) as asks:
         rate = share * capacity(asks, max(3.0, minutes))
@@ -184,7 +184,7 @@ def run(artifact: Path, minutes: float, share: float) -> Soak:
 
 
 def watch(pid: int, load: _Load, soak: Soak) -> None:
-    """Measure a process at even times until the run is over."""
+    """Measure a process at regular times until the run ends."""
     begin = time.perf_counter()
     count = int(np.clip(soak.minutes * 2, *WINDOWS))
     with Console(stderr=True).status("") as status:
@@ -200,7 +200,7 @@ def watch(pid: int, load: _Load, soak: Soak) -> None:
 
 def table(soak: Soak) -> Table:
     """The run's first, middle and last windows."""
-    shown = Table(title=f"{soak.minutes:g} minutes at {soak.rate:g} requests a second", title_justify="left")
+    shown = Table(title=f"{soak.minutes:g} minutes at {soak.rate:g} requests per second", title_justify="left")
     for name in ("minute", "RSS MB", "descriptors", "threads", "p50 ms", "p99 ms", "answers"):
         shown.add_column(name, justify="right")
     for index in np.linspace(0, len(soak.windows) - 1, 8).astype(int):
@@ -231,14 +231,14 @@ def plot(soak: Soak, file: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run, write, print; 1 when a limit is passed."""
+    """Run, write, print. Returns 1 when a limit is exceeded."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--artifact", type=Path, default=Path("artifacts/cards"))
     parser.add_argument("--minutes", type=float, default=60.0)
-    parser.add_argument("--share", type=float, default=0.5, help="of what the server answers one after the other")
-    parser.add_argument("--growth-mb", type=float, default=10.0, help="most that memory may grow by")
-    parser.add_argument("--descriptors", type=int, default=4, help="most file descriptors more")
-    parser.add_argument("--drift", type=float, default=2.0, help="most that p99 may multiply by")
+    parser.add_argument("--share", type=float, default=0.5, help="share of its rate with one request at a time")
+    parser.add_argument("--growth-mb", type=float, default=10.0, help="maximum growth of memory")
+    parser.add_argument("--descriptors", type=int, default=4, help="maximum increase of file descriptors")
+    parser.add_argument("--drift", type=float, default=2.0, help="maximum ratio of p99, end to start")
     parser.add_argument("--output", type=Path, default=Path("build/soak"))
     given = parser.parse_args(arguments)
     soak = run(given.artifact, given.minutes, given.share)

@@ -58,7 +58,7 @@ def main(
         str, typer.Option(help="ray (on this machine), mlserver (a loop that calls it), or both: ray,mlserver")
     ] = "",
 ) -> None:
-    """Rows a second, medians over rounds."""
+    """Rows per second, medians over rounds."""
     every = ",".join(map(str, sorted(os.sched_getaffinity(0))))
     bench = bench_of(model, every, every)
     artifact = Artifact.load(bench.artifact)

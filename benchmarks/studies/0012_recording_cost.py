@@ -60,7 +60,7 @@ class Turn:
     """What one turn of load saw."""
 
     rate: float
-    """Answers a second."""
+    """Answers per second."""
     cpu_ms: float
     """Of the server, an answer."""
 
@@ -80,7 +80,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def measure(bench: Bench, turns: int, seconds: float, only: Sequence[str]) -> dict[str, list[tuple[float, float]]]:
-    """Throughput and CPU time an answer of each case, over those of the plain server beside it, turn by turn."""
+    """Throughput and CPU time per answer of each case, relative to the plain server in the same turn."""
     ratios: dict[str, list[tuple[float, float]]] = {}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -103,7 +103,7 @@ def measure(bench: Bench, turns: int, seconds: float, only: Sequence[str]) -> di
             url = httpx.URL(server.target.url).join("/metrics")
             dropped = [line for line in httpx.get(url).text.splitlines() if line.startswith("lading_payload_dropped")]
             if float(dropped[0].rpartition(" ")[2]):
-                console.print(f"[red]{name}: {dropped[0]}, so it did less than it was asked to[/red]")
+                console.print(f"[red]{name}: {dropped[0]}, so it recorded less than it should[/red]")
     return ratios
 
 

@@ -1,4 +1,4 @@
-"""How many training pictures a second do loader processes give? Decision 17: files are the data set's own affair.
+"""How many training pictures per second do loader processes give? Decision 17: files are the data set's own affair.
 
     python -m benchmarks.studies.0017_loader --out docs/images
 
@@ -46,7 +46,7 @@ class Repeated:
 
 
 def rate(split: Repeated, workers: int, seconds: float) -> float:
-    """Pictures a second, after as many batches as the processes keep ready: those were loaded before the clock ran."""
+    """Pictures per second, without the batches that the processes loaded before the clock started."""
     batches = training_batches(
         Cards(), split, batch_size=BATCH, seed=0, group=Processes(), workers=workers, prefetch=PREFETCH
     )
@@ -78,7 +78,7 @@ def plot(rates: dict[str, dict[int, float]], cores: int, file: Path) -> None:
     figure, axes = pyplot.subplots(figsize=(6, 3.5), layout="constrained")
     for name, row in rates.items():
         axes.plot(list(row), list(row.values()), "o-", label=name)
-    axes.set(xlabel=f"loader processes (machine of {cores} cores)", ylabel="pictures a second", yscale="log")
+    axes.set(xlabel=f"loader processes (machine of {cores} cores)", ylabel="pictures per second", yscale="log")
     axes.set_xticks(sorted({n for row in rates.values() for n in row}))
     axes.grid(visible=True, which="both", alpha=0.3)
     axes.legend()
@@ -94,7 +94,7 @@ def main(
 ) -> None:
     """Measure, show a table, write figures and a plot."""
     rates = measure([int(n) for n in workers.split(",")], seconds, decks)
-    table = Table("loader processes", *rates, title="training pictures a second")
+    table = Table("loader processes", *rates, title="training pictures per second")
     for n in next(iter(rates.values())):
         table.add_row(str(n), *(f"{row[n]:.0f}" for row in rates.values()))
     Console().print(table)

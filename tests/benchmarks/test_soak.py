@@ -51,4 +51,4 @@ def test_the_short_form_finds_no_fault(tmp_path: Path, capsys: pytest.CaptureFix
     assert sum(window["answers"] for window in written["windows"]) > 50
     assert written["failures"] == []
     assert (tmp_path / "soak.png").stat().st_size > 1000
-    assert "requests a second" in capsys.readouterr().out
+    assert "requests per second" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Two of one kind are asked the same, and the command ends with 3 when they do not agree."""
+"""Two models get the same inputs, and the command exits with 3 when they do not agree."""
 
 from __future__ import annotations
 

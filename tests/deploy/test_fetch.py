@@ -1,4 +1,4 @@
-"""An artifact is fetched whole and of the digest that was asked for, or not at all."""
+"""An artifact is fetched whole and with the required digest, or not at all."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_a_web_server_is_asked_for_the_files_of_the_manifest_alone(packed: Artif
 def test_another_artifact_than_the_one_asked_for_is_refused_before_anything_is_written(
     packed: Artifact, tmp_path: Path
 ) -> None:
-    with pytest.raises(ArtifactError, match=f"has the digest {packed.digest}, and {OTHER} was asked for"):
+    with pytest.raises(ArtifactError, match=f"has the digest {packed.digest}, but {OTHER} is required"):
         fetch(str(packed.path), OTHER, tmp_path / "served")
     assert list(tmp_path.iterdir()) == []
 
@@ -163,7 +163,7 @@ def test_a_registry_that_asks_for_a_login_is_given_it(
 @pytest.mark.parametrize(
     ("uri", "message"),
     [
-        ("ftp://host/cards", "ftp:// is not a place to fetch from"),
+        ("ftp://host/cards", "ftp:// cannot be fetched from"),
         ("gs:///cards", "names no bucket"),
         ("oci://registry", "is not oci://REGISTRY/NAME:TAG"),
         ("https://me:secret@host/cards", "https://host/cards: a key does not belong in the address"),

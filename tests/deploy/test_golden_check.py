@@ -1,4 +1,4 @@
-"""A running server is asked the golden requests, over both protocols, and its answers are compared."""
+"""The golden requests go to a running server over both protocols, and its answers are compared."""
 
 from __future__ import annotations
 

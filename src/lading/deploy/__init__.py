@@ -1,1 +1,1 @@
-"""What is asked of running servers and clusters."""
+"""Tools for running servers and clusters."""

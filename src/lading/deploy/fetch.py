@@ -1,4 +1,4 @@
-"""Bring an artifact from a bucket, a web server, a registry or a folder: whole and of one digest, or not at all."""
+"""Copy an artifact from a bucket, web server, registry or folder: whole and with the right digest, or not at all."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from lading.errors import ArtifactError, FetchError
 from lading.files import replaced_folder, shown
 
 LARGEST_MANIFEST = 16 * 1024 * 1024
-"""Bytes; the digest is known only after the whole manifest was read."""
+"""Bytes. The manifest is read whole before its digest is known."""
 BUCKETS = ("gs", "s3", "az", "https", "http")
 
 
 def fetch(uri: str, digest: str, out: Path) -> Artifact:
-    """Copy an artifact beside ``out``, verify it, and move the whole into place.
+    """Copy an artifact to a folder next to ``out``, verify it, and move it into place.
 
-    The manifest is read first and has to have the digest; it lists every other file with its checksum, so nothing that
-    lies at the source besides is ever asked for.
+    The manifest is read first and must have the digest. It lists the other files with their checksums; nothing else is
+    read from the source.
 
     Args:
         uri: a folder as ``gs://``, ``s3://``, ``az://``, ``https://`` or a path; or ``oci://REGISTRY/NAME:TAG``.
         digest: ``sha256:`` and 64 hexadecimal digits, as ``lading inspect`` shows it.
-        out: the folder to make. One that holds this artifact already is left as it is.
+        out: the folder to create. A folder that already holds this artifact is left as it is.
 
     Raises:
         FetchError: the source cannot be read.
-        ArtifactError: what lies there is another artifact, or torn.
+        ArtifactError: it is another artifact, or a corrupt one.
     """
     if (out / MANIFEST).is_file() and _digest((out / MANIFEST).read_bytes()) == digest:
         return Artifact.load(out)
     source = open_source(uri)
     manifest = b"".join(_at_most(source.read(MANIFEST), LARGEST_MANIFEST, shown(uri)))
     if _digest(manifest) != digest:
-        raise ArtifactError(f"{shown(uri)} has the digest {_digest(manifest)}, and {digest} was asked for")
+        raise ArtifactError(f"{shown(uri)} has the digest {_digest(manifest)}, but {digest} is required")
     with replaced_folder(out) as staging:
         (staging / MANIFEST).write_bytes(manifest)
         for name in read_manifest(staging / MANIFEST, manifest).files:
@@ -53,7 +53,7 @@ def open_source(uri: str) -> Source:
     """The source that a URI names.
 
     Raises:
-        FetchError: no such kind of source, or the URI is not whole.
+        FetchError: the scheme is unknown, or the URI is incomplete.
     """
     scheme = urlsplit(uri).scheme
     if scheme == "oci":
@@ -66,7 +66,7 @@ def open_source(uri: str) -> Source:
         return Bucket(uri)
     if scheme in ("", "file"):
         return Folder(Path(urlsplit(uri).path))
-    raise FetchError(f"{scheme}:// is not a place to fetch from: use {', '.join(BUCKETS)}, oci or a path")
+    raise FetchError(f"{scheme}:// cannot be fetched from: use {', '.join(BUCKETS)}, oci or a path")
 
 
 def _digest(content: bytes) -> str:
@@ -78,12 +78,12 @@ def _at_most(chunks: Iterator[bytes], limit: int, where: str) -> Iterator[bytes]
     for chunk in chunks:
         size += len(chunk)
         if size > limit:
-            raise FetchError(f"{where}: {MANIFEST} has more than {limit} bytes: it is no manifest")
+            raise FetchError(f"{where}: {MANIFEST} has more than {limit} bytes, so it is not a manifest")
         yield chunk
 
 
 def _inside(name: str) -> PurePosixPath:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts:
-        raise ArtifactError(f"{MANIFEST} names {name!r}, which lies outside the artifact: it was edited")
+        raise ArtifactError(f"{MANIFEST} names {name!r}, which is outside the artifact: the manifest was edited")
     return path

@@ -1,4 +1,4 @@
-"""A new release goes on, waits, or is rolled back: the rule, and what must hold for every count."""
+"""A new release continues, waits, or is rolled back: the rule, and what must be true for every count."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server answers every body that was made from its model's signature, whoever told of the signature."""
+"""A server answers every body that is made from its model's signature, from an artifact or from the server."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ WINDOW = PanelRow(
         ),
         Panel(
             "Since the last scores",
-            "Seconds since drift was computed last; it grows when nothing is asked.",
+            "Seconds since drift was computed last; it grows without requests.",
             "s",
             (Query(f"time() - max by (model) (lading_drift_evaluated_timestamp_seconds{{{by.MODEL}}})", "{{model}}"),),
             thresholds=((3600, "orange"),),

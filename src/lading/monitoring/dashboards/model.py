@@ -90,7 +90,7 @@ MEASURED = PanelRow(
         ),
         Panel(
             "Seconds an example, seen and measured",
-            "Mean seconds of inference an example, beside what verify measured for one. Far above it: a slower CPU, "
+            "Mean seconds of inference per example, next to what verify measured for one. Far above it: a slower CPU, "
             "neighbours, or throttling.",
             "s",
             (
@@ -124,7 +124,7 @@ MEASURED = PanelRow(
     ),
 )
 VARIANTS_ROW = PanelRow(
-    "Variants beside each other",
+    "Variants next to each other",
     (
         Panel(
             "Score as verify measured it",
@@ -188,7 +188,7 @@ BYTES = PanelRow(
 MODEL_BOARD = Board(
     "model",
     "Lading / Model",
-    "Stages, batches, the measured cost table beside what is seen, and variants beside each other.",
+    "Stages, batches, the measured cost table next to live figures, and variants next to each other.",
     by.OF_MODELS,
     (TIME, BATCH, MEASURED, VARIANTS_ROW, BYTES),
 )
