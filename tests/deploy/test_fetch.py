@@ -155,7 +155,7 @@ def test_a_registry_that_asks_for_a_login_is_given_it(
         assert fetch(uri, packed.digest, tmp_path / "a").digest == packed.digest
         monkeypatch.setenv("REGISTRY_USERNAME", "me")
         monkeypatch.setenv("REGISTRY_PASSWORD", "wrong")
-        with pytest.raises(FetchError, match="does not let us read a token") as caught:
+        with pytest.raises(FetchError, match="access to a token was denied") as caught:
             fetch(uri, packed.digest, tmp_path / "b")
         assert "wrong" not in str(caught.value)
 

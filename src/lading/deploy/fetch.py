@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from lading.artifact import MANIFEST, Artifact, read_manifest
-from lading.deploy.sources import Folder, Source
+from lading.deploy.sources import ArtifactSource, FolderSource
 from lading.errors import ArtifactError, FetchError
 from lading.files import replaced_folder, shown
 
@@ -49,7 +49,7 @@ def fetch(uri: str, digest: str, out: Path) -> Artifact:
     return Artifact.load(out)
 
 
-def open_source(uri: str) -> Source:
+def open_source(uri: str) -> ArtifactSource:
     """The source that a URI names.
 
     Raises:
@@ -57,15 +57,15 @@ def open_source(uri: str) -> Source:
     """
     scheme = urlsplit(uri).scheme
     if scheme == "oci":
-        from lading.deploy.sources import Registry
+        from lading.deploy.sources import RegistrySource
 
-        return Registry(uri)
+        return RegistrySource(uri)
     if scheme in BUCKETS:
-        from lading.deploy.sources import Bucket
+        from lading.deploy.sources import BucketSource
 
-        return Bucket(uri)
+        return BucketSource(uri)
     if scheme in ("", "file"):
-        return Folder(Path(urlsplit(uri).path))
+        return FolderSource(Path(urlsplit(uri).path))
     raise FetchError(f"{scheme}:// cannot be fetched from: use {', '.join(BUCKETS)}, oci or a path")
 
 

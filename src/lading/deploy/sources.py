@@ -1,4 +1,4 @@
-"""Where an artifact is fetched from: a folder, a bucket, a web server, or an OCI registry."""
+"""Sources of an artifact: a folder, a bucket, a web server, or an OCI registry."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from lading.errors import FetchError
 from lading.files import first_line, open_bucket, shown
 
 
-class Source(Protocol):
-    """Where the files of one artifact lie."""
+class ArtifactSource(Protocol):
+    """A place with the files of one artifact."""
 
     def read(self, name: str) -> Iterator[bytes]:
         """The content of a file, by its path inside the artifact.
 
         Raises:
-            FetchError: it is not there, or may not be read.
+            FetchError: it is missing, or cannot be read.
         """
 
 
-class Folder:
+class FolderSource:
     """An artifact on a file system, such as a mounted volume."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def read(self, name: str) -> Iterator[bytes]:
-        """The file's content in pieces of a mebibyte."""
+        """The file's content, in chunks of 1 MiB."""
         try:
             with (self._path / name).open("rb") as file:
                 while chunk := file.read(1 << 20):
@@ -54,16 +54,16 @@ _REFERENCE = re.compile(
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 
 
-class Registry:
+class RegistrySource:
     """The layers of one image manifest by their titles.
 
-    Who asks is ``REGISTRY_USERNAME`` and ``REGISTRY_PASSWORD``, else what ``docker login`` wrote to ``DOCKER_CONFIG``.
+    It logs in with ``REGISTRY_USERNAME`` and ``REGISTRY_PASSWORD``, else with the login in ``DOCKER_CONFIG``.
 
     Args:
         uri: ``oci://registry/name:tag`` or ``oci://registry/name@sha256:...``.
 
     Raises:
-        FetchError: the URI is not whole, or the registry does not answer.
+        FetchError: the URI is incomplete, or the registry does not answer.
     """
 
     def __init__(self, uri: str) -> None:
@@ -107,7 +107,7 @@ class Registry:
         return {title: digest for title, digest in titled.items() if title}
 
     def _log_in(self, challenge: str) -> None:
-        """Answer a challenge: with name and password, or with the token that the registry's realm gives for them."""
+        """Answer a challenge with name and password, or with the token that the registry's realm returns for them."""
         known = self._credentials()
         if challenge.lower().startswith("basic"):
             if known:
@@ -115,7 +115,7 @@ class Registry:
             return
         words = dict(_CHALLENGE.findall(challenge))
         if not words.get("realm", "").startswith(("https://", "http://127.0.0.1", "http://localhost")):
-            raise FetchError(f"{self._shown}: the registry asks for a login in a way that is not known here")
+            raise FetchError(f"{self._shown}: the registry requires a login of an unknown kind")
         asked = {"service": words.get("service", ""), "scope": f"repository:{self._name}:pull"}
         response = httpx.get(words["realm"], params=asked, auth=known, timeout=60)
         self._check(response, "a token")
@@ -135,14 +135,12 @@ class Registry:
 
     def _check(self, response: httpx.Response, what: str) -> None:
         if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
-            raise FetchError(
-                f"{self._shown}: the registry does not let us read {what}: set REGISTRY_USERNAME and REGISTRY_PASSWORD"
-            )
+            raise FetchError(f"{self._shown}: access to {what} was denied: set REGISTRY_USERNAME and REGISTRY_PASSWORD")
         if response.is_error:
             raise FetchError(f"{self._shown}: {what}: the registry answered {response.status_code}")
 
 
-class Bucket:
+class BucketSource:
     """Objects under a prefix.
 
     Plain HTTP is as safe as HTTPS here: what arrives is compared with a digest that came another way.
