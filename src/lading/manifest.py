@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
@@ -79,6 +80,53 @@ class Measurement(Frozen):
         return {timing.batch: timing.p50_ms for timing in self.timings if timing.threads == 1}
 
 
+PAYS = 0.05
+"""Share of the cost per example that a larger batch must save. Otherwise the smaller one is used."""
+AROUND_S = 0.0002
+"""CPU seconds per run on top of the model's own: waking a lane, handing back the outputs, cold caches.
+The cards model costs the same per example at every batch size, and still answered 1.09 times as many requests with
+batches of 2."""
+UNKNOWN_SECONDS = 0.005
+"""Assumed for a model without measurements, until its first runs were timed."""
+
+
+class CostTable:
+    """T(b): how long one run of b examples takes on one thread, as verify measured it.
+
+    Args:
+        cost: measured milliseconds by batch size; may be empty.
+    """
+
+    def __init__(self, cost: Mapping[int, float]) -> None:
+        self._points = sorted((size, ms / 1e3) for size, ms in cost.items())
+        self.best_batch = self._best()
+        self.cheapest_batch = min(self._points, key=lambda point: point[1] / point[0])[0] if self._points else 1
+        """The measured batch with the lowest cost per example, for work without a deadline."""
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The batch sizes that were measured, ascending."""
+        return tuple(size for size, _ in self._points)
+
+    def seconds(self, rows: int) -> float:
+        """T(rows), linear between the measured sizes and proportional beyond them."""
+        if not self._points:
+            return UNKNOWN_SECONDS * rows
+        low_size, low = 0, 0.0
+        for size, seconds in self._points:
+            if rows <= size:
+                return low + (seconds - low) * (rows - low_size) / (size - low_size)
+            low_size, low = size, seconds
+        return low * rows / low_size
+
+    def _best(self) -> int:
+        """The smallest batch with a cost per example near the lowest, :data:`AROUND_S` included."""
+        if not self._points:
+            return 1
+        cost = {size: (seconds + AROUND_S) / size for size, seconds in self._points}
+        return next(size for size in cost if cost[size] <= min(cost.values()) / (1 - PAYS))
+
+
 class Baseline(Frozen):
     """A torch runner measured in the same rounds."""
 
@@ -95,7 +143,8 @@ class PackedVariant(Frozen):
 
     variant: Variant
     file: str
-    precision: Literal["fp32", "int8", "int8-dynamic", "fp16", "unknown"]
+    precision: str
+    """``fp32``, the precision of the variant's quantization method, or ``unknown`` for a graph quantized elsewhere."""
     passed: bool
     reasons: tuple[str, ...] = ()
     """Why the gates refused it; empty when it passed."""
@@ -108,7 +157,7 @@ class RefusedVariant(Frozen):
     """One variant that the gates refused or that could not be built: its record travels, its graph does not."""
 
     variant: Variant
-    precision: Literal["fp32", "int8", "int8-dynamic", "fp16", "unknown"]
+    precision: str
     reasons: tuple[str, ...]
     measurement: Measurement | None = None
 
@@ -172,6 +221,3 @@ def manifest_json_schema() -> str:
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = f"lading.json, schema version {SCHEMA_VERSION}"
     return json.dumps(schema, indent=2, sort_keys=True) + "\n"
-
-
-Precision = Literal["fp32", "int8", "int8-dynamic", "fp16", "unknown"]

@@ -122,7 +122,11 @@ class TensorSpec(Frozen):
 class Quantization(Frozen):
     """How a graph's numbers are made smaller; ``None`` in a variant means float32."""
 
-    method: Literal["static", "dynamic", "fp16"]
+    method: str
+    """``static`` (int8 with calibration), ``dynamic`` (int8 without), ``int4`` (weights only) or ``fp16``.
+
+    Checked when a build starts, against ``lading/build/quantize/recipes.py``. A server reads the graph alone, so it
+    also serves methods that are newer than itself."""
     calibration: Literal["minmax", "entropy", "percentile"] = "minmax"
     calibration_examples: int = Field(default=128, ge=1)
     per_channel: bool = True

@@ -247,9 +247,18 @@ def test_ragged_models_are_packed_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("precision", "largest", "expected"),
-    [("fp32", 0.9, 1e-4), ("fp32", 50.0, 5e-3), ("int8", 1.0, 0.1), ("fp16", 10.0, 0.2)],
+    ("method", "precision", "largest", "expected"),
+    [
+        (None, "fp32", 0.9, 1e-4),
+        (None, "fp32", 50.0, 5e-3),
+        (None, "unknown", 1.0, 0.1),
+        ("static", "int8", 1.0, 0.1),
+        ("fp16", "fp16", 10.0, 0.2),
+    ],
 )
-def test_the_golden_tolerance_follows_the_size_of_the_answers(precision: str, largest: float, expected: float) -> None:
+def test_the_golden_tolerance_follows_the_size_of_the_answers(
+    method: str | None, precision: str, largest: float, expected: float
+) -> None:
+    quantization = Quantization(method=method) if method else None
     golden: dict[str, Array] = {"y": np.array([[0.1, -largest]], np.float32), "count": np.array([999])}
-    assert golden_atol(precision, golden) == pytest.approx(expected)  # type: ignore[arg-type]
+    assert golden_atol(quantization, precision, golden) == pytest.approx(expected)

@@ -24,7 +24,7 @@ drift
 protocol
 predictor
 tensors
-cost_table settings log machine import_string key_file
+progress settings log machine import_string key_file
 artifact
 manifest
 content

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lading.artifact import Artifact
-from lading.cost_table import CostTable
+from lading.manifest import CostTable
 from lading.predictor import Predictor
 from lading.spec import Array, TensorSpec
 from lading.tensors.checks import check_inputs

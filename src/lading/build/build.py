@@ -44,12 +44,14 @@ def build(
     from lading.build.export.export import export
     from lading.build.pack import pack
     from lading.build.quantize.quantize import quantize
+    from lading.build.quantize.recipes import check_methods
     from lading.build.records import require_passed
     from lading.build.verify.report import write_report
     from lading.build.verify.tables import verification_table
     from lading.build.verify.torch_baseline import TorchBaselines
     from lading.build.verify.verify import verify
 
+    check_methods(spec)
     console.rule(f"[bold]{spec.name}[/bold]: checkpoints")
     checkpoints = find_checkpoints(spec, target, work=work, checkpoint=checkpoint, overrides=overrides, console=console)
     console.rule("export to ONNX")

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import Progress
-
 from lading import __version__
 from lading.artifact import Artifact, tensors_to_bytes, write_artifact
 from lading.build.examples import BATCH_SIZE, batches, spread, spread_indices
+from lading.build.quantize.recipes import FLOAT32_TOLERANCE, UNKNOWN_TOLERANCE, recipe_of
 from lading.build.records import Verification, VerifiedVariant
 from lading.drift.reference import Reference
 from lading.errors import ArtifactError, DataError, GateRefusedError, RequestError
-from lading.manifest import Manifest, PackedVariant, Precision, Provenance, RefusedVariant
+from lading.manifest import Manifest, PackedVariant, Provenance, RefusedVariant
 from lading.predictor import Predictor, open_session
-from lading.spec import Array, Dataset, Evaluated, Example, Grouped
+from lading.progress import progress_bars
+from lading.spec import Array, Dataset, Evaluated, Example, Grouped, Quantization
 from lading.tensors.checks import check_inputs
 from lading.tensors.ragged import collate, split
 
@@ -32,18 +30,6 @@ GOLDEN_EXAMPLES = 4
 REFERENCE_EXAMPLES = 1000
 """With ten bins a feature, a share of 10 % is known to within 1 point; and windows of 500 are compared with
 it."""
-GOLDEN_TOLERANCE: Mapping[Precision, float] = {
-    # Float32 sums in another order, on another CPU or number of threads.
-    "fp32": 1e-4,
-    # Judgement, not measured across CPUs: kernels that round in another order should move a probability by a few
-    # percent, and the saturation of a CPU without VNNI by more.
-    "int8": 0.1,
-    "int8-dynamic": 0.1,
-    # Eleven bits of mantissa, through some dozens of layers.
-    "fp16": 0.02,
-    "unknown": 0.1,
-}
-"""Largest difference from the golden outputs, as a share of the largest golden value, but at least of 1 for fp32."""
 PACKAGES = ("numpy", "onnx", "onnxruntime")
 
 
@@ -154,8 +140,7 @@ def _answered(
     """Yield (inputs, outputs) of single requests."""
     session = open_session(graph)
     names = [tensor.name for tensor in spec.outputs]
-    console = Console(file=sys.stdout)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    with progress_bars() as progress:
         task = progress.add_task("reference statistics", total=len(examples))
         for start, feed in enumerate(batches(spec.inputs, examples)):
             group = [given for given, _ in examples[start * BATCH_SIZE : (start + 1) * BATCH_SIZE]]
@@ -185,16 +170,26 @@ def _packed(entry: VerifiedVariant, golden: Mapping[str, Array]) -> PackedVarian
         precision=entry.precision,
         passed=entry.passed,
         reasons=entry.reasons,
-        golden_atol=golden_atol(entry.precision, golden),
+        golden_atol=golden_atol(entry.variant.quantization, entry.precision, golden),
         measurement=entry.measurement,
     )
 
 
-def golden_atol(precision: Precision, golden: Mapping[str, Array]) -> float:
-    """Largest absolute difference from the golden outputs at which a server is still ready."""
+def golden_atol(quantization: Quantization | None, precision: str, golden: Mapping[str, Array]) -> float:
+    """Largest absolute difference from the golden outputs at which a server is ready.
+
+    Args:
+        quantization: of the variant.
+        precision: of its graph; ``unknown`` without a quantization is a graph that was quantized elsewhere.
+        golden: the recorded outputs.
+    """
     floats = [array for array in golden.values() if array.dtype.kind == "f" and array.size]
     largest = max((float(abs(array).max()) for array in floats), default=0.0)
-    return GOLDEN_TOLERANCE[precision] * max(largest, 1.0 if precision == "fp32" else 1e-6)
+    if quantization is not None:
+        return recipe_of(quantization).golden_tolerance * max(largest, 1e-6)
+    if precision == "fp32":
+        return FLOAT32_TOLERANCE * max(largest, 1.0)
+    return UNKNOWN_TOLERANCE * max(largest, 1e-6)
 
 
 def _refused(entry: VerifiedVariant) -> RefusedVariant:

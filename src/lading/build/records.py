@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 
 from lading.errors import GateRefusedError, LadingError, QuantizationError
 from lading.files import write_atomically
-from lading.manifest import Baseline, Machine, Measurement, Precision
+from lading.manifest import Baseline, Machine, Measurement
 from lading.spec import Frozen, Variant
 
 EXPORT_FILE = "export.json"
@@ -68,7 +68,7 @@ class BuiltVariant(Frozen):
     variant: Variant
     file: str | None
     """Name inside the variants folder."""
-    precision: Precision
+    precision: str
     problem: str | None = None
     """Why the variant could not be built."""
     details: dict[str, Any] = Field(default_factory=dict)
@@ -107,7 +107,7 @@ class VerifiedVariant(Frozen):
     variant: Variant
     file: str | None
     """Name inside the variants folder."""
-    precision: Precision
+    precision: str
     problem: str | None = None
     """Why it could not be built or run."""
     measurement: Measurement | None = None

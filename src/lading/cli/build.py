@@ -93,7 +93,7 @@ def quantize(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="folder to write to; default build/NAME/variants")] = None,
 ) -> None:
-    """Make the ONNX graph of every variant: int8 static and dynamic, fp16, pruned.
+    """Make the ONNX graph of every variant: int8 static and dynamic, int4, fp16, pruned.
 
     Example: `lading quantize models/cards.py:Cards`
     """

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from lading.artifact import Artifact
 from lading.content import content_of
-from lading.cost_table import CostTable
 from lading.errors import ArtifactError
+from lading.manifest import CostTable
 
 BUSY = 0.6
 """Planned utilisation of the lanes. With one lane and constant service time, a request waits 0.75 service times on

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import onnxruntime as ort
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lading.artifact import Artifact
-from lading.cost_table import CostTable
 from lading.errors import SettingsError
 from lading.machine import usable_cpus
+from lading.manifest import CostTable
+from lading.progress import progress_bars
 from lading.score.file_source import FileSource
 from lading.score.jsonl_result import JsonLinesResult
 from lading.score.jsonl_source import JsonLinesSource
@@ -107,8 +107,10 @@ def score(artifact: Artifact, source: Path, output: Path, options: Options, cons
     with parts.open(plan):
         waiting = parts.waiting(pieces)
         if waiting:
-            with _progress(console, plan.rows, waiting) as advance:
-                _run(job, artifact, waiting, options, advance)
+            done = plan.rows - sum(piece.rows for piece in waiting)
+            with progress_bars(console) as progress:
+                task = progress.add_task("rows", total=plan.rows, completed=done)
+                _run(job, artifact, waiting, options, partial(progress.advance, task))
         finished = parts.finish(plan, pieces, result.join)
     return Score(finished, sum(piece.rows for piece in waiting))
 
@@ -133,28 +135,6 @@ def _run(
         scorer = Scorer(artifact, job.variant, batch=job.batch, keep_errors=job.keep_errors)
         scorer.predictor.check_golden()
         score_pieces(job, scorer, pieces, options.lanes or max(1, int(usable_cpus())), advance)
-
-
-@contextmanager
-def _progress(console: Console, total: int, waiting: Sequence[Piece]) -> Iterator[Callable[[int], None]]:
-    """A bar of all rows, those of earlier runs filled in."""
-    columns = (
-        TextColumn("rows"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[speed]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        there = total - sum(piece.rows for piece in waiting)
-        task = progress.add_task("rows", total=total, completed=there, speed="")
-
-        def advance(done: int) -> None:
-            progress.advance(task, done)
-            speed = progress.tasks[0].speed
-            progress.update(task, speed=f"{speed:,.0f}/s" if speed else "")
-
-        yield advance
 
 
 def _sizes(artifact: Artifact, variant: str, batch: int, part_rows: int) -> tuple[int, int]:

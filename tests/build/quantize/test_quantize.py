@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +13,12 @@ from lading.build.examples import answer, batches, open_graph, spread, targets
 from lading.build.quantize.calibration import float_activations, observe
 from lading.build.quantize.quantize import quantize
 from lading.build.quantize.static_int8 import excluded_nodes, prepare, quantizable_layers, quantize_static
-from lading.build.records import BuiltVariant, ExportedGraph, read_variants, write_export, write_variants
+from lading.build.records import BuiltVariant, read_variants, write_variants
 from lading.errors import QuantizationError
 from lading.predictor import open_session
 from lading.spec import Array, ModelSpec, Quantization, Variant
 from lading.tensors.agreement import relative_error
+from tests.given.exported import lay_out
 from tests.given.tiny import TinyImage
 
 STATIC = Quantization(method="static", calibration_examples=32)
@@ -28,6 +28,7 @@ ALL = (
     Variant(name="int8-entropy", quantization=STATIC.model_copy(update={"calibration": "entropy"})),
     Variant(name="int8-percentile", quantization=STATIC.model_copy(update={"calibration": "percentile"})),
     Variant(name="int8-dynamic", quantization=Quantization(method="dynamic")),
+    Variant(name="int4", quantization=Quantization(method="int4")),
     Variant(name="fp16", quantization=Quantization(method="fp16"), device="gpu"),
 )
 
@@ -37,15 +38,6 @@ class Tiny(TinyImage):
 
     def __init__(self, *variants: Variant) -> None:
         self.variants = variants
-
-
-def lay_out(graph: Path, folder: Path, pruning: float = 0.0) -> Path:
-    """What the export stage leaves for one graph."""
-    folder.mkdir(exist_ok=True)
-    shutil.copyfile(graph, folder / "fp32.onnx")
-    entry = ExportedGraph(file="fp32.onnx", pruning=pruning, checkpoint="", max_difference=0.0, opset=20, parameters=1)
-    write_export(folder, [entry])
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +53,8 @@ def op_types(file: Path) -> list[str]:
 def test_every_variant_has_an_entry_in_order_and_a_file(built: Path) -> None:
     entries = read_variants(built)
     assert [entry.variant for entry in entries] == list(ALL)
-    assert [entry.precision for entry in entries] == ["fp32", "int8", "int8", "int8", "int8-dynamic", "fp16"]
+    precisions = ["fp32", "int8", "int8", "int8", "int8-dynamic", "int4", "fp16"]
+    assert [entry.precision for entry in entries] == precisions
     assert [(entry.problem, entry.file) for entry in entries] == [(None, f"{v.name}.onnx") for v in ALL]
     assert sorted(path.name for path in built.iterdir()) == sorted([*(f"{v.name}.onnx" for v in ALL), "variants.json"])
 
@@ -174,7 +167,11 @@ PROBLEMS = {
     ),
     "bad": (STATIC.model_copy(update={"exclude": ("(",)}), "is not a regular expression"),
     "everything": (STATIC.model_copy(update={"exclude": (".",)}), "there is nothing to quantize"),
-    "dynamic": (Quantization(method="dynamic", exclude=("Gemm",)), "there is nothing to quantize dynamically"),
+    "dynamic": (
+        Quantization(method="dynamic", exclude=("Gemm",)),
+        "no matrix product with constant weights (MatMul, Ge",
+    ),
+    "int4": (Quantization(method="int4", exclude=("Gemm",)), "no matrix product with constant weights (MatMul, Gemm)"),
 }
 
 

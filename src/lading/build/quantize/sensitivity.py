@@ -1,15 +1,20 @@
-"""Which layers lose most when they are quantized, and how few of them must stay in float32."""
+"""Static int8 within the allowed score drop: find the layers that lose most, and keep as few as possible in float32."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import onnx
 
 from lading.build.examples import answer, open_graph
-from lading.build.quantize.static_int8 import quantize_static
-from lading.spec import Evaluated, Example, Frozen, Quantization
+from lading.build.quantize.source import Source
+from lading.build.quantize.static_int8 import quantizable_layers, quantize_static
+from lading.spec import Evaluated, Example, Frozen, Quantization, Variant
 from lading.tensors.agreement import relative_error
+
+SENSITIVITY_EXAMPLES = 32
+"""Examples to rank layers with. The ranking compares outputs, not scores, so few are enough."""
 
 
 class LayerError(Frozen):
@@ -31,11 +36,58 @@ class Chosen(Frozen):
     """The score is within the allowed drop."""
 
 
+def quantize_within_drop(
+    source: Source, variant: Variant, quantization: Quantization
+) -> tuple[onnx.ModelProto, dict[str, Any]]:
+    """Quantize all layers. If that costs too much score, search for the layers to leave out.
+
+    Returns:
+        The graph, and for the report: calibration, scores, and the sensitivity table if there was a search.
+
+    Raises:
+        QuantizationError: there is no layer to quantize, or the quantizer refuses the graph.
+    """
+    spec, prepared = source.spec, source.prepared
+    layers = quantizable_layers(prepared, quantization.exclude)
+    ranges = source.ranges(quantization)
+    model = quantize_static(prepared, ranges, quantization, layers=layers)
+    details: dict[str, Any] = {
+        "layers": len(layers),
+        "calibration": quantization.calibration,
+        "calibration_examples": len(source.data.calibration(quantization.calibration_examples)),
+    }
+    if not quantization.sensitivity_search:
+        return model, details
+    least = source.score - variant.max_score_drop
+    score = source.score_of(model)
+    validation = source.data.validation
+    details |= {"fp32_score": source.score, "score_all_layers": score, "score_examples": len(validation)}
+    if score >= least or len(layers) == 1:
+        return model, details
+
+    def without(excluded: Sequence[str]) -> onnx.ModelProto:
+        kept = [layer for layer in layers if layer not in excluded]
+        return quantize_static(prepared, ranges, quantization, layers=kept)
+
+    tried = source.progress.track(layers, description=f"sensitivity of {variant.name}")
+    some = validation[:SENSITIVITY_EXAMPLES]
+    ranked = rank_layers(spec, prepared, ranges, quantization, layers=tried, examples=some)
+    names = [row.node for row in ranked]
+    chosen = fewest_excluded(names, least, lambda excluded: source.score_of(without(excluded)))
+    details |= {
+        "score": chosen.score,
+        "within_allowed_drop": chosen.reached,
+        "excluded": list(chosen.excluded),
+        "sensitivity": [row.model_dump() for row in ranked],
+    }
+    return without(chosen.excluded), details
+
+
 def rank_layers(
     spec: Evaluated,
     model: onnx.ModelProto,
     ranges: Mapping[str, tuple[float, float]],
-    recipe: Quantization,
+    quantization: Quantization,
     *,
     layers: Iterable[str],
     examples: Sequence[Example],
@@ -44,7 +96,7 @@ def rank_layers(
     expected = answer(open_graph(model), spec, examples)
     errors = []
     for layer in layers:
-        alone = quantize_static(model, ranges, recipe, layers=[layer])
+        alone = quantize_static(model, ranges, quantization, layers=[layer])
         errors.append(LayerError(node=layer, error=relative_error(expected, answer(open_graph(alone), spec, examples))))
     return sorted(errors, key=lambda row: -row.error)
 

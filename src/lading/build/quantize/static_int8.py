@@ -23,7 +23,15 @@ from lading.spec import Quantization
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """The operators that do the work."""
-QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger")
+QUANTIZED = (
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "QLinearConv",
+    "QLinearMatMul",
+    "ConvInteger",
+    "MatMulInteger",
+    "MatMulNBits",
+)
 """Found in graphs that are quantized already."""
 OP_TYPES = (
     *WEIGHTED,
@@ -116,7 +124,7 @@ def excluded_nodes(model: onnx.ModelProto, patterns: Sequence[str]) -> set[str]:
 def quantize_static(
     model: onnx.ModelProto,
     ranges: Mapping[str, tuple[float, float]],
-    recipe: Quantization,
+    quantization: Quantization,
     *,
     layers: Collection[str],
 ) -> onnx.ModelProto:
@@ -125,7 +133,7 @@ def quantize_static(
     Args:
         model: a prepared graph; it is left as it is.
         ranges: lowest and highest value by tensor.
-        recipe: gives ``per_channel``, ``reduce_range`` and ``exclude``.
+        quantization: gives ``per_channel``, ``reduce_range`` and ``exclude``.
         layers: names of weighted nodes to quantize; the others stay in float32.
 
     Raises:
@@ -136,7 +144,7 @@ def quantize_static(
             f"there is nothing to quantize: the graph has no {', '.join(WEIGHTED)} with constant weights outside of "
             "what is excluded"
         )
-    patterns = excluded_nodes(model, recipe.exclude)
+    patterns = excluded_nodes(model, quantization.exclude)
     behind = _behind(model, layers)
     skipped = [
         node.name
@@ -150,8 +158,8 @@ def quantize_static(
         with quiet():
             quantizer = QDQQuantizer(
                 copy,
-                recipe.per_channel,
-                recipe.reduce_range,
+                quantization.per_channel,
+                quantization.reduce_range,
                 QuantType.QInt8,
                 QuantType.QUInt8,
                 TensorsData(CalibrationMethod.MinMax, extremes),

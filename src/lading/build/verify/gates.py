@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lading.build.quantize.recipes import recipe_of
 from lading.build.verify.timing import interval
 from lading.manifest import Measurement
 from lading.spec import Budget, Variant
@@ -44,7 +45,7 @@ def judge(candidate: Candidate, fp32: Measurement | None, budget: Budget, split:
     reasons = [] if reference or fp32 is None else _score_drop(variant, found, fp32, split)
     if reference and budget.min_score is not None and found.scores[split] < budget.min_score - _SLACK:
         reasons.append(f"score {found.scores[split]:.4f} is below the least allowed, {budget.min_score:.4f}")
-    if variant.device == "gpu":
+    if variant.device == "gpu" or _needs_gpu(variant):
         reasons.append("it is built for GPUs, and is never chosen on a CPU")
     elif not reference:
         reasons.extend(_gain(found, budget))
@@ -79,6 +80,10 @@ def _slower(found: Measurement, fastest: Measurement) -> bool:
     # Quotients inside a round: those of fp32 over each spread with fp32's own noise, which says nothing of these two.
     low, _ = interval(np.divide(found.round_ms, fastest.round_ms))
     return low > 1
+
+
+def _needs_gpu(variant: Variant) -> bool:
+    return variant.quantization is not None and recipe_of(variant.quantization).device == "gpu"
 
 
 def is_reference(variant: Variant) -> bool:

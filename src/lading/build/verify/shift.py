@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 from pydantic import Field
-from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from lading.build.examples import spread
@@ -19,6 +16,7 @@ from lading.build.verify.scores import answer_split
 from lading.content import Corrupt, content_of
 from lading.errors import DataError
 from lading.predictor import open_session
+from lading.progress import progress_bars
 from lading.spec import Array, Evaluated, Example, Frozen, TensorSpec
 
 EXAMPLES = 200
@@ -65,8 +63,7 @@ def score_shift(spec: Evaluated, graph: Path, variant: str, out: Path) -> ShiftS
     if not kinds:
         raise DataError(f"{spec.name} takes neither pictures nor numbers, so nothing can be corrupted")
     session = open_session(graph)
-    console = Console(file=sys.stdout)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    with progress_bars() as progress:
         task = progress.add_task("shifted inputs", total=len(examples) * (1 + len(kinds) * len(SEVERITIES)))
 
         def advance(count: int) -> None:

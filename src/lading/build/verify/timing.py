@@ -9,8 +9,7 @@ from time import perf_counter_ns
 import numpy as np
 from numpy.typing import NDArray
 
-from lading.cost_table import PAYS
-from lading.manifest import Ratio, Timing
+from lading.manifest import PAYS, Ratio, Timing
 
 Samples = list[NDArray[np.float64]]
 """Latencies in milliseconds, one float64 (runs,) a round."""

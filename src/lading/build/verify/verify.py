@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 import onnxruntime as ort
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 
 from lading.build.examples import spread
 from lading.build.records import VERIFICATION_FILE as FILE
@@ -26,6 +25,7 @@ from lading.files import write_atomically
 from lading.machine import describe_machine, usable_cpus
 from lading.manifest import Baseline, Measurement
 from lading.predictor import open_session
+from lading.progress import progress_bars
 from lading.spec import Array, Dataset, Evaluated
 from lading.tensors.agreement import agreement, difference
 from lading.tensors.ragged import collate
@@ -106,7 +106,7 @@ def verify(
         prepare = getattr(dataset, "prepare", None)
         if prepare is not None and scale.scored(number, dataset) == len(dataset):
             prepare()
-    with _progress() as progress:
+    with progress_bars() as progress:
         bench = Bench(spec, files, sessions, datasets, scale, progress)
         answers = _score(bench)
         timings = _time(bench, torch)
@@ -269,10 +269,3 @@ def _absent(torch: TorchBaselines | None, scale: Scale) -> dict[str, str]:
     if not scale.compile_batches:
         return {COMPILED: "compiling takes about a minute: measured with `lading verify --effort full`"}
     return dict(torch.absent)
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    columns = (TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns) as progress:
-        yield progress

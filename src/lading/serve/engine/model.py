@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 from lading.artifact import Artifact
-from lading.cost_table import CostTable
 from lading.errors import InputShapeError, NotReadyError
+from lading.manifest import CostTable
 from lading.predictor import Predictor
 from lading.protocol.plain import PlainModel, answer_end, classifier
 from lading.serve.metrics import Metrics
