@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +54,10 @@ class Ratio(Frozen):
     high: float
 
 
+def _alone(timings: Sequence[Timing]) -> Timing | None:
+    return next((timing for timing in timings if timing.batch == timing.threads == 1), None)
+
+
 class Measurement(Frozen):
     """Everything verify found out about one variant."""
 
@@ -73,6 +77,11 @@ class Measurement(Frozen):
     """Median milliseconds of each round, batch 1, one thread; all variants were in the same rounds."""
     peak_memory_bytes: int
     """Growth of the process's peak resident size from before the session was made, largest batch run."""
+
+    @property
+    def alone(self) -> Timing | None:
+        """Timing of one request on one thread; ``None`` if it was not measured."""
+        return _alone(self.timings)
 
     @property
     def cost(self) -> dict[int, float]:
@@ -133,6 +142,11 @@ class Baseline(Frozen):
     name: str
     """``torch eager`` or ``torch.compile``."""
     timings: tuple[Timing, ...]
+
+    @property
+    def alone(self) -> Timing | None:
+        """Timing of one request on one thread; ``None`` if it was not measured."""
+        return _alone(self.timings)
 
 
 SCHEMA_VERSION = 1

@@ -14,7 +14,6 @@ from lading.drift.distances import Null, js, ks, psi
 from lading.drift.reference import Reference, example_features
 from lading.drift.window import BLOCKS, JOINT, Score, Window, excess_clustering, merged, scores_of
 from lading.spec import Array, TensorSpec
-from lading.tensors.ragged import collate, separate
 
 X = TensorSpec(name="x", dtype="float32", shape=("batch", 3))
 Y = TensorSpec(name="y", dtype="float32", shape=("batch", 2), labels=("low", "high"))
@@ -232,24 +231,3 @@ def test_too_few_examples_make_no_thresholds() -> None:
     few = Reference.fit((X,), (Y,), requests(10, seed=1))
     assert few.joint is None
     assert not any(feature.null for feature in few.features.values())
-
-
-@given(sizes=st.lists(st.integers(1, 5), min_size=1, max_size=4))
-def test_a_ragged_request_is_separated_into_the_graphs_that_were_joined(sizes: list[int]) -> None:
-    rng = np.random.default_rng(0)
-    graphs: list[dict[str, Array]] = [
-        {
-            "nodes": rng.normal(size=(size, 2)).astype(np.float32),
-            "edges": rng.integers(0, size, size=(2, size + 1)),
-        }
-        for size in sizes
-    ]
-    joined = collate((NODES, EDGES, OWNER), graphs)
-    totals = np.arange(len(sizes), dtype=np.float32)[:, None]
-    parts = list(separate((NODES, EDGES, OWNER), (TOTAL,), joined, {"total": totals}))
-    assert len(parts) == len(sizes)
-    for graph, total, (given_inputs, answered) in zip(graphs, totals, parts, strict=True):
-        assert {name: array.tolist() for name, array in given_inputs.items()} == {
-            name: array.tolist() for name, array in graph.items()
-        }
-        assert answered["total"].tolist() == total.tolist()

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from random import Random
+
 import numpy as np
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lading.artifact import Artifact
-from lading.manifest import CostTable
 from lading.predictor import Predictor
 from lading.spec import Array, TensorSpec
 from lading.tensors.checks import check_inputs
-from lading.tensors.ragged import CheckedInputs, count_rows, join_requests, joinable, part_outputs, same_shapes
+from lading.tensors.ragged import (
+    CheckedInputs,
+    collate,
+    count_rows,
+    dim_size,
+    join_requests,
+    joinable,
+    part_outputs,
+    same_shapes,
+    separate,
+    split,
+)
 
 SIZES = st.lists(st.integers(1, 5), min_size=1, max_size=3)
 SHARED = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -58,6 +70,96 @@ def test_stacked_requests_share_a_run(small: dict[str, Artifact], rows: list[int
         np.testing.assert_allclose(shared["total"], predictor(one.arrays)["total"], atol=1e-6)
 
 
+NODES = TensorSpec(name="nodes", dtype="float32", shape=("nodes", 2))
+EDGES = TensorSpec(name="edges", dtype="int64", shape=(2, "edges"), indexes="nodes")
+OWNER = TensorSpec(name="owner", dtype="int64", shape=("nodes",), owner_of="nodes")
+SCALE = TensorSpec(name="scale", dtype="float32", shape=("batch", 3))
+SPECS = (SCALE, OWNER, NODES, EDGES)
+PER_NODE = TensorSpec(name="per_node", dtype="float32", shape=("nodes", 2))
+TOTAL = TensorSpec(name="total", dtype="float32", shape=("batch", 3))
+
+
+@st.composite
+def examples(draw: st.DrawFn) -> dict[str, Array]:
+    """A graph with some nodes, edges that may be none, and a row of numbers."""
+    rng = np.random.default_rng(draw(st.integers(0, 1000)))
+    nodes, edges = draw(st.integers(1, 5)), draw(st.integers(0, 6))
+    return {
+        "scale": rng.normal(size=3).astype(np.float32),
+        "nodes": rng.normal(size=(nodes, 2)).astype(np.float32),
+        "edges": rng.integers(0, nodes, size=(2, edges)),
+    }
+
+
+def request(batch: Mapping[str, Array]) -> CheckedInputs:
+    return CheckedInputs(batch, check_inputs(SPECS, batch), count_rows(SPECS, batch))
+
+
+def assert_same(one: Mapping[str, Array], other: Mapping[str, Array]) -> None:
+    assert list(one) == list(other)
+    for name, array in one.items():
+        assert array.dtype == other[name].dtype
+        np.testing.assert_array_equal(array, other[name])
+
+
+@given(st.lists(st.lists(examples(), min_size=1, max_size=3), min_size=1, max_size=4))
+def test_joining_requests_gives_what_joining_all_their_examples_gives(groups: list[list[dict[str, Array]]]) -> None:
+    requests = [request(collate(SPECS, group)) for group in groups]
+    together = join_requests(SPECS, requests)
+    assert_same(together, collate(SPECS, [example for group in groups for example in group]))
+    assert count_rows(SPECS, together) == sum(one.rows for one in requests)
+
+
+@given(st.lists(st.lists(examples(), min_size=1, max_size=3), min_size=1, max_size=4))
+def test_each_request_gets_back_the_rows_that_it_brought(groups: list[list[dict[str, Array]]]) -> None:
+    requests = [request(collate(SPECS, group)) for group in groups]
+    together = join_requests(SPECS, requests)
+    echoed = {"per_node": together["nodes"], "total": together["scale"]}
+    for one, part in zip(requests, part_outputs((PER_NODE, TOTAL), echoed, requests), strict=True):
+        assert_same(part, {"per_node": one.arrays["nodes"], "total": one.arrays["scale"]})
+
+
+@given(st.lists(examples(), min_size=1, max_size=5), st.randoms(use_true_random=False))
+def test_separating_gives_back_the_examples_whatever_the_order_of_edges(
+    given_examples: list[dict[str, Array]], random: Random
+) -> None:
+    batch = collate(SPECS, given_examples)
+    order = list(range(batch["edges"].shape[1]))
+    random.shuffle(order)
+    batch["edges"] = batch["edges"][:, order]
+    check_inputs(SPECS, batch)
+    answers = {"per_node": batch["nodes"], "total": batch["scale"]}
+    parts = list(separate(SPECS, (PER_NODE, TOTAL), batch, answers))
+    assert len(parts) == len(given_examples)
+    for example, (inputs, outputs) in zip(given_examples, parts, strict=True):
+        ends, wanted = inputs.pop("edges"), example["edges"]
+        assert sorted(ends.T.tolist()) == sorted(wanted.T.tolist())
+        assert_same(inputs, {"scale": example["scale"], "nodes": example["nodes"]})
+        assert_same(outputs, {"per_node": example["nodes"], "total": example["scale"]})
+
+
+@given(st.lists(examples(), min_size=1, max_size=5))
+def test_splitting_outputs_undoes_collate(given_examples: list[dict[str, Array]]) -> None:
+    batch = collate(SPECS, given_examples)
+    counts = [{"nodes": len(example["nodes"])} for example in given_examples]
+    answers = {"per_node": batch["nodes"], "total": batch["scale"]}
+    for example, part in zip(given_examples, split((PER_NODE, TOTAL), answers, counts), strict=True):
+        assert_same(part, {"per_node": example["nodes"], "total": example["scale"]})
+
+
+def test_a_ragged_tensor_without_owners_goes_whole_to_each_example() -> None:
+    words = TensorSpec(name="words", dtype="int64", shape=("words",))
+    batch: dict[str, Array] = {"scale": np.zeros((2, 3), np.float32), "words": np.arange(4)}
+    parts = [one for one, _ in separate((SCALE, words), (), batch, {})]
+    assert [part["words"].tolist() for part in parts] == [[0, 1, 2, 3]] * 2
+
+
+def test_the_size_of_a_dim_comes_from_the_first_tensor_that_has_it() -> None:
+    arrays: dict[str, Array] = {"scale": np.zeros((2, 3)), "nodes": np.zeros((7, 2)), "edges": np.zeros((2, 4))}
+    assert [dim_size(dim, SPECS, arrays) for dim in ("batch", "nodes", "edges", "words")] == [2, 7, 4, 0]
+    assert dim_size("nodes", SPECS, arrays | {"nodes": np.zeros(7)}) == 0, "a wrong rank is left to the checks"
+
+
 def test_a_single_request_is_not_copied(small: dict[str, Artifact]) -> None:
     predictor = Predictor(small["table"])
     one = checked(predictor, {"features": np.ones((1, 4), np.float32)})
@@ -78,29 +180,3 @@ def test_ragged_models_without_owners_are_never_joined() -> None:
     kind = TensorSpec(name="kind", dtype="float32", shape=("batch", 2))
     assert joinable([nodes, owner], [kind])
     assert not joinable([nodes], [kind])
-
-
-@pytest.mark.parametrize(
-    ("cost", "best"),
-    [
-        ({}, 1),
-        ({1: 20.0, 2: 40.0, 8: 160.0}, 1),
-        ({1: 20.0, 2: 39.0, 8: 155.0}, 1),  # 3 % are not worth a wait
-        ({1: 2.0, 2: 4.0, 8: 16.0}, 2),  # what surrounds a run is shared
-        ({1: 1.0, 2: 1.1, 8: 1.6, 32: 6.9}, 8),
-        ({1: 0.05, 8: 0.06, 64: 0.1}, 64),
-    ],
-)
-def test_a_batch_is_as_large_as_it_pays(cost: dict[int, float], best: int) -> None:
-    assert CostTable(cost).best_batch == best
-
-
-def test_the_cost_of_sizes_that_were_not_measured_lies_between() -> None:
-    table = CostTable({1: 1.0, 4: 2.0, 8: 4.0})
-    assert [table.seconds(rows) for rows in (1, 2, 4, 6, 8, 16)] == pytest.approx(
-        [0.001, 0.004 / 3, 0.002, 0.003, 0.004, 0.008]
-    )
-
-
-def test_the_cost_of_a_model_nobody_measured_is_a_guess_that_grows() -> None:
-    assert 0 < CostTable({}).seconds(1) < CostTable({}).seconds(2)

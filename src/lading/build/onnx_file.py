@@ -16,7 +16,7 @@ from lading.build.quantize.quantize import quantize
 from lading.build.records import ExportedGraph, graph_file, require_passed, write_export
 from lading.errors import ArtifactError, WrapError
 from lading.spec import BATCH, Array, Budget, Evaluated, Example, Quantization, Variant, check_spec
-from lading.tensors.agreement import relative_error
+from lading.tensors.agreement import relative_error, same_label
 from lading.tensors.random import random_inputs
 
 MADE_UP = 32
@@ -107,7 +107,7 @@ class WrappedOnnx(Evaluated):
     def _agreement(self, name: str, got: Array, wanted: Array) -> float:
         spec = next(tensor for tensor in self.outputs if tensor.name == name)
         if spec.labels:
-            return float(np.mean(got.argmax(-1) == wanted.argmax(-1)))
+            return float(np.mean(same_label(wanted, got)))
         if wanted.dtype.kind != "f":
             return float(np.mean(got == wanted))
         return max(0.0, 1.0 - relative_error({name: wanted}, {name: got}))

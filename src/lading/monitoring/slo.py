@@ -77,11 +77,10 @@ def slo_for(artifact: Artifact) -> Slo:
         SpecError: the chosen variant has no measurements.
     """
     packed = artifact.variant()
-    timings = packed.measurement.timings if packed.measurement else ()
-    single = [timing for timing in timings if timing.threads == 1 and timing.batch == 1]
-    if not single:
+    alone = packed.measurement.alone if packed.measurement else None
+    if alone is None:
         raise SpecError(f"{artifact.path}: {packed.variant.name} was not measured; run `lading verify` first")
-    wanted = max(MIN_MS, ROOM * single[0].p99_ms) / 1e3
+    wanted = max(MIN_MS, ROOM * alone.p99_ms) / 1e3
     bound = next((bound for bound in SECONDS if bound >= wanted), SECONDS[-1])
     return Slo(model=artifact.manifest.name, latency=Latency(threshold_ms=bound * 1e3))
 

@@ -12,6 +12,7 @@ from lading.artifact import Artifact
 from lading.manifest import PackedVariant
 from lading.protocol.plain import Classifier, TextForm
 from lading.spec import Array, TensorSpec
+from lading.tensors.ragged import separate
 
 _LARGEST_EXAMPLE = 64  # numbers; a longer list is not something to read or to type
 
@@ -55,22 +56,9 @@ def example_body(artifact: Artifact) -> dict[str, Any] | None:
 
 def first_example(specs: Sequence[TensorSpec], batch: Mapping[str, Array]) -> dict[str, tuple[TensorSpec, Array]]:
     """Cut the first example out of a batch, without its owner vector; ragged tensors without owners are left whole."""
-    rows = {spec.owner_of: int(np.count_nonzero(batch[spec.name] == 0)) for spec in specs if spec.owner_of}
-    found: dict[str, tuple[TensorSpec, Array]] = {}
-    for spec in specs:
-        array = batch[spec.name]
-        if spec.owner_of:
-            continue
-        axis = spec.ragged_axis
-        if spec.batched:
-            array = array[:1]
-        elif spec.shape[axis] in rows:
-            array = array.take(range(rows[str(spec.shape[axis])]), axis)
-        elif spec.indexes in rows:
-            others = tuple(other for other in range(array.ndim) if other != axis)
-            array = array.compress((array < rows[spec.indexes]).all(axis=others), axis)
-        found[spec.name] = (spec, array)
-    return found
+    first, _ = next(separate(specs, (), batch, {}))
+    kept = [spec for spec in specs if not spec.owner_of]
+    return {spec.name: (spec, first[spec.name][None] if spec.batched else first[spec.name]) for spec in kept}
 
 
 def _tensor(spec: TensorSpec) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from lading.errors import (
     UnanswerableError,
 )
 from lading.spec import Array, TensorSpec
+from lading.tensors.ragged import dim_size
 
 _EXACT = 2**53  # every integer up to this is a float64 of its own
 _LISTS, _BOOLS, _NUMBERS = frozenset({list}), frozenset({bool}), frozenset({int, float})
@@ -159,7 +160,7 @@ def owners(spec: TensorSpec, specs: Sequence[TensorSpec], arrays: Mapping[str, A
     """
     given = arrays.get(spec.name)
     if given is None:
-        return np.zeros(_rows(spec, specs, arrays), dtype=np.int64)
+        return np.zeros(dim_size(spec.owner_of, specs, arrays), dtype=np.int64)
     if given.ndim != 1:
         return given  # refused by the check of shapes
     steps = np.diff(given, prepend=0)
@@ -168,13 +169,6 @@ def owners(spec: TensorSpec, specs: Sequence[TensorSpec], arrays: Mapping[str, A
     if given.size and given[-1] >= max_batch:
         raise InputShapeError(f"input {spec.name!r} has {given[-1] + 1} examples; at most {max_batch} are accepted")
     return given
-
-
-def _rows(owner: TensorSpec, specs: Sequence[TensorSpec], arrays: Mapping[str, Array]) -> int:
-    for spec in specs:
-        if not spec.owner_of and owner.owner_of in spec.shape:
-            return int(arrays[spec.name].shape[spec.shape.index(owner.owner_of)])
-    return 0
 
 
 def _whole(spec: TensorSpec, values: list[Any], shape: tuple[int, ...]) -> list[Any]:

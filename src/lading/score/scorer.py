@@ -15,7 +15,15 @@ from lading.protocol.json_values import refuse_not_finite
 from lading.score.source import Block
 from lading.spec import BATCH, Array, TensorSpec
 from lading.tensors.checks import check_inputs
-from lading.tensors.ragged import CheckedInputs, count_rows, group_requests, join_requests, joinable, part_outputs
+from lading.tensors.ragged import (
+    CheckedInputs,
+    count_rows,
+    dim_size,
+    group_requests,
+    join_requests,
+    joinable,
+    part_outputs,
+)
 
 Outcome = Mapping[str, Array] | str
 """A row's outputs, batch dim included; or the sentence that says why there are none."""
@@ -111,7 +119,7 @@ class Scorer:
     def _check(self, arrays: dict[str, Array]) -> CheckedInputs:
         for spec in self.inputs:
             if spec.owner_of:
-                arrays[spec.name] = np.zeros(_size(spec.owner_of, self.inputs, arrays), dtype=np.int64)
+                arrays[spec.name] = np.zeros(dim_size(spec.owner_of, self.inputs, arrays), dtype=np.int64)
         return CheckedInputs(arrays, check_inputs(self.inputs, arrays), count_rows(self.inputs, arrays))
 
     def _run(self, requests: Sequence[CheckedInputs]) -> list[Outcome]:
@@ -153,11 +161,3 @@ def _gather(spec: TensorSpec, rows: list[Array]) -> Array | list[Array]:
 def _fixed(spec: TensorSpec) -> bool:
     """Whether the batch or ragged dim is the only one whose size is open."""
     return spec.shape[0] == BATCH and all(isinstance(dim, int) for dim in spec.shape[1:])
-
-
-def _size(dim: str, specs: Sequence[TensorSpec], arrays: Mapping[str, Array]) -> int:
-    """The size of a ragged dim, read from the first input that has it."""
-    for spec in specs:
-        if not spec.owner_of and dim in spec.shape and arrays[spec.name].ndim == len(spec.shape):
-            return int(arrays[spec.name].shape[spec.shape.index(dim)])
-    return 0

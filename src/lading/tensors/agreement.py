@@ -1,4 +1,4 @@
-"""How far two answers are apart, and whether they agree."""
+"""Compare two answers: how far they are apart, and whether they agree."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def max_abs_difference(left: Array, right: Array) -> float:
 
 
 def relative_error(expected: Mapping[str, Array], got: Mapping[str, Array]) -> float:
-    """Root mean square difference over root mean square, of the floating output for which it is largest."""
+    """Root mean square difference divided by root mean square, of the floating-point output for which it is largest."""
     errors = [0.0]
     for name, reference in expected.items():
         if reference.dtype.kind == "f" and reference.size:
@@ -35,28 +35,45 @@ def relative_error(expected: Mapping[str, Array], got: Mapping[str, Array]) -> f
 
 
 CLOSE = 0.01
-"""An output without labels agrees when it is within this share of fp32's own range."""
+"""Two numbers agree when they differ by at most this share of the range of the expected ones."""
 
 
-def agreement(specs: Sequence[TensorSpec], fp32: Mapping[str, Array], other: Mapping[str, Array]) -> float:
-    """Share of rows on which every output agrees: the same most likely label, or a value close to fp32's, 0 to 1."""
-    labelled = [tensor for tensor in specs if tensor.labels]
-    if labelled:
-        same = [
-            (fp32[tensor.name].argmax(-1) == other[tensor.name].argmax(-1)).reshape(len(fp32[tensor.name]), -1).all(1)
-            for tensor in labelled
-        ]
-    else:
-        same = [_close(fp32[tensor.name], other[tensor.name]) for tensor in specs]
-    return float(np.mean(np.logical_and.reduce(same)))
+def close(expected: Array, got: Array) -> Array:
+    """Which numbers agree, element by element: boolean, of the common shape.
+
+    The allowed difference is :data:`CLOSE` times the range of ``expected``, or times its largest absolute value where
+    all values are equal, as in an answer of one number.
+    """
+    wide, other = expected.astype(np.float64), got.astype(np.float64)
+    scale = float(np.ptp(wide)) if wide.size else 0.0
+    scale = scale or float(np.abs(wide).max(initial=0.0))
+    return np.asarray(np.abs(wide - other) <= CLOSE * max(scale, 1e-12))
 
 
-def difference(specs: Sequence[TensorSpec], fp32: Mapping[str, Array], other: Mapping[str, Array]) -> float:
+def same_label(expected: Array, got: Array) -> Array:
+    """Where the most likely label is the same: boolean, of the shape without the last dim."""
+    return np.asarray(expected.argmax(-1) == got.argmax(-1))
+
+
+def agreeing_rows(specs: Sequence[TensorSpec], expected: Mapping[str, Array], got: Mapping[str, Array]) -> Array:
+    """Which rows agree: every labelled output has the same most likely label.
+
+    Without labelled outputs, every number must be :func:`close`.
+
+    Returns:
+        Boolean (rows,).
+    """
+    labelled = [tensor.name for tensor in specs if tensor.labels]
+    compare, names = (same_label, labelled) if labelled else (close, [tensor.name for tensor in specs])
+    same = [compare(expected[name], got[name]) for name in names]
+    return np.asarray(np.logical_and.reduce([one.reshape(len(one), -1).all(axis=1) for one in same]))
+
+
+def agreement(specs: Sequence[TensorSpec], expected: Mapping[str, Array], got: Mapping[str, Array]) -> float:
+    """Share of :func:`agreeing_rows`, 0 to 1."""
+    return float(np.mean(agreeing_rows(specs, expected, got)))
+
+
+def difference(specs: Sequence[TensorSpec], expected: Mapping[str, Array], got: Mapping[str, Array]) -> float:
     """Largest absolute difference over all outputs."""
-    return max(max_abs_difference(fp32[tensor.name], other[tensor.name]) for tensor in specs)
-
-
-def _close(fp32: Array, other: Array) -> Array:
-    wide, narrow = fp32.astype(np.float64), other.astype(np.float64)
-    allowed = CLOSE * max(float(np.ptp(wide)), 1e-12)
-    return np.asarray((np.abs(wide - narrow) <= allowed).reshape(len(wide), -1).all(axis=1))
+    return max(max_abs_difference(expected[tensor.name], got[tensor.name]) for tensor in specs)

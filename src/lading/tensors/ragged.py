@@ -1,33 +1,93 @@
-"""Arithmetic of ragged batches: join requests or examples into one run, and part the outputs again.
+"""Arithmetic of ragged batches: join requests or examples into one run, and split the outputs again.
 
-A dim with a name (``nodes``) has another size in each request. Joined, the rows lie one after another; indexes into
-them are shifted, and a vector says which request owns each row."""
+A dim with a name (``nodes``) has another size in each request. Joined, the rows of one request follow those of the one
+before. Indexes into them are shifted, and an owner vector says which example each row belongs to.
+
+There is one way to join, :func:`join_requests`, and one to split, :func:`part_outputs`. The other functions turn
+examples into requests and back.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lading.errors import RequestError
 from lading.spec import BATCH, Array, TensorSpec
 
 
+@dataclass(frozen=True, slots=True)
+class CheckedInputs:
+    """One request's inputs, batch dim included, that passed the checks."""
+
+    arrays: Mapping[str, Array]
+    sizes: Mapping[str, int]
+    """Size of every symbolic dim."""
+    rows: int
+    """Number of examples."""
+
+
+def dim_size(dim: str | None, specs: Sequence[TensorSpec], arrays: Mapping[str, Array]) -> int:
+    """Size of a symbolic dim, read from the first tensor that has it.
+
+    Args:
+        dim: its name.
+        specs: the tensors that may have it; owner vectors are skipped, because they are filled in from this size.
+        arrays: arrays by name, batch dim included. They need not be checked yet.
+
+    Returns:
+        The size; 0 when no array has the dim, which the check of shapes then refuses.
+    """
+    for spec in specs:
+        if dim in spec.shape and not spec.owner_of:
+            array = arrays[spec.name]
+            if array.ndim == len(spec.shape):
+                return int(array.shape[spec.shape.index(dim)])
+    return 0
+
+
+def count_rows(specs: Sequence[TensorSpec], arrays: Mapping[str, Array]) -> int:
+    """Number of examples that checked inputs hold: the size of the batch dim, or the number of owners."""
+    for spec in specs:
+        if spec.owner_of:
+            owners = arrays[spec.name]
+            return int(owners[-1]) + 1 if owners.size else 0
+        if spec.batched:
+            return int(arrays[spec.name].shape[0])
+    return 1
+
+
 def collate(specs: Sequence[TensorSpec], examples: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
-    """Join single requests into one batch: stack, or concatenate along ragged dims, shift indexes, fill owner vectors.
+    """Join examples into one batch: stack, or concatenate along ragged dims, shift indexes, fill owner vectors.
 
     Args:
         specs: the tensors to join.
-        examples: one mapping a request, without the batch dim.
+        examples: arrays by name, without the batch dim and without owner vectors. Arrays of a single one may be views.
 
     Returns:
-        Arrays by name, with the batch dim.
+        Arrays by name, with the batch dim, in the order of ``specs``.
     """
-    return {spec.name: _join(spec, specs, examples) for spec in specs}
+    joined = join_requests(specs, [_request(specs, example) for example in examples])
+    return {spec.name: joined[spec.name] for spec in specs}
+
+
+def _request(specs: Sequence[TensorSpec], example: Mapping[str, Array]) -> CheckedInputs:
+    """Make one example a request of one row."""
+    arrays: dict[str, Array] = {}
+    # Fixed dims get in as well. They do no harm, and leaving them out takes longer.
+    sizes: dict[Any, int] = {}
+    for spec in specs:
+        if not spec.owner_of:
+            array = np.asarray(example[spec.name])
+            arrays[spec.name] = array = array[None] if spec.batched else array
+            sizes.update(zip(spec.shape, array.shape, strict=False))
+    for spec in specs:
+        if spec.owner_of:
+            arrays[spec.name] = np.zeros(sizes[spec.owner_of], np.int64)
+    return CheckedInputs(arrays, sizes, 1)
 
 
 def split(
@@ -38,69 +98,21 @@ def split(
     Args:
         specs: the model's outputs.
         outputs: arrays by name.
-        counts: for each request the size of its ragged dims, as :func:`check_inputs` returned them.
+        counts: for each example the size of its ragged dims, as ``check_inputs`` returned them.
 
     Returns:
-        One mapping a request, without the batch dim.
+        One mapping per example, without the batch dim.
     """
-    parts: list[dict[str, Array]] = [{} for _ in counts]
-    for spec in specs:
-        array = outputs[spec.name]
-        if spec.batched:
-            rows: Iterable[Array] = array
-        else:
-            dim = str(spec.shape[spec.ragged_axis])
-            ends = np.cumsum([count[dim] for count in counts])[:-1]
-            rows = np.split(array, ends, axis=spec.ragged_axis)
-        for part, row in zip(parts, rows, strict=True):
-            part[spec.name] = np.asarray(row)
-    return parts
+    parts = part_outputs(specs, outputs, [CheckedInputs({}, sizes, 1) for sizes in counts])
+    return [_without_batch(specs, part) for part in parts]
 
 
-def _join(spec: TensorSpec, specs: Sequence[TensorSpec], examples: Sequence[Mapping[str, Array]]) -> Array:
-    if spec.owner_of is not None:
-        counts = [_dim_size(spec.owner_of, specs, example) for example in examples]
-        return np.repeat(np.arange(len(examples), dtype=np.int64), counts)
-    arrays = [np.asarray(example[spec.name]) for example in examples]
-    if spec.batched:
-        return np.stack(arrays)
-    if spec.indexes is not None:
-        counts = [_dim_size(spec.indexes, specs, example) for example in examples]
-        offsets = np.cumsum([0, *counts[:-1]])
-        arrays = [array + offset for array, offset in zip(arrays, offsets, strict=True)]
-    return np.concatenate(arrays, axis=spec.ragged_axis)
-
-
-def _dim_size(dim: str, specs: Sequence[TensorSpec], example: Mapping[str, Array]) -> int:
-    for spec in specs:
-        if spec.owner_of is None and dim in spec.example_shape and spec.name in example:
-            return int(np.asarray(example[spec.name]).shape[spec.example_shape.index(dim)])
-    raise RequestError(f"no input has the dim {dim!r}")
-
-
-@dataclass(frozen=True, slots=True)
-class CheckedInputs:
-    """One request's inputs, batch dim included, that passed the checks."""
-
-    arrays: Mapping[str, Array]
-    sizes: Mapping[str, int]
-    """Of every symbolic dim."""
-    rows: int
-    """Examples in it."""
-
-
-def count_rows(specs: Sequence[TensorSpec], arrays: Mapping[str, Array]) -> int:
-    """How many examples checked inputs hold: the size of the batch dim, or how many owners are named."""
-    for spec in specs:
-        if spec.owner_of:
-            return int(arrays[spec.name][-1]) + 1
-        if spec.batched:
-            return int(arrays[spec.name].shape[0])
-    return 1
+def _without_batch(specs: Sequence[TensorSpec], part: Mapping[str, Array]) -> dict[str, Array]:
+    return {spec.name: np.asarray(part[spec.name][0] if spec.batched else part[spec.name]) for spec in specs}
 
 
 def joinable(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> bool:
-    """Whether requests can share a run: every output must say along which dim it is parted again."""
+    """Whether requests can share a run: every output must have a dim along which it can be split again."""
     ragged = {dim for spec in inputs if not spec.batched for dim in spec.symbolic_dims}
     owned = {spec.owner_of for spec in inputs if spec.owner_of}
     # A ragged model without owners cannot tell one request's nodes from another's.
@@ -119,7 +131,10 @@ def same_shapes(specs: Sequence[TensorSpec], one: CheckedInputs, other: CheckedI
 
 
 def group_requests(specs: Sequence[TensorSpec], requests: Sequence[CheckedInputs], most_rows: int) -> list[slice]:
-    """Part requests, in order, so that each group has shapes that can be joined, and no more rows than a batch may."""
+    """Group requests, in order: each group has shapes that can be joined, and at most ``most_rows`` rows.
+
+    A request with more rows than that is a group of its own.
+    """
     groups: list[slice] = []
     rows = 0
     for index, inputs in enumerate(requests):
@@ -134,9 +149,9 @@ def group_requests(specs: Sequence[TensorSpec], requests: Sequence[CheckedInputs
 
 
 def join_requests(specs: Sequence[TensorSpec], requests: Sequence[CheckedInputs]) -> Mapping[str, Array]:
-    """Concatenate requests along their batch or ragged dims, shift indexes, and count owners on.
+    """Concatenate requests along their batch or ragged dims, shift indexes, and number the owners through.
 
-    A single request is handed on as it is, without a copy.
+    A single request is returned as it is, without a copy.
     """
     if len(requests) == 1:
         return requests[0].arrays
@@ -177,59 +192,67 @@ def _bounds(counts: Sequence[int]) -> list[int]:
     return [0, *accumulate(counts)]
 
 
-Pair = tuple[dict[str, Array], dict[str, Array]]
-
-
 def separate(
     inputs: Sequence[TensorSpec],
     outputs: Sequence[TensorSpec],
     given: Mapping[str, Array],
     answered: Mapping[str, Array],
-) -> Iterator[Pair]:
-    """Yield (inputs, outputs) of each example, without the batch dim and without owner vectors.
+) -> Iterator[tuple[dict[str, Array], dict[str, Array]]]:
+    """Yield (inputs, outputs) of each example of one request, without the batch dim and without owner vectors.
 
     Args:
         inputs: the model's.
         outputs: the model's.
-        given: one request's checked inputs, batch dim included.
+        given: the request's checked inputs, batch dim included.
         answered: its outputs.
     """
-    owner = next((spec for spec in inputs if spec.owner_of), None)
-    owners = given[owner.name] if owner is not None else None
-    rows = _row_counts(inputs, given, owners)
-    of: dict[str, Any] = {"rows": rows, "owner": owner, "owners": owners}
-    for row in range(rows):
-        yield (
-            {spec.name: _part(spec, given, row=row, **of) for spec in inputs if not spec.owner_of},
-            {spec.name: _part(spec, answered, row=row, **of) for spec in outputs},
-        )
+    rows = count_rows(inputs, given)
+    kept = [spec for spec in inputs if not spec.owner_of]
+    if rows == 1:
+        yield _without_batch(kept, given), _without_batch(outputs, answered)
+        return
+    owners = _row_owners(inputs, given)
+    ordered = {spec.name: _by_owner(spec, given[spec.name], owners) for spec in kept}
+    counts = {dim: np.bincount(owner, minlength=rows).tolist() for dim, owner in owners.items()}
+    examples = [CheckedInputs({}, {dim: count[row] for dim, count in counts.items()}, 1) for row in range(rows)]
+    parts = zip(_parts(kept, ordered, examples), _parts(outputs, answered, examples), strict=True)
+    first: dict[str | None, int] = dict.fromkeys(counts, 0)
+    for example, (own_inputs, own_outputs) in zip(examples, parts, strict=True):
+        one = _without_batch(kept, own_inputs)
+        for spec in kept:
+            if spec.indexes in counts:
+                one[spec.name] = one[spec.name] - first[spec.indexes]
+        yield one, _without_batch(outputs, own_outputs)
+        for dim, size in example.sizes.items():
+            first[dim] += size
 
 
-def _row_counts(inputs: Sequence[TensorSpec], given: Mapping[str, Array], owners: NDArray[np.int64] | None) -> int:
-    if owners is not None:
-        return int(owners[-1]) + 1 if owners.size else 0
-    return next((given[spec.name].shape[0] for spec in inputs if spec.batched), 1)
+def _parts(
+    specs: Sequence[TensorSpec], arrays: Mapping[str, Array], examples: Sequence[CheckedInputs]
+) -> list[dict[str, Array]]:
+    """Split by example. Each gets the whole of a ragged tensor without owners."""
+    owned = [spec for spec in specs if spec.batched or any(spec.symbolic_dims[0] in one.sizes for one in examples[:1])]
+    whole = {spec.name: arrays[spec.name] for spec in specs if spec not in owned}
+    return [whole | part for part in part_outputs(owned, arrays, examples)]
 
 
-def _part(
-    spec: TensorSpec,
-    tensors: Mapping[str, Array],
-    *,
-    row: int,
-    rows: int,
-    owner: TensorSpec | None,
-    owners: NDArray[np.int64] | None,
-) -> Array:
-    array = tensors[spec.name]
-    if spec.shape[0] == BATCH:
-        return np.asarray(array[row])
-    if rows == 1 or owner is None or owners is None:
+def _row_owners(inputs: Sequence[TensorSpec], given: Mapping[str, Array]) -> dict[str, Array]:
+    """For each ragged dim, the example that each of its rows belongs to."""
+    owners = {spec.owner_of: given[spec.name] for spec in inputs if spec.owner_of}
+    found: dict[str, Array] = {str(dim): owner for dim, owner in owners.items()}
+    for spec in inputs:
+        if spec.indexes in owners and not spec.batched:
+            # An edge belongs to the example of the node where it starts; checks refuse an edge between two examples.
+            starts = np.moveaxis(given[spec.name], spec.ragged_axis, 0)
+            while starts.ndim > 1:
+                starts = starts[:, 0]
+            found[str(spec.shape[spec.ragged_axis])] = owners[spec.indexes][starts]
+    return found
+
+
+def _by_owner(spec: TensorSpec, array: Array, owners: Mapping[str, Array]) -> Array:
+    """The rows of a ragged tensor in the order of the examples. Edges may come in any order."""
+    owner = None if spec.batched else owners.get(str(spec.shape[spec.ragged_axis]))
+    if owner is None or not (owner[1:] < owner[:-1]).any():
         return array
-    axis = spec.ragged_axis
-    if spec.shape[axis] == owner.owner_of:
-        return np.compress(owners == row, array, axis=axis)
-    if spec.indexes == owner.owner_of and array.size:
-        # Whoever owns the node that an edge starts at owns the edge.
-        first = np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1)[:, 0]
-        return np.compress(owners[first] == row, array, axis=axis) - int(np.searchsorted(owners, row))
-    return array
+    return np.take(array, np.argsort(owner, kind="stable"), axis=spec.ragged_axis)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lading.artifact import Artifact
 from lading.build.records import Confusion, Verification, VerifiedVariant
-from lading.build.verify.tables import alone, machine_line
+from lading.build.verify.tables import machine_line
 from lading.manifest import Baseline, Machine, Measurement, PackedVariant, RefusedVariant, Timing
 
 if TYPE_CHECKING:
@@ -116,7 +116,6 @@ def _write(content: Content, path: Path) -> None:
             machine=machine_line(content.machine) if content.machine else "",
             splits=list(measured[0].measurement.scores) if measured and measured[0].measurement else [],
             plots=_plots(content, measured),
-            alone=alone,
         )
     )
 
@@ -128,9 +127,7 @@ def _plots(content: Content, measured: Sequence[Row]) -> dict[str, str]:
     colours = {row.name: row.colour for row in measured}
     split = next(iter(next(iter(found.values())).scores))
     points = [
-        (name, single.p50_ms, one.scores[split], colours[name])
-        for name, one in found.items()
-        if (single := alone(one.timings))
+        (name, single.p50_ms, one.scores[split], colours[name]) for name, one in found.items() if (single := one.alone)
     ]
     chosen = next((row.name for row in content.rows if row.chosen), None)
     timings = {name: one.timings for name, one in found.items()}

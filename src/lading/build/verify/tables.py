@@ -49,15 +49,10 @@ def _table(verification: Verification, *, wide: bool) -> Table:
         figures = _figures(entry.measurement, verification.split, wide=wide) if entry.measurement else ()
         table.add_row(entry.variant.name, _verdict(entry, chosen), *figures, style="bold" if chosen else None)
     for baseline in verification.baselines:
-        single = alone(baseline.timings)
+        single = baseline.alone
         times = (_ms(single, "p50_ms"), _ms(single, "p99_ms")) if wide else (_ms(single, "p50_ms"),)
         table.add_row(baseline.name, "", "", *([""] if wide else []), *times, style="dim")
     return table
-
-
-def alone(timings: Sequence[Timing]) -> Timing | None:
-    """The timing of one request on one thread."""
-    return next((timing for timing in timings if (timing.batch, timing.threads) == (1, 1)), None)
 
 
 def machine_line(machine: Machine) -> str:
@@ -73,7 +68,7 @@ def _title(verification: Verification) -> str:
 
 
 def _figures(found: Measurement, split: str, *, wide: bool) -> tuple[str, ...]:
-    single = alone(found.timings)
+    single = found.alone
     score, p50 = f"{found.scores[split]:.4f}", _ms(single, "p50_ms")
     torch = f"{found.speedup_torch.value:.2f}" if found.speedup_torch else ""
     size = f"{found.size_bytes / 2**20:.2f}"
@@ -134,7 +129,7 @@ def _identity(artifact: Artifact) -> Table:
         ("path", str(artifact.path)),
         ("digest", artifact.digest),
         ("serves", manifest.chosen),
-        ("measured on", _machine(manifest.machine) if manifest.machine else ""),
+        ("measured on", machine_line(manifest.machine) if manifest.machine else ""),
     ]
     return _pairs(f"Artifact {manifest.name}", rows)
 
@@ -165,7 +160,7 @@ def _variants(artifact: Artifact) -> Table:
         measured = refused.measurement.size_bytes if refused.measurement else None
         table.add_row(*_variant_figures(refused, split, measured), Text("refused", style="red"))
     for baseline in manifest.baselines:
-        table.add_row(baseline.name, "", "", _p50(baseline.timings), "", "", "", Text("baseline", style="dim"))
+        table.add_row(baseline.name, "", "", _ms(baseline.alone, "p50_ms"), "", "", "", Text("baseline", style="dim"))
     return table
 
 
@@ -181,7 +176,7 @@ def _variant_figures(entry: PackedVariant | RefusedVariant, split: str, size: in
         name,
         f"{measured.scores[split]:.4f}" if split in measured.scores else "",
         f"{measured.agreement:.1%}",
-        _p50(measured.timings),
+        _ms(measured.alone, "p50_ms"),
         f"{measured.speedup.value:.2f}",
         f"{torch.value:.2f}" if torch else "",
         mebibytes,
@@ -225,11 +220,6 @@ def _files(artifact: Artifact) -> Table:
     return table
 
 
-def _machine(machine: Machine) -> str:
-    flags = f" ({', '.join(machine.flags)})" if machine.flags else ""
-    return f"{machine.cpu}{flags}, {machine.cores} cores, ONNX Runtime {machine.onnxruntime}"
-
-
 def _labels(tensor: TensorSpec) -> str:
     if not tensor.labels:
         return ""
@@ -239,10 +229,6 @@ def _labels(tensor: TensorSpec) -> str:
 
 def _meaning(tensor: TensorSpec) -> str:
     return ", ".join(part for part in (tensor.content or "", tensor.unit or "", tensor.description) if part)
-
-
-def _p50(timings: Sequence[Timing]) -> str:
-    return next((f"{t.p50_ms:.3f}" for t in timings if t.batch == 1 and t.threads == 1), "")
 
 
 def _variants_table(title: str, *columns: str) -> Table:
