@@ -26,9 +26,10 @@ class DigitNet(nn.Module):
         self.head = nn.Linear(2 * channels * 4 * 4, 10)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        ink = pixels[:, None].float() / 16  # scaling belongs inside: clients send what the data set holds
+        # Scaling and softmax are part of the model: clients send raw pixels and get probabilities.
+        ink = pixels[:, None].float() / 16
         features = self.second(self.first(ink).relu()).relu()
-        return torch.softmax(self.head(features.flatten(1)), 1)  # so does softmax: clients get probabilities
+        return torch.softmax(self.head(features.flatten(1)), 1)
 
 
 class Digits(ModelSpec):
@@ -48,7 +49,8 @@ class Digits(ModelSpec):
     def dataset(self, split: str) -> list[Example]:
         images, digits = load_digits(return_X_y=True)
         chosen = np.random.default_rng(0).permutation(len(digits))[SPLITS[split]]
-        return [({"pixels": images[i].reshape(8, 8).astype(np.uint8)}, {"digit": digits[i]}) for i in chosen]
+        pixels = images[chosen].reshape(-1, 8, 8).astype(np.uint8)
+        return [({"pixels": image}, {"digit": digit}) for image, digit in zip(pixels, digits[chosen], strict=True)]
 
     def loss(self, outputs: Mapping[str, torch.Tensor], targets: Mapping[str, torch.Tensor]) -> torch.Tensor:
         return functional.nll_loss(outputs["digit"].clamp_min(1e-9).log(), targets["digit"])

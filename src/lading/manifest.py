@@ -1,4 +1,4 @@
-"""What an artifact's manifest says: the variants, what was measured of them and where, and where they come from."""
+"""The contents of ``lading.json``: variants, their measurements, the machine that made them, and provenance."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from lading.spec import Frozen, TensorSpec, Variant
 
 
 class Machine(Frozen):
-    """The machine that the figures belong to."""
+    """The machine that a measurement was made on."""
 
     cpu: str
     cores: int
-    """CPUs this process may use."""
+    """CPUs that the process could use."""
     flags: tuple[str, ...] = ()
-    """Of the instruction sets, those that decide int8 and bf16 speed: avx2, avx512_vnni, avx_vnni, amx_int8 ..."""
+    """Instruction sets that decide the speed of int8 and bf16: avx2, avx512_vnni, avx_vnni, amx_int8 ..."""
     onnxruntime: str
     torch: str = ""
     python: str = ""
@@ -28,7 +28,7 @@ class Machine(Frozen):
 
 
 class Timing(Frozen):
-    """Latency of one session at one batch size and thread count, pooled over interleaved rounds."""
+    """Latency of one session at one batch size and number of threads, pooled over interleaved rounds."""
 
     batch: int = Field(ge=1)
     threads: int = Field(ge=1)
@@ -42,12 +42,12 @@ class Timing(Frozen):
 
     @property
     def throughput(self) -> float:
-        """Examples a second of one caller."""
+        """Examples per second with one caller."""
         return 1000.0 * self.batch / self.p50_ms
 
 
 class Ratio(Frozen):
-    """A quotient of medians from the same rounds, with its 95 % bootstrap interval."""
+    """Quotient of two medians from the same rounds, with its 95 % bootstrap interval."""
 
     value: float
     low: float
@@ -59,7 +59,7 @@ def _alone(timings: Sequence[Timing]) -> Timing | None:
 
 
 class Measurement(Frozen):
-    """Everything verify found out about one variant."""
+    """Everything that verify measured about one variant."""
 
     scores: dict[str, float]
     """Score by split, held-out first."""
@@ -70,13 +70,13 @@ class Measurement(Frozen):
     size_bytes: int
     timings: tuple[Timing, ...]
     speedup: Ratio
-    """Of fp32 over this variant, batch 1, one thread."""
+    """Latency of fp32 divided by that of this variant, at batch 1 on one thread."""
     speedup_torch: Ratio | None = None
-    """Of torch eager over this variant, batch 1, one thread."""
+    """Latency of torch eager divided by that of this variant, at batch 1 on one thread."""
     round_ms: tuple[float, ...] = ()
-    """Median milliseconds of each round, batch 1, one thread; all variants were in the same rounds."""
+    """Median milliseconds of each round, at batch 1 on one thread. All variants ran in the same rounds."""
     peak_memory_bytes: int
-    """Growth of the process's peak resident size from before the session was made, largest batch run."""
+    """Growth of the peak resident size of a process that opens a session and runs the largest batch."""
 
     @property
     def alone(self) -> Timing | None:
@@ -85,7 +85,7 @@ class Measurement(Frozen):
 
     @property
     def cost(self) -> dict[int, float]:
-        """T(b): median milliseconds of a batch of b on one thread; the batcher reads this."""
+        """T(b): median milliseconds of a batch of b examples on one thread. Batching uses it."""
         return {timing.batch: timing.p50_ms for timing in self.timings if timing.threads == 1}
 
 
@@ -153,7 +153,7 @@ SCHEMA_VERSION = 1
 
 
 class PackedVariant(Frozen):
-    """One variant as it lies in the artifact."""
+    """One variant in the artifact."""
 
     variant: Variant
     file: str
@@ -161,14 +161,14 @@ class PackedVariant(Frozen):
     """``fp32``, the precision of the variant's quantization method, or ``unknown`` for a graph quantized elsewhere."""
     passed: bool
     reasons: tuple[str, ...] = ()
-    """Why the gates refused it; empty when it passed."""
+    """Why the gates refused it; empty if it passed."""
     golden_atol: float
-    """Largest absolute difference from the golden outputs at which the server still becomes ready."""
+    """Largest absolute difference from the golden outputs at which a server becomes ready."""
     measurement: Measurement | None = None
 
 
 class RefusedVariant(Frozen):
-    """One variant that the gates refused or that could not be built: its record travels, its graph does not."""
+    """One variant that was refused or could not be built. The artifact has its record, but not its graph."""
 
     variant: Variant
     precision: str
@@ -194,7 +194,7 @@ class Provenance(Frozen):
 
 
 class Manifest(Frozen):
-    """``lading.json``: the bill of lading."""
+    """The contents of ``lading.json``."""
 
     schema_version: int = SCHEMA_VERSION
     name: str
@@ -203,7 +203,7 @@ class Manifest(Frozen):
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     chosen: str
-    """The variant that is served unless another is asked for: the fastest that passed."""
+    """The variant that is served by default: the fastest that passed."""
     score_name: str = "score"
     variants: tuple[PackedVariant, ...]
     refused: tuple[RefusedVariant, ...] = ()
@@ -211,12 +211,12 @@ class Manifest(Frozen):
     machine: Machine | None = None
     provenance: Provenance
     files: dict[str, str] = Field(default_factory=dict)
-    """SHA-256, in hex, of every file but this one, by its path inside the directory."""
+    """SHA-256 in hex of every file except this one, by path inside the folder."""
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """One variant of one artifact, as codecs and consumers of answers know it."""
+    """One variant of one artifact, as codecs and the recorder see it."""
 
     name: str
     version: str
@@ -225,11 +225,11 @@ class ModelInfo:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     max_batch: int
-    """Most examples that one request may carry."""
+    """Largest number of examples in one request."""
 
 
 def manifest_json_schema() -> str:
-    """The published JSON Schema of ``lading.json``."""
+    """Return the published JSON Schema of ``lading.json``."""
     schema = Manifest.model_json_schema()
     schema["$defs"]["TensorSpec"]["properties"]["content"]["anyOf"][0]["enum"] = built_in()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"

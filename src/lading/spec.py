@@ -1,4 +1,4 @@
-"""What a user writes about a model, and the frozen types that everything else reads.
+"""What a user writes about a model, and the frozen types that all other modules read.
 
 This module imports neither torch nor ONNX Runtime: the serving image reads ``TensorSpec`` and ``Variant`` too.
 """
@@ -36,7 +36,7 @@ _NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_.-]{0,63}$")
 
 
 class Frozen(BaseModel):
-    """Base of the value types: immutable, and a misspelt field is an error."""
+    """Base of the value types: immutable, and an unknown field is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -44,31 +44,31 @@ class Frozen(BaseModel):
 class TensorSpec(Frozen):
     """One named tensor of a model, batch dim included.
 
-    ``shape`` mixes sizes and symbolic names. ``"batch"`` leads a tensor that stacks a row a request. Any other leading
-    name ("nodes", "edges") is ragged: requests are concatenated along it, and a tensor with ``indexes="nodes"`` is
-    shifted by each request's offset into that dim.
+    ``shape`` mixes sizes and symbolic names. A first dim ``"batch"`` stacks one row per request. Any other first name
+    ("nodes", "edges") is ragged: requests are concatenated along it. A tensor with ``indexes="nodes"`` is then shifted
+    by the number of nodes in the requests before.
     """
 
     name: str
     dtype: DType
     shape: tuple[Dim, ...]
     labels: tuple[str, ...] | None = None
-    """Names of the last dim's entries."""
+    """Name of each entry of the last dim."""
     content: str | None = None
-    """What encoded files a request may carry instead of numbers: ``image`` is a JPEG, PNG or WebP file.
+    """Kind of encoded file that a request may send instead of numbers: ``image`` is a JPEG, PNG or WebP file.
 
-    The types are the files of ``lading/content/``, which check dtype and shape when a spec or an artifact is loaded."""
+    The kinds are the files of ``lading/content/``, which check dtype and shape when a spec or an artifact is loaded."""
     indexes: str | None = None
-    """The ragged dim that this integer tensor's values point into."""
+    """The ragged dim that the values of this integer tensor are indexes into."""
     owner_of: str | None = None
-    """This int64 vector names, for each row of the ragged dim given here, its request; the server fills it."""
+    """The ragged dim whose rows this int64 vector assigns to requests. The server fills it in."""
     minimum: float | None = None
     maximum: float | None = None
     max_rows: int | None = Field(default=None, ge=1)
-    """Largest size of the ragged dim in one example: what a request may make the model compute."""
+    """Largest size of the ragged dim in one example. It limits the work that a request can cause."""
     unit: str | None = None
     sensitive: bool = False
-    """Its values are never logged, only its shape."""
+    """Log the shape only, never the values."""
     description: str = ""
 
     @model_validator(mode="after")
@@ -105,22 +105,22 @@ class TensorSpec(Frozen):
 
     @cached_property
     def batched(self) -> bool:
-        """True when requests stack along a leading ``batch`` dim; False when the tensor is ragged."""
+        """True if the first dim is ``batch``; False if the tensor is ragged."""
         return self.shape[0] == BATCH
 
     @cached_property
     def ragged_axis(self) -> int:
-        """The dim along which requests are concatenated: the first symbolic one (``edge_index`` is (2, "edges"))."""
+        """Index of the dim along which requests are concatenated: the first symbolic one. It is 1 for (2, "edges")."""
         return next(axis for axis, dim in enumerate(self.shape) if isinstance(dim, str))
 
     @property
     def example_shape(self) -> tuple[Dim, ...]:
-        """The shape of one request's tensor: without ``batch``; a ragged tensor keeps its own dims."""
+        """Shape of one example: without ``batch``. A ragged tensor keeps all dims."""
         return self.shape[1:] if self.batched else self.shape
 
 
 class Quantization(Frozen):
-    """How a graph's numbers are made smaller; ``None`` in a variant means float32."""
+    """How the numbers of a graph are made smaller. A variant without it is float32."""
 
     method: str
     """``static`` (int8 with calibration), ``dynamic`` (int8 without), ``int4`` (weights only) or ``fp16``.
@@ -131,25 +131,25 @@ class Quantization(Frozen):
     calibration_examples: int = Field(default=128, ge=1)
     per_channel: bool = True
     reduce_range: bool = False
-    """Keep weights to 7 bits, so that x86 without VNNI does not saturate."""
+    """Use 7 bits for weights, so that sums do not saturate on x86 without VNNI."""
     exclude: tuple[str, ...] = ()
-    """Node names kept in float32, as regular expressions."""
+    """Regular expressions. A node with a matching name stays in float32."""
     sensitivity_search: bool = True
-    """Find the layers whose quantization costs most and keep them in float32 until the score drop is allowed."""
+    """If the score drops too far, find the layers that cost most and keep them in float32."""
 
 
 class Variant(Frozen):
-    """One way to make the model smaller or faster, with what it may cost."""
+    """One way to make the model smaller or faster, and the largest loss it may cause."""
 
     name: str
     pruning: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of the multiply-accumulates removed, 0 to 1."""
     quantization: Quantization | None = None
     max_score_drop: float = Field(default=0.01, ge=0.0)
-    """Largest allowed loss against fp32, in units of the score."""
+    """Largest allowed drop from the score of fp32, in units of the score."""
     device: Literal["cpu", "gpu"] = "cpu"
     required: bool = False
-    """The build fails with exit code 3 when this variant is refused."""
+    """If this variant is refused, the build fails with exit code 3."""
 
 
 VARIANTS: tuple[Variant, ...] = (
@@ -164,23 +164,25 @@ VARIANTS: tuple[Variant, ...] = (
     Variant(name="pruned30-int8", pruning=0.3, quantization=Quantization(method="static")),
     Variant(name="pruned50-int8", pruning=0.5, quantization=Quantization(method="static")),
 )
-"""The variants that a build makes unless the spec says otherwise. Data, in one place."""
+"""The variants that a build makes unless the spec sets its own."""
 
 
 class Budget(Frozen):
-    """What every variant must hold to, besides its own allowed score drop."""
+    """Limits for every variant, in addition to its own allowed score drop."""
 
     min_score: float | None = None
-    """The least score that fp32 itself must reach."""
+    """Minimum score of fp32."""
     min_speedup: float = Field(default=1.0, ge=0.0)
-    """Median latency of fp32 over the variant's, at batch 1 on one thread; beyond noise, whatever the number."""
+    """Minimum of fp32's median latency divided by the variant's, at batch 1 on one thread.
+
+    A variant must always be faster by more than noise, even if this is 0."""
     max_size_mib: float | None = Field(default=None, gt=0)
     max_latency_ms: float | None = Field(default=None, gt=0)
     """Largest p99 of one inference at batch 1 on one thread, in milliseconds."""
 
 
 class Dataset(Protocol):
-    """Anything with a length and items: a list will do, and so will a ``torch.utils.data.Dataset``."""
+    """Anything with a length and items, such as a list or a ``torch.utils.data.Dataset``."""
 
     def __len__(self) -> int: ...
 
@@ -189,15 +191,15 @@ class Dataset(Protocol):
 
 @runtime_checkable
 class Grouped(Protocol):
-    """A data set that says which of its examples belong together: pictures of one deck, rows of one client."""
+    """A data set that tells which examples belong together, such as pictures of one deck or rows of one client."""
 
     def group(self, index: int, /) -> Hashable: ...
 
 
 class Evaluated(ABC):
-    """A model that can be run and scored: what quantize, verify and pack need. A bare ONNX file is one.
+    """A model that can be run and scored. Quantize, verify and pack need no more; a bare ONNX file is one.
 
-    A field is stated in the class, or set in ``__init__`` where it depends on an option.
+    Set a field in the class, or in ``__init__`` if it depends on an option.
     """
 
     name: str
@@ -209,7 +211,7 @@ class Evaluated(ABC):
     budget: Budget = Budget()
     score_name: str = "score"
     test_splits: tuple[str, ...] = ("test",)
-    """Splits that verify reports; the gates read the first."""
+    """Splits that verify scores. The gates use the first."""
 
     @abstractmethod
     def dataset(self, split: str) -> Dataset:
@@ -217,30 +219,30 @@ class Evaluated(ABC):
 
     @abstractmethod
     def score(self, outputs: Mapping[str, Array], targets: Mapping[str, Array]) -> float:
-        """Return how good the outputs are over a whole split; higher is better, and budgets are in its units."""
+        """Score the outputs of a whole split. Higher is better; budgets are in the same units."""
 
     def reference(self) -> Dataset:
-        """Return what live requests are compared with; ``valid`` by default, since a model is more certain of what it
-        was trained on than it will be of anything live.
+        """Return the examples that live requests are compared with.
 
-        A data set that also has ``group(index)`` says which examples are alike (:class:`Grouped`): the thresholds of
-        drift then allow for requests that come in such groups. Many groups of a few examples say more than a few large
-        ones.
+        The default is ``valid``: a model is more certain about its training data than about any live request.
+
+        A data set with ``group(index)`` tells which examples belong together (:class:`Grouped`). The drift thresholds
+        then allow for requests that arrive in such groups. Many small groups are better than a few large ones.
         """
         return self.dataset("valid")
 
 
 class ModelSpec(Evaluated):
-    """Everything Lading must be told about a model, in one class of one file.
+    """Everything that Lading needs to know about a model, in one class in one file.
 
-    A subclass states ``name``, ``inputs``, ``outputs`` and four methods. Constructor arguments with defaults become the
-    ``model.*`` keys of the training configuration. ``build()`` returns a ``torch.nn.Module`` whose ``forward`` takes
-    the inputs in order, batched, and returns the outputs in order as the client shall see them: scaling, normalising
-    and softmax belong inside.
+    A subclass sets ``name``, ``inputs`` and ``outputs``, and defines four methods. Constructor arguments with defaults
+    become the ``model.*`` keys of the training configuration. ``build()`` returns a ``torch.nn.Module``. Its
+    ``forward`` takes the batched inputs in order and returns the outputs in order, as the client sees them: scaling,
+    normalising and softmax belong inside.
     """
 
     prune_protect: tuple[str, ...] = ()
-    """Names of submodules that pruning leaves whole, beside every module that makes an output."""
+    """Names of submodules that are not pruned. Layers that make an output never are."""
 
     @abstractmethod
     def build(self) -> torch.nn.Module:
@@ -248,18 +250,20 @@ class ModelSpec(Evaluated):
 
     @abstractmethod
     def loss(self, outputs: Mapping[str, torch.Tensor], targets: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Return the scalar that training makes smaller. Targets are batched as the inputs are."""
+        """Return the scalar that training minimises. Targets are batched like the inputs."""
 
     def adapt(self, module: torch.nn.Module) -> None:
-        """Set what a fresh module takes from the training data before it is trained, such as the statistics that it
-        normalises with; the default leaves it as it is. Keep them in buffers, so that they travel with the weights."""
+        """Set what a new module takes from the training data, such as the statistics that it normalises with.
+
+        Called before training; the default does nothing. Use buffers, so that the values are saved with the weights.
+        """
 
     def augment(self, inputs: Mapping[str, Array], _rng: np.random.Generator) -> Mapping[str, Array]:
-        """Change one training example at random; the default leaves it as it is."""
+        """Change one training example at random. The default returns it unchanged."""
         return inputs
 
     def checkpoint(self, pruning: float = 0.0) -> Path:
-        """Where the reference checkpoint lies: beside the model's file, named for the model.
+        """Path of the reference checkpoint: next to the model's file, with the name of the model.
 
         A pruned one's name ends with the percentage of multiply-accumulates removed: ``cards-pruned50.safetensors``.
         """
@@ -268,10 +272,10 @@ class ModelSpec(Evaluated):
 
 
 def check_spec(spec: Evaluated) -> None:
-    """Refuse a spec whose tensors or variants contradict each other.
+    """Check that the tensors and variants of a spec fit together.
 
     Raises:
-        SpecError: lists the first contradiction, by tensor or variant name.
+        SpecError: they do not; the message names the tensor or variant.
     """
     where = f"model {spec.name!r}"
     if not _NAME.match(spec.name):
@@ -279,7 +283,7 @@ def check_spec(spec: Evaluated) -> None:
     _refuse_duplicates(where, "tensor", [tensor.name for tensor in (*spec.inputs, *spec.outputs)])
     _refuse_duplicates(where, "variant", [variant.name for variant in spec.variants])
     if not any(variant.pruning == 0 and variant.quantization is None for variant in spec.variants):
-        raise SpecError(f"{where}: the variants need a plain fp32 one, which all others are compared with")
+        raise SpecError(f"{where}: the variants need a plain fp32 one: all others are compared with it")
     dims = {dim for tensor in spec.inputs for dim in tensor.symbolic_dims}
     for tensor in spec.inputs:
         for pointed in (tensor.indexes, tensor.owner_of):

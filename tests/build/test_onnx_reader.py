@@ -50,7 +50,7 @@ UNUSABLE: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     ),
     "rows that see each other": (
         lambda: parse("y = Softmax <axis = 0> (x)", "float[N, 3] x"),
-        "output 'y' of a row in a batch of 2 is not what the row answers alone",
+        "output 'y' of a row in a batch of 2 is not the same as in a batch of one",
     ),
     "an output for the batch as a whole": (
         lambda: parse("y = ReduceSum <keepdims = 0> (x)", outputs="float y"),

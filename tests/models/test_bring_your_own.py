@@ -41,10 +41,6 @@ def test_the_page_shows_the_example_file_as_it_is() -> None:
     assert blocks("python")[0] == EXAMPLE.read_text()
 
 
-def test_the_example_is_one_file_of_at_most_60_lines() -> None:
-    assert len(EXAMPLE.read_text().splitlines()) <= 60
-
-
 def test_every_command_of_the_page_exists_with_its_options() -> None:
     commands = [line.split() for block in blocks("bash") for line in block.splitlines() if line.startswith("lading ")]
     assert {words[1] for words in commands} == {"build", "inspect", "serve", "pack"}

@@ -22,18 +22,18 @@ _TAG = re.compile(r"__tag__:(\S+)")
 def build_bento(artifact_path: Path) -> str:
     """Build a Bento named after the model, which ``bentoml serve NAME:latest`` serves from anywhere.
 
-    The package goes in as source beside ``service.py``, where Python looks first, so no wheel need be built to pack it,
-    and the lock file with its hashes goes in as it is. Neither torch nor the build extra is among the requirements.
+    It has the package as source next to ``service.py``, where Python looks first, so that no wheel is built. It also
+    has the lock file with its hashes. Its requirements have neither torch nor the build extra.
 
     Args:
         artifact_path: the artifact's folder.
 
     Returns:
-        The tag: ``NAME:VERSION-DIGEST-TIME``, so that the newest build is the latest, and its artifact can be told.
+        The tag: ``NAME:VERSION-DIGEST-TIME``, so that the newest build sorts last and names its artifact.
 
     Raises:
-        ArtifactError: the artifact is torn or edited.
-        BentoError: BentoML refused; the message ends with what it said.
+        ArtifactError: the artifact is corrupt or was edited.
+        BentoError: BentoML refused; the message ends with its reason.
     """
     artifact = Artifact.load(artifact_path)
     with tempfile.TemporaryDirectory(prefix="lading-bento-") as folder:
@@ -80,7 +80,7 @@ def _version(artifact: Artifact) -> str:
 def _run_build(context: Path, version: str) -> str:
     command = [sys.executable, "-m", "bentoml", "build", "--version", version, "--output", "tag"]
     environment = {**os.environ, "BENTOML_DO_NOT_TRACK": "true", "ORT_DISABLE_TELEMETRY": "1"}
-    # The Bento's own source is what must import, not the one that runs now.
+    # Import the source in the Bento, not the one that runs now.
     environment["PYTHONPATH"] = str(context)
     result = subprocess.run(command, cwd=context, capture_output=True, text=True, env=environment, check=False)
     tag = _TAG.search(result.stdout)

@@ -1,4 +1,4 @@
-"""The pipeline, written down once, in order: from a model's file to its artifact."""
+"""The whole pipeline in order: from a model's file to its artifact."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def build(
         target: its import string, recorded as provenance.
         out: the artifact directory to write.
         work: where the stages leave their files, one folder each.
-        checkpoint: trained weights; default: the reference checkpoint beside the model, or a new training.
-        overrides: training configuration, for what has to be trained here.
+        checkpoint: trained weights; default: the reference checkpoint next to the model, or a new training.
+        overrides: training configuration, for networks that are trained here.
         effort: how long to measure.
-        console: where to say what happens.
+        console: prints each step.
 
     Raises:
         GateRefusedError: a required variant is outside its budget; nothing was packed.
@@ -87,15 +87,15 @@ def find_checkpoints(
 
     base = checkpoint or _existing(spec.checkpoint(), work / "train" / spec.checkpoint().name)
     if base is None:
-        console.print(f"no checkpoint beside the model: training one into {work / 'train'}")
+        console.print(f"no checkpoint next to the model: training one into {work / 'train'}")
         base = train(spec, compose(target, list(overrides)), work / "train")
     found = {0.0: base}
     console.print(f"weights: {base}")
     for share in sorted({variant.pruning for variant in spec.variants} - {0.0}):
         name = spec.checkpoint(share).name
-        # Pruned references belong to the reference checkpoint: other weights are pruned afresh.
-        beside = None if checkpoint else _existing(spec.checkpoint(share))
-        pruned = beside or _made_of(base, work / "prune" / name)
+        # Pruned reference checkpoints belong to the reference checkpoint. Other weights are pruned here.
+        shipped = None if checkpoint else _existing(spec.checkpoint(share))
+        pruned = shipped or _made_of(base, work / "prune" / name)
         if pruned is None:
             console.print(f"pruning {share:.0%} of the multiply-accumulates and fine-tuning")
             pruned = prune(spec, share, base, compose(target, list(overrides)), work / "prune")
@@ -105,13 +105,13 @@ def find_checkpoints(
 
 
 def _made_of(base: Path, pruned: Path) -> Path | None:
-    """A pruned checkpoint that an earlier build left, if it began with these weights."""
+    """A pruned checkpoint from an earlier build, if it was pruned from these weights."""
     from lading.build.train.checkpoint import read_card
 
     card, own = read_card(pruned), read_card(base)
     if card is None or not pruned.is_file():
         return None
-    # Weights without a run beside them are told from others by their age, as make does.
+    # Weights without a recorded run are compared by age, as in make.
     same = card.parent == own if own else pruned.stat().st_mtime >= base.stat().st_mtime
     return pruned if same else None
 

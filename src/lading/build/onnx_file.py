@@ -1,4 +1,4 @@
-"""Pack a bare ONNX file from elsewhere: described, measured and gated like any other model."""
+"""Pack a bare ONNX file: it is described, measured and gated like any other model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lading.tensors.agreement import relative_error, same_label
 from lading.tensors.random import random_inputs
 
 MADE_UP = 32
-"""Random requests to measure with when no calibration data are given."""
+"""Number of random requests to measure with, if there are no calibration data."""
 SYMBOLIC_SIZE = 32
 """Size of symbolic dims other than the batch in random requests."""
 FP32 = Variant(name="fp32", max_score_drop=0.0, required=True)
@@ -38,10 +38,10 @@ def pack_onnx(
     """Wrap an ONNX file as an artifact.
 
     Args:
-        file: the graph, with external data beside it if it has any.
+        file: the graph, with its external data next to it.
         out: the artifact directory.
         name: of the model.
-        labels: text file, one label a line, for each output whose last dim has as many entries.
+        labels: text file with one label per line. It applies to outputs with that many entries in the last dim.
         calibration: ``.npz`` of inputs by name, each with the examples along the first dim. With it an int8 variant is
             built, compared with the float32 one on half of the examples, and served if it is faster. It also gives the
             golden inputs and the reference statistics; without it, the golden inputs are random and there are no
@@ -67,7 +67,7 @@ def pack_onnx(
 
 
 class WrappedOnnx(Evaluated):
-    """A model whose truth is the graph's own float32 answers."""
+    """A model without targets: its variants are compared with the float32 answers of the graph."""
 
     score_name = "agreement with fp32"
     budget = Budget()
@@ -90,7 +90,7 @@ class WrappedOnnx(Evaluated):
         return len(next(iter(self._inputs.values())))
 
     def dataset(self, split: str) -> list[Example]:
-        """Every second example calibrates, the others check. Random ones are no training data."""
+        """Every second example calibrates, the others score. Random inputs are no training data."""
         if split == "train" and not self._real:
             return []
         indices = range(0 if split == "train" or not self._real else 1, len(self), 2 if self._real else 1)
@@ -123,7 +123,7 @@ def _read_calibration(file: Path, bare: BareModel) -> dict[str, Array]:
 
 
 def _export(bare: BareModel, folder: Path) -> Path:
-    """Lay the graph down as the export stage would."""
+    """Write what the export stage would write."""
     folder.mkdir()
     (folder / graph_file(0.0)).write_bytes(bare.model.SerializeToString(deterministic=True))
     opset = next((entry.version for entry in bare.model.opset_import if entry.domain in ("", "ai.onnx")), 0)

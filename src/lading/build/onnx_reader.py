@@ -21,11 +21,11 @@ from lading.tensors.agreement import max_abs_difference
 from lading.tensors.random import random_inputs
 
 BATCHES = (2, 3)
-"""Batches that must answer what their rows answer alone."""
+"""Batch sizes to check: each row must get the same answer as in a batch of one."""
 TRIED_SIZES = (8, 32, 224)
 """Sizes tried for symbolic dims other than the batch: a sequence, and pictures that networks shrink 32 times."""
 TOLERANCE = 1e-3
-"""Largest difference, as a share of the largest value, between a row alone and the row in a batch."""
+"""Largest difference between a row in a batch and in a batch of one, as a share of the largest value."""
 _DTYPES: dict[str, DType] = {
     "tensor(float)": "float32",
     "tensor(double)": "float64",
@@ -39,7 +39,7 @@ REEXPORT = (
 
 @dataclass(frozen=True)
 class BareModel:
-    """A graph whose tensors are described."""
+    """A graph with a description of its tensors."""
 
     model: onnx.ModelProto
     inputs: tuple[TensorSpec, ...]
@@ -50,7 +50,7 @@ def read_bare(file: Path, labels: Sequence[str] | None = None) -> BareModel:
     """Read, rename, batch and describe a graph.
 
     Args:
-        file: an ONNX file; external data beside it is taken in.
+        file: an ONNX file. External data next to it are read too.
         labels: names of the entries of the last dim, for every output that has as many.
 
     Raises:
@@ -93,7 +93,7 @@ def _load(file: Path) -> onnx.ModelProto:
         lost = Path(str(error.filename)).name if error.filename else str(error)
         if lost == file.name:
             raise WrapError(f"there is no file {file}") from None
-        raise WrapError(f"{file} keeps its weights in {lost}, which is not beside it: copy both") from None
+        raise WrapError(f"{file} keeps its weights in {lost}, which is not next to it: copy both") from None
     except onnx.checker.ValidationError as error:
         raise WrapError(f"{file} keeps its weights in another file, which cannot be read: {error}") from None
     except Exception as error:  # Protobuf's parsers raise errors of their own.
@@ -184,7 +184,7 @@ def _with_symbolic_batch(file: Path, model: onnx.ModelProto, session: ort.Infere
 
 
 def _batching_problem(model: onnx.ModelProto) -> str | None:
-    """Compare batches with their rows alone; a sentence when they differ or cannot be run."""
+    """Compare batches with their rows one by one. Returns a sentence if they differ or cannot be run."""
     try:
         session = open_graph(model)
         inputs = tuple(_input_spec(node) for node in session.get_inputs())
@@ -200,7 +200,7 @@ def _batching_problem(model: onnx.ModelProto) -> str | None:
                         return f"output {name!r} has shape {list(all_rows.shape)} for a batch of {size}"
                     scale = float(np.abs(one.astype(np.float64)).max(initial=1e-6))
                     if not max_abs_difference(all_rows[row : row + 1], one) <= TOLERANCE * scale:
-                        return f"output {name!r} of a row in a batch of {size} is not what the row answers alone"
+                        return f"output {name!r} of a row in a batch of {size} is not the same as in a batch of one"
     except Exception as error:  # ONNX Runtime's own exceptions share no public base.
         return " ".join(str(error).split())[:300]
     return None

@@ -1,4 +1,4 @@
-"""From measured variants to the Artifact: the directory that is served."""
+"""From verified variants to the artifact: the folder that is served."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from lading.build.train.checkpoint import RunCard
 
 GOLDEN_EXAMPLES = 4
-"""Requests answered before the server is ready: a few, since they travel with every copy."""
+"""Requests that a server answers before it is ready. Few, because every copy of the artifact has them."""
 REFERENCE_EXAMPLES = 1000
-"""With ten bins a feature, a share of 10 % is known to within 1 point; and windows of 500 are compared with
-it."""
+"""Examples for the drift reference. With ten bins per feature, a share of 10 % then has a standard error of 1 point,
+enough for windows of 500."""
 PACKAGES = ("numpy", "onnx", "onnxruntime")
 
 
@@ -42,18 +42,18 @@ def pack(
     checkpoint: Path | None = None,
     target: str | None = None,
 ) -> Artifact:
-    """Write what passed into an artifact, and what was refused into its record.
+    """Write an artifact with the variants that passed, and the record of those that were refused.
 
     Args:
         spec: the model; golden inputs come from its first test split, reference statistics from ``spec.reference()``.
         variants: the folder that the quantize stage wrote.
-        verification: what verify returned, or its folder or file.
-        out: the artifact directory; one that is there is replaced in one move.
-        checkpoint: weights whose run is recorded as provenance.
-        target: import string of the spec, recorded too.
+        verification: the return value of verify, or its folder or file.
+        out: the artifact folder. An existing one is replaced in one move.
+        checkpoint: the trained weights; their run is recorded as provenance.
+        target: import string of the spec, recorded as provenance.
 
     Returns:
-        The artifact, read back, verified, and found to answer its own golden inputs.
+        The artifact, loaded again, after it has reproduced its own golden outputs.
 
     Raises:
         GateRefusedError: no variant passed.
@@ -108,11 +108,11 @@ def _graph(folder: Path, entry: VerifiedVariant) -> Path:
 
 
 def _golden(spec: Evaluated, graphs: Mapping[str, Path]) -> tuple[dict[str, Array], dict[str, dict[str, Array]]]:
-    """A batch of real requests, and what each variant answers."""
+    """A batch of real requests, and the answers of each variant."""
     name = spec.test_splits[0]
     examples = _checked(spec, name, spec.dataset(name), GOLDEN_EXAMPLES)
     if not examples:
-        raise DataError(f"the split {spec.test_splits[0]!r} of {spec.name} is empty: there is no request to try")
+        raise DataError(f"the split {spec.test_splits[0]!r} of {spec.name} is empty: there are no golden inputs")
     inputs = collate(spec.inputs, [given for given, _ in examples])
     names = [tensor.name for tensor in spec.outputs]
     outputs = {
@@ -123,7 +123,7 @@ def _golden(spec: Evaluated, graphs: Mapping[str, Path]) -> tuple[dict[str, Arra
 
 
 def _reference(spec: Evaluated, graph: Path) -> Reference:
-    # A wrapped file has made-up validation data and no training data, and nothing to compare with.
+    # A bare ONNX file without calibration data has random inputs and no training data: nothing to compare with.
     dataset: Dataset = spec.reference() if len(spec.dataset("train")) else []
     if not len(dataset):
         dataset = spec.dataset("train")
@@ -201,7 +201,7 @@ def _refused(entry: VerifiedVariant) -> RefusedVariant:
 
 def _provenance(checkpoint: Path | None, target: str | None) -> Provenance:
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    # Lading's own is not asked for: an image holds its source without an installer's metadata.
+    # Lading's own version is a constant: in an image, its source has no package metadata.
     installed = {"lading": __version__} | {package: metadata.version(package) for package in PACKAGES}
     card = _run_card(checkpoint)
     if card is None:

@@ -1,4 +1,4 @@
-"""Structured pruning: channels removed for real, then fine-tuned back to accuracy."""
+"""Structured pruning: remove channels from the network, then fine-tune it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from lading.spec import ModelSpec
 from lading.tensors.ragged import collate
 
 STEPS = 200
-"""Steps from the whole network to none of it: each removes few enough channels to stop close to what was asked."""
+"""Steps from the whole network to nothing. With many small steps, pruning stops close to the requested share."""
 MAX_LAYER_SHARE = 0.8
-"""No layer loses more of its channels than this, or a chain of layers would break at its narrowest."""
+"""Largest share of its channels that a layer may lose. Without a limit the narrowest layers would vanish."""
 _PRUNABLE = (nn.modules.conv._ConvNd, nn.Linear)
 
 
@@ -34,8 +34,8 @@ def prune(spec: ModelSpec, share: float, checkpoint: Path, config: DictConfig, o
         spec: the model; its outputs' layers and ``prune_protect`` stay whole.
         share: of the multiply-accumulates to remove, 0 to 1.
         checkpoint: the trained weights to start from.
-        config: of the fine-tuning: ``config.prune`` is laid over ``config.optimizer`` and ``config.trainer``; the
-            model's options are those that the checkpoint was trained with.
+        config: configuration of the fine-tuning. ``config.prune`` overrides ``config.optimizer`` and
+            ``config.trainer``. The options of the model come from the checkpoint.
         out: folder to write ``<name>-pruned<percent>.safetensors`` and the run to.
 
     Returns:
@@ -68,16 +68,16 @@ def prune(spec: ModelSpec, share: float, checkpoint: Path, config: DictConfig, o
 
 
 def remove_channels(spec: ModelSpec, module: nn.Module, share: float, *, round_to: int = 8) -> None:
-    """Remove the channels of least magnitude over the whole network until a share of its work is gone.
+    """Remove the channels of smallest magnitude in the whole network, until a share of its work is removed.
 
     The importance of a channel is the L2 norm of all weights that go with it, as DepGraph groups them
     (arXiv:2301.12900).
 
     Args:
-        spec: gives an example input and says which layers stay whole.
+        spec: gives an example input and the layers not to prune.
         module: changed in place.
         share: of the multiply-accumulates to remove.
-        round_to: channels are left in multiples of this.
+        round_to: the number of channels left in a layer is a multiple of this.
 
     Raises:
         SpecError: the share cannot be reached.
@@ -102,7 +102,7 @@ def remove_channels(spec: ModelSpec, module: nn.Module, share: float, *, round_t
             return
     removed = 1 - count_macs(spec, module) / before
     raise SpecError(
-        f"{spec.name}: only {removed:.0%} of the multiply-accumulates can be removed, and {share:.0%} was asked: "
+        f"{spec.name}: only {removed:.0%} of the multiply-accumulates can be removed, but {share:.0%} are requested: "
         f"protect fewer layers, or lower round_to from {round_to}"
     )
 
@@ -123,12 +123,15 @@ def _protected(spec: ModelSpec, module: nn.Module) -> Iterator[nn.Module]:
     known = dict(module.named_modules())
     for name in spec.prune_protect:
         if name not in known:
-            raise SpecError(f"{spec.name}: prune_protect names {name!r}, which is no submodule")
+            raise SpecError(f"{spec.name}: prune_protect names {name!r}, but there is no such submodule")
         yield from (layer for layer in known[name].modules() if isinstance(layer, _PRUNABLE))
 
 
 def _heads(module: nn.Module, inputs: Sequence[torch.Tensor]) -> list[nn.Module]:
-    """The last layers with weights before each output: their widths are the outputs' own."""
+    """The last layers with weights before each output: their width is the width of the output."""
+    # Pruning one of these would change the shape of an output. They cannot be found by name or position in the module,
+    # because forward may call its layers in any order. So run the model once and ask autograd which parameters the
+    # outputs depend on directly.
     answer = module(*inputs)
     outputs = answer if isinstance(answer, tuple | list) else (answer,)
     found = {id(parameter) for output in outputs for parameter in _nearest_parameters(output.grad_fn)}
@@ -140,7 +143,7 @@ def _heads(module: nn.Module, inputs: Sequence[torch.Tensor]) -> list[nn.Module]
 
 
 def _nearest_parameters(node: Any) -> Iterator[torch.Tensor]:
-    """Walk the autograd graph back from an output, and stop at the first operation that uses parameters."""
+    """Walk the autograd graph back from an output, up to the first operations with parameters."""
     waiting, seen = [node], set()
     while waiting:
         current = waiting.pop()
@@ -156,7 +159,7 @@ def _nearest_parameters(node: Any) -> Iterator[torch.Tensor]:
 
 
 def _leaves(node: Any) -> Iterator[Any]:
-    """The parameter behind an edge, be it direct or through the transpose that a linear layer takes."""
+    """The parameter behind an edge: direct, or through the transpose in a linear layer."""
     if hasattr(node, "variable"):
         yield node
     elif type(node).__name__ == "TBackward0":

@@ -1,4 +1,4 @@
-"""What each stage of a build leaves for the next: its files, and the record beside them."""
+"""The records that each stage of a build writes next to its files, for the stage after it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def read_export(folder: Path) -> list[ExportedGraph]:
     """Read ``export.json``.
 
     Raises:
-        QuantizationError: the folder is not one that ``lading export`` finished.
+        QuantizationError: the folder was not finished by ``lading export``.
     """
     file = folder / EXPORT_FILE
     try:
@@ -63,7 +63,7 @@ VARIANTS_FILE = "variants.json"
 
 
 class BuiltVariant(Frozen):
-    """One variant after quantization: a graph, or the sentence why there is none."""
+    """One variant after quantization: a graph, or the reason why there is none."""
 
     variant: Variant
     file: str | None
@@ -72,11 +72,11 @@ class BuiltVariant(Frozen):
     problem: str | None = None
     """Why the variant could not be built."""
     details: dict[str, Any] = Field(default_factory=dict)
-    """Which nodes stayed in float32, the calibration, the sensitivity table."""
+    """Nodes that stayed in float32, calibration, sensitivity table."""
 
 
 def write_variants(folder: Path, variants: Sequence[BuiltVariant]) -> Path:
-    """Write ``variants.json`` into the folder of the graphs, and return the folder."""
+    """Write ``variants.json`` to the folder of the graphs, and return the folder."""
     content = [variant.model_dump(mode="json") for variant in variants]
     write_atomically(folder / VARIANTS_FILE, json.dumps(content, indent=2) + "\n")
     return folder
@@ -86,7 +86,7 @@ def read_variants(folder: Path) -> list[BuiltVariant]:
     """Read ``variants.json``.
 
     Raises:
-        QuantizationError: the folder is not one that ``lading quantize`` finished.
+        QuantizationError: the folder was not finished by ``lading quantize``.
     """
     file = folder / VARIANTS_FILE
     try:
@@ -102,7 +102,7 @@ Effort = Literal["quick", "full"]
 
 
 class VerifiedVariant(Frozen):
-    """One variant, measured and judged."""
+    """One variant with its measurement and verdict."""
 
     variant: Variant
     file: str | None
@@ -113,13 +113,13 @@ class VerifiedVariant(Frozen):
     measurement: Measurement | None = None
     passed: bool
     reasons: tuple[str, ...] = ()
-    """Why the gates refused it; empty when it passed."""
+    """Why the gates refused it; empty if it passed."""
     details: dict[str, Any] = Field(default_factory=dict)
-    """What the quantize stage noted: nodes kept in float32, the sensitivity table."""
+    """Notes of the quantize stage: nodes kept in float32, sensitivity table."""
 
 
 class Confusion(Frozen):
-    """How often each label was taken for each, on the first test split."""
+    """How often each label was predicted as each other, on the first test split."""
 
     variant: str
     output: str
@@ -129,7 +129,7 @@ class Confusion(Frozen):
 
 
 class Verification(Frozen):
-    """Everything measured of a model's variants, and what follows from it."""
+    """All measurements of a model's variants, and the verdicts."""
 
     name: str
     score_name: str
@@ -137,24 +137,24 @@ class Verification(Frozen):
     created: str
     """UTC, ISO 8601."""
     method: str
-    """How the figures were taken, in words."""
+    """How the figures were measured, in words."""
     machine: Machine
     splits: dict[str, int]
-    """Examples scored, by test split; the gates read the first."""
+    """Number of examples scored, by test split. The gates use the first."""
     variants: tuple[VerifiedVariant, ...]
     baselines: tuple[Baseline, ...] = ()
     absent: dict[str, str] = Field(default_factory=dict)
-    """Why a baseline was not measured, by its name."""
+    """Why a baseline was not measured, by name of the baseline."""
     chosen: str | None
     """The fastest variant that passed."""
     confusions: tuple[Confusion, ...] = ()
 
     @classmethod
     def load(cls, path: Path) -> Verification:
-        """Read ``verification.json``, or the folder that holds it.
+        """Read ``verification.json``, given its path or its folder.
 
         Raises:
-            LadingError: there is none, or it is torn.
+            LadingError: it is missing or corrupt.
         """
         file = path / VERIFICATION_FILE if path.is_dir() else path
         try:
@@ -166,15 +166,15 @@ class Verification(Frozen):
 
     @property
     def split(self) -> str:
-        """The test split that the gates read."""
+        """The test split that the gates use."""
         return next(iter(self.splits))
 
 
 def require_passed(verification: Verification) -> None:
-    """Stop when a required variant was refused.
+    """Check that no required variant was refused.
 
     Raises:
-        GateRefusedError: names each, with its reasons.
+        GateRefusedError: one was; the message has each one with its reasons.
     """
     refused = [entry for entry in verification.variants if entry.variant.required and not entry.passed]
     if not refused:

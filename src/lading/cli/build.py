@@ -150,7 +150,7 @@ def pack(
     name: Annotated[str | None, typer.Option(help="bare ONNX: name of the model; default: the file's")] = None,
     labels: Annotated[Path | None, typer.Option(help="bare ONNX: text file with one label per line")] = None,
     calibration: Annotated[Path | None, typer.Option(help="bare ONNX: .npz with inputs by name; adds int8")] = None,
-    checkpoint: Annotated[Path | None, typer.Option(help="weights whose run the artifact records")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="trained weights; the artifact records their run")] = None,
     out: Annotated[Path | None, typer.Option(help="artifact folder; default artifacts/NAME")] = None,
 ) -> None:
     """Pack the variants that passed verify into an artifact, or pack a bare ONNX file.

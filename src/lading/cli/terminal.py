@@ -1,4 +1,4 @@
-"""Where commands print. rich is imported by the first line that is printed: a server that starts prints none."""
+"""Where commands print. rich is imported when the first line is printed; a server that starts prints none."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def console() -> Console:
 
 @functools.cache
 def errors() -> Console:
-    """Standard error, for what went wrong and for progress."""
+    """Standard error, for errors."""
     from rich.console import Console
 
     return Console(stderr=True)

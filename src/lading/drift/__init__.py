@@ -1,1 +1,1 @@
-"""Drift: is what the server is asked still what the model was trained on?"""
+"""Drift: do live requests still look like the training data?"""

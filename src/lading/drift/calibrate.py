@@ -13,7 +13,7 @@ from lading.drift.sketch import mmd
 WINDOW = 500
 """Requests in a resampled window; moments for other windows follow from these."""
 LEAST = 50
-"""Examples below which nobody can say what chance does; there are no thresholds then."""
+"""Minimum number of examples to estimate chance. With fewer there are no thresholds."""
 ROUNDS = 400
 _SEED = 5
 POWER: Mapping[Test, int] = {"ks": 2}

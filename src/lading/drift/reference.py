@@ -199,7 +199,7 @@ def features(spec: TensorSpec, tensor: Array) -> dict[str, Array]:
 
 @lru_cache(maxsize=16)
 def _directions(dims: int) -> NDArray[np.float64]:
-    # The one generator whose stream numpy promises never to change (NEP 19): a reference outlives its numpy.
+    # The only generator with a stream that numpy never changes (NEP 19). A reference is read by other numpy versions.
     drawn = np.random.RandomState(dims).standard_normal((dims, PROJECTIONS))
     return np.asarray(drawn / np.linalg.norm(drawn, axis=0))
 

@@ -1,4 +1,4 @@
-"""The newest requests beside the reference, as one page that needs no network."""
+"""The newest requests next to the reference, as one page that needs no network."""
 
 from __future__ import annotations
 

@@ -60,5 +60,5 @@ def _fourier(scaled: NDArray[np.float64], bandwidth: float) -> NDArray[np.float6
 
 @lru_cache(maxsize=64)
 def _directions(dims: int) -> NDArray[np.float64]:
-    # The one generator whose stream numpy promises never to change (NEP 19): a sketch outlives its numpy.
+    # The only generator with a stream that numpy never changes (NEP 19). A sketch is read by other numpy versions.
     return np.random.RandomState(_SEED).standard_normal((dims, DIMS // 2))

@@ -1,4 +1,4 @@
-"""The newest requests, as histograms that can be merged: bounded memory, whatever the traffic."""
+"""The newest requests as histograms that can be merged, in bounded memory."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from lading.drift.sketch import mmd
 from lading.spec import Array
 
 BLOCKS = 5
-"""A window is this many blocks; the oldest leaves when a new one is full, and scores are computed then."""
+"""Blocks in a window. When a new block is full, the oldest is dropped and scores are computed."""
 LEAST_BLOCKS = 4
-"""Fewer say too little of how requests cluster."""
+"""Minimum number of blocks for an estimate of how requests cluster."""
 JOINT = "joint"
-"""The feature that stands for all features together."""
+"""Name of the score of all features together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Score:
 
 @dataclass(slots=True)
 class Block:
-    """Sums over some requests."""
+    """Histograms and sketch of some requests."""
 
     histograms: dict[str, NDArray[np.int64]]
     sketch: NDArray[np.float64]
@@ -56,7 +56,7 @@ class Block:
         self.requests += 1
 
     def merge(self, other: Block) -> Block:
-        """The sums over both."""
+        """Sum of both."""
         merged = {name: counts + other.histograms[name] for name, counts in self.histograms.items()}
         return Block(merged, self.sketch + other.sketch, self.requests + other.requests)
 
@@ -66,7 +66,7 @@ class Window:
     """The newest requests of one model.
 
     Args:
-        reference: what they are compared with.
+        reference: statistics that they are compared with.
         size: requests in a full window.
     """
 
@@ -81,11 +81,11 @@ class Window:
 
     @property
     def requests(self) -> int:
-        """Requests in it now, at most ``size`` and a block."""
+        """Number of requests now: at most ``size`` plus one block."""
         return sum(block.requests for block in self._full) + self._filling.requests
 
     def add(self, example: Mapping[str, Array]) -> bool:
-        """Count one request's features; returns whether a block is full now."""
+        """Count the features of one request. Returns True if this completes a block."""
         block = self._filling
         block.add(self.reference, example)
         if block.requests < -(-self.size // BLOCKS):
@@ -95,7 +95,7 @@ class Window:
         return True
 
     def blocks(self, newest: int | None = None) -> list[Block]:
-        """All blocks, newest first, or the newest ones that hold as many requests as asked for; copies."""
+        """Copies of all blocks, newest first; with ``newest``, only as many as hold that number of requests."""
         found: list[Block] = []
         for block in (self._filling, *reversed(self._full)):
             if newest is not None and sum(one.requests for one in found) >= newest:
@@ -105,17 +105,17 @@ class Window:
 
     @property
     def complete(self) -> bool:
-        """Whether as many requests have come as a window has."""
+        """Whether the window is full."""
         return len(self._full) == BLOCKS
 
 
 def scores_of(reference: Reference, blocks: Sequence[Block], alarms: float) -> Iterator[Score]:
-    """Every distance to the reference, with thresholds that all of them together pass by chance that often.
+    """Compute every distance to the reference, with its threshold.
 
     Args:
-        reference: what the requests are compared with.
-        blocks: sums over the requests, each over some that came one after another.
-        alarms: probability of one false alarm or more among all scores of one evaluation.
+        reference: statistics that the requests are compared with.
+        blocks: the requests. Each block has requests that came one after another.
+        alarms: probability of at least one false alarm in one evaluation, over all scores together.
     """
     total = merged(reference, blocks)
     if not total.requests:
@@ -124,7 +124,7 @@ def scores_of(reference: Reference, blocks: Sequence[Block], alarms: float) -> I
         "window": total.requests / excess_clustering(reference, blocks),
         "examples": reference.examples,
     }
-    # Bonferroni: each of n tests may be wrong an n-th as often.
+    # Bonferroni: with n tests, each gets a share of 1/n of the false alarms.
     alarm = alarms / max(1, sum(len(feature.null) for feature in reference.features.values()) + 1)
     for name, feature in reference.features.items():
         counts = total.histograms[name]
@@ -143,11 +143,14 @@ def scores_of(reference: Reference, blocks: Sequence[Block], alarms: float) -> I
 
 
 def excess_clustering(reference: Reference, blocks: Sequence[Block]) -> float:
-    """How much more requests that come together are alike than examples of one group of the reference: 1 or more.
+    """Design effect of live requests, divided by that of the reference; at least 1.
 
-    Nobody tells the server who took a picture. But when requests come in clusters, blocks differ from each other by
-    more than chance: their sketches' variance over that of single requests is the design effect.
+    Requests that arrive together are often alike: many pictures from one client, for example. The window then holds
+    less information than its number of requests suggests, and the thresholds must allow for that.
     """
+    # The server does not know which requests belong together. But if neighbours are alike, the means of blocks differ
+    # by more than the means of independent requests would. Kish's design effect is that ratio of variances: between
+    # blocks (times their size) over within requests.
     blocks = [block for block in blocks if block.requests]
     if reference.joint is None or len(blocks) < LEAST_BLOCKS:
         return 1.0
@@ -161,7 +164,7 @@ def excess_clustering(reference: Reference, blocks: Sequence[Block]) -> float:
 
 
 def merged(reference: Reference, blocks: Sequence[Block]) -> Block:
-    """The sums over all blocks."""
+    """Sum of all blocks."""
     total = empty_block(reference)
     for block in blocks:
         total = total.merge(block)
@@ -169,6 +172,6 @@ def merged(reference: Reference, blocks: Sequence[Block]) -> Block:
 
 
 def empty_block(reference: Reference) -> Block:
-    """Sums over no request."""
+    """A block without requests."""
     histograms = {name: np.zeros(len(feature.shares), dtype=np.int64) for name, feature in reference.features.items()}
     return Block(histograms, np.zeros(len(reference.joint.sketch) if reference.joint else 0))

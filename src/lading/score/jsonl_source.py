@@ -128,7 +128,7 @@ def _object_or_empty(line: bytes) -> Mapping[str, Any]:
 
 
 def _line_starts(path: Path, every: int) -> tuple[int, list[int]]:
-    """How many lines a file has, and at which byte every so many of them begins; the file is read once, in chunks.
+    """Number of lines in a file, and the byte where every ``every``-th one starts. Reads the file once, in chunks.
 
     Raises:
         DataError: a line of more than :data:`MAX_LINE` bytes.

@@ -34,7 +34,7 @@ class Worker:
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         pieces = self.tasks[row["task"]]
         try:
-            # A task that is run again, because its worker died, goes on after the last part that is whole.
+            # If its worker died, a task runs again and resumes after the last complete part.
             score_pieces(self.job, self.scorer, self.job.parts.waiting(pieces), 1, lambda _: None)
         except LadingError as error:
             return {"rows": 0, "error": str(error)}
@@ -50,7 +50,7 @@ def score_on_ray(
         job: what to score; its folders must be shared by all machines.
         tasks: pieces that belong together.
         address: of the cluster: ``auto`` for the one that this runs in, or ``local`` for one on this machine.
-        workers: at most so many; 0: one a CPU.
+        workers: largest number of workers; 0: one per CPU.
         advance: called with the rows of each task that is done.
 
     Raises:

@@ -40,7 +40,7 @@ def type_problem(spec: TensorSpec, kind: pa.DataType) -> str | None:
     leaf, depth = kind, 0
     if isinstance(kind, pa.FixedShapeTensorType):
         if kind.permutation not in (None, list(range(len(kind.shape)))):
-            return f"is a tensor whose dims are permuted; the model takes {wanted}: store it in its own order"
+            return f"is a tensor with permuted dims; the model takes {wanted}: store it without a permutation"
         leaf, sizes = kind.value_type, list(kind.shape)
         depth = len(sizes)
     else:

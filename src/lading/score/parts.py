@@ -1,4 +1,4 @@
-"""The parts of a result that are written already: each whole or not there, so that a run which was cut off goes on."""
+"""The finished parts of a result. A part is complete or missing, so an interrupted run can resume."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Finished(Frozen):
 
 
 class Parts:
-    """The folder ``OUTPUT.parts`` beside a result, and the result's record ``OUTPUT.run.json``."""
+    """The folder ``OUTPUT.parts`` next to a result, and the result's record ``OUTPUT.run.json``."""
 
     def __init__(self, output: Path) -> None:
         self.output = output
@@ -65,7 +65,7 @@ class Parts:
         return self.folder / f"part-{piece.number:06d}{self.output.suffix}"
 
     def waiting(self, pieces: Sequence[Piece]) -> list[Piece]:
-        """Those pieces whose part is not there yet."""
+        """The pieces without a finished part."""
         there = {path.name for path in self.folder.iterdir()}
         return [piece for piece in pieces if self.path(piece).name not in there]
 
@@ -73,7 +73,7 @@ class Parts:
         """The record of a result that is whole, or ``None`` when there is something to do.
 
         Raises:
-            DataError: a result is there, and it is another one or nobody knows which.
+            DataError: there is a result of another run, or one without a record.
         """
         if not self.output.exists():
             return None
@@ -102,12 +102,12 @@ class Parts:
             except OSError:
                 raise DataError(f"another run is writing {self.output} at this moment") from None
             self._same(plan)
-            for torn in self.folder.glob(".*"):
-                torn.unlink()
+            for unfinished in self.folder.glob(".*"):
+                unfinished.unlink()
             yield
 
     def write(self, piece: Piece, write: Callable[[Path], None]) -> None:
-        """Write one part beside its place, then move it there."""
+        """Write one part to a temporary file, then rename it."""
         write_atomically(self.path(piece), write)
 
     def finish(self, plan: Plan, pieces: Sequence[Piece], join: Join) -> Finished:

@@ -1,4 +1,4 @@
-"""``lading score``: plan, score what is not scored yet, join."""
+"""``lading score``: plan the parts, score the missing ones, join all."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ RESULTS = (ParquetResult, JsonLinesResult)
 _BLOCK_SECONDS, _BLOCK_BYTES, _BLOCK_ROWS = 0.05, 16 << 20, 4096
 _PART_SECONDS, _PART_BYTES, _PART_ROWS = 2.0, 64 << 20, 65_536
 _GUESSED_SIZE = 64
-"""Taken for a dim whose size is open, when memory is reckoned."""
+"""Assumed size of a symbolic dim, to estimate memory."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What may be chosen about a run; the defaults suit most."""
+    """Options of a run."""
 
     variant: str | None = None
     keep: tuple[str, ...] = ()
@@ -53,19 +53,19 @@ class Options:
 
 @dataclass(frozen=True)
 class Score:
-    """What a run came to."""
+    """Result of a run."""
 
     finished: Finished
     scored: int
-    """Rows that this run scored; the others were there already."""
+    """Rows scored by this run. Earlier runs scored the others."""
 
 
 def score(artifact: Artifact, source: Path, output: Path, options: Options, console: Console) -> Score:
     """Score every row of ``source`` and write the answers to ``output``.
 
     Raises:
-        DataError: the input does not fit the model, or a row is bad and errors are not kept.
-        SettingsError: an option that cannot be used.
+        DataError: the input does not fit the model, or a row is invalid and errors are not kept.
+        SettingsError: an option cannot be used.
         NotReadyError: this machine does not reproduce the artifact's golden outputs.
     """
     rows_in = _open_source(artifact, source, options)
@@ -138,7 +138,7 @@ def _run(
 
 
 def _sizes(artifact: Artifact, variant: str, batch: int, part_rows: int) -> tuple[int, int]:
-    """Rows of a block and of a part: so long a lane is busy, and so much memory they take, as one would not notice."""
+    """Rows of a block and of a part: short enough for progress and resuming, small enough for memory."""
     measurement = artifact.variant(variant).measurement
     seconds = CostTable(measurement.cost if measurement else {}).seconds(batch) / batch
     read, written = _row_bytes(artifact.manifest.inputs), _row_bytes(artifact.manifest.outputs)

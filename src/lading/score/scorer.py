@@ -45,7 +45,7 @@ class Scorer:
     Args:
         artifact: what scores.
         variant: its name; the chosen one by default.
-        batch: rows of one run; 0: the measured size whose cost a row is lowest.
+        batch: rows of one run; 0: the measured size with the lowest cost per row.
         keep_errors: give a bad row a sentence instead of failing.
     """
 
@@ -72,12 +72,12 @@ class Scorer:
         errors = [outcome if isinstance(outcome, str) else None for outcome in outcomes]
         bad = next((index for index, error in enumerate(errors) if error), None)
         if bad is not None and not self.keep_errors:
-            raise DataError(f"{block.where(bad)}: {errors[bad]} (--errors keep goes on after such rows)")
+            raise DataError(f"{block.where(bad)}: {errors[bad]} (--errors keep skips such rows)")
         good = [outcome for outcome in outcomes if not isinstance(outcome, str)]
         return Answers({spec.name: _gather(spec, [row[spec.name] for row in good]) for spec in self.outputs}, errors)
 
     def _stacked(self, block: Block) -> dict[str, Array] | None:
-        """All rows at once; ``None`` when that does not go, and each must be looked at."""
+        """Score all rows together; ``None`` if that fails and each must be checked."""
         try:
             arrays = block.stack()
             if arrays is None:
@@ -136,7 +136,7 @@ class Scorer:
 
 
 def batch_of(artifact: Artifact, variant: str | None, asked: int = 0) -> int:
-    """Rows of one run: as many as asked for, or as are cheapest by the measured cost; 1 for what cannot be joined."""
+    """Rows of one run: ``asked``, or the size with the lowest measured cost per row; 1 if rows cannot be joined."""
     if not joinable(artifact.manifest.inputs, artifact.manifest.outputs):
         return 1
     measurement = artifact.variant(variant).measurement
@@ -159,5 +159,5 @@ def _gather(spec: TensorSpec, rows: list[Array]) -> Array | list[Array]:
 
 
 def _fixed(spec: TensorSpec) -> bool:
-    """Whether the batch or ragged dim is the only one whose size is open."""
+    """Whether the batch dim is the only symbolic one."""
     return spec.shape[0] == BATCH and all(isinstance(dim, int) for dim in spec.shape[1:])

@@ -1,4 +1,4 @@
-"""Arrays: checked, joined, made up and compared."""
+"""Arrays: check, join, draw at random and compare them."""
 
 from lading.tensors.checks import check_inputs
 from lading.tensors.ragged import collate, split

@@ -1,4 +1,4 @@
-"""Checks a request's arrays against the tensors that a model declares."""
+"""Check the arrays of a request against the tensors that a model declares."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from lading.spec import BATCH, Array, TensorSpec
 
 
 def check_inputs(specs: Sequence[TensorSpec], inputs: Mapping[str, Array], *, example: bool = False) -> dict[str, int]:
-    """Compare arrays with what a model declares, and return the size of every symbolic dim.
+    """Check arrays against the inputs of a model, and return the size of every symbolic dim.
 
     Args:
         specs: the model's inputs.
         inputs: arrays by name.
-        example: the arrays are one request's, without the batch dim and without owner vectors.
+        example: the arrays are one example, without the batch dim and without owner vectors.
 
     Raises:
         RequestError: a missing or unknown name, a wrong dtype or shape, two sizes for one symbolic dim, a value out of
@@ -67,7 +67,7 @@ def _check_values(spec: TensorSpec, array: Array, sizes: Mapping[str, int]) -> N
             raise _not_finite(spec)
         return
     low, high = np.minimum.reduce(array, axis=None), np.maximum.reduce(array, axis=None)
-    # The least and the largest of values with a NaN among them are NaN.
+    # min() and max() propagate NaN, so checking these two is enough.
     if array.dtype.kind == "f" and not (math.isfinite(low) and math.isfinite(high)):
         raise _not_finite(spec)
     if spec.minimum is not None and low < spec.minimum:
@@ -86,7 +86,7 @@ def _not_finite(spec: TensorSpec) -> InputValueError:
 
 
 def _check_examples(spec: TensorSpec, array: Array, owners: Mapping[str | None, Array]) -> None:
-    """Rules that hold inside one example: where there are no owners, the tensor is one example's."""
+    """Check the rules inside one example. Without owners, the whole tensor is one example."""
     if spec.batched or (spec.indexes is None and spec.max_rows is None):
         return
     dim = str(spec.shape[spec.ragged_axis])

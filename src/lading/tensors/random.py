@@ -9,7 +9,7 @@ import numpy as np
 from lading.spec import BATCH, Array, TensorSpec
 
 _UNBOUNDED_INTEGERS = (0, 8)
-"""Range of integers whose spec states none: small enough to be a category or a token of most models."""
+"""Range of integers without limits in the spec: small enough to be a category or token of most models."""
 
 
 def random_inputs(specs: Sequence[TensorSpec], sizes: Mapping[str, int], rng: np.random.Generator) -> dict[str, Array]:

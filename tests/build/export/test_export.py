@@ -129,11 +129,11 @@ class Unread(nn.Module):
 
 
 PROBLEMS = {
-    FixedBatch: r"axis 0 of input 'features' is the constant 3, and the spec states 'batch': forward uses this size",
+    FixedBatch: r"axis 0 of input 'features' is the constant 3, but the spec has 'batch': forward uses this size",
     Flat: "output 'value' has 1 axes",
-    Wide: r"axis 1 of output 'value' has size 2, and the spec states 1",
+    Wide: r"axis 1 of output 'value' has size 2, but the spec has 1",
     Wrong: r"forward decides something in Python by the values of a tensor .* torch says: ",
-    Doubled: r"dtype tensor\(double\), and the spec states float32",
+    Doubled: r"dtype tensor\(double\), but the spec has float32",
 }
 
 
@@ -214,7 +214,7 @@ def test_names_axes_and_dtypes_are_compared_before_values(tiny_onnx: Path) -> No
 
     module = fit(TinyImage(), steps=1)
     assert compare(Renamed(), module, tiny_onnx)[1] == [
-        "the outputs are ['colour', 'shade'], and the spec states ['shade', 'colour']"
+        "the outputs are ['colour', 'shade'], but the spec has ['shade', 'colour']"
     ]
     _, failures = compare(Retyped(), module, tiny_onnx)
     assert any("dtype tensor(uint8)" in failure for failure in failures)

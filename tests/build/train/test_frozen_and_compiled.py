@@ -42,7 +42,7 @@ def test_frozen_parts_keep_their_weights_and_the_statistics_of_their_norms(start
     assert {name for name in kept if name.startswith(("features.0.", "features.1."))} <= same
     assert "colour.weight" not in same
     with pytest.raises(
-        SpecError, match=r"freeze names 'features\.99', which is no submodule; the outermost ones are: fea"
+        SpecError, match=r"freeze names 'features\.99', but there is no such submodule; the outermost ones are: fea"
     ):
         train(TinyImage(), composed("optimizer.freeze=[features.99]"), tmp_path / "wrong")
 

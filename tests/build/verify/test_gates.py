@@ -46,7 +46,7 @@ REFERENCE = measured(0.97, (1.0, 1.0, 1.0))
         (INT8, measured(), Budget(min_speedup=3), "it is 2.00 times as fast as fp32"),
         (INT8, measured(mib=9.5), Budget(max_size_mib=8), "its file of 9.5 MiB is larger than the 8.0 MiB allowed"),
         (INT8, measured(p99=12.5), Budget(max_latency_ms=10), "its p99 of 12.50 ms is above the 10.00 ms allowed"),
-        (FP32, REFERENCE, Budget(min_score=0.98), "score 0.9700 is below the least allowed, 0.9800"),
+        (FP32, REFERENCE, Budget(min_score=0.98), "score 0.9700 is below the minimum of 0.9800"),
         (FP16, measured(), Budget(), "it is built for GPUs, and is never chosen on a CPU"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Makes an exported graph tidy, and the exporter quiet."""
+"""Tidy an exported graph, and keep the exporter quiet."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _SCOPES = "pkg.torch.onnx.name_scopes"
 
 
 def clean(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Name every node of an exported graph for the module it came from, and strip the exporter's notes.
+    """Name every node of an exported graph after the module it came from, and strip the exporter's metadata.
 
-    A node is then called ``features.3.conv/Conv``, which is what a variant's ``exclude`` patterns are matched against.
+    A node is then named like ``features.3.conv/Conv``. The ``exclude`` patterns of variants match these names.
     """
     cleaned = onnx.ModelProto()
     cleaned.CopyFrom(model)
@@ -30,14 +30,14 @@ def clean(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def strip_notes(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Drop metadata and doc strings, which hold paths of the machine that made them, and inferred shapes."""
+    """Remove inferred shapes, and metadata and doc strings, which have paths of the exporting machine."""
     stripped = onnx.ModelProto()
     stripped.CopyFrom(model)
     graph = stripped.graph
     for holder in (stripped, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
         del holder.metadata_props[:]
         holder.doc_string = ""
-    # Intermediate shapes hold the tracer's own symbols; ONNX Runtime infers them anew.
+    # Intermediate shapes have symbols of the tracer. ONNX Runtime infers the shapes again.
     del graph.value_info[:]
     return stripped
 

@@ -1,4 +1,4 @@
-"""From torch modules to ONNX files that are known to compute the same."""
+"""From torch modules to ONNX files that give the same answers."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from lading.tensors.ragged import collate
 from lading.tensors.random import random_inputs
 
 OPSET = 20
-"""The exporter's own default, and the newest one that all of ONNX Runtime's CPU graph transformers and the quantizer
-know every operator of; from 21 on Cast, Reshape and QuantizeLinear have versions that some fusions still pass over."""
+"""The exporter's default, and the newest opset that ONNX Runtime's graph transformers and quantizer fully support: some
+fusions do not recognise Cast, Reshape and QuantizeLinear of 21 and later."""
 EXAMPLE_BATCH = 3
-"""Size of the batch traced: neither 1, which torch.export would take for a constant, nor a likely layer size."""
+"""Batch size for tracing. torch.export treats 1 as a constant, and other small sizes are usual sizes of layers."""
 _POOLS: Mapping[Any, list[int]] = {
     torch.ops.aten.adaptive_avg_pool1d.default: [-1],
     torch.ops.aten.adaptive_avg_pool2d.default: [-2, -1],
     torch.ops.aten.adaptive_avg_pool3d.default: [-3, -2, -1],
 }
-"""Adaptive poolings, and the axes of the means that they are when they leave one value."""
+"""Adaptive pooling operators. With output size 1 they are means over these axes."""
 
 
 def export(spec: ModelSpec, out: Path, *, checkpoints: Mapping[float, Path] | None = None, atol: float = 1e-4) -> Path:
@@ -43,14 +43,14 @@ def export(spec: ModelSpec, out: Path, *, checkpoints: Mapping[float, Path] | No
     Args:
         spec: the model.
         out: folder to write ``fp32.onnx``, ``pruned30.onnx`` ... and ``export.json`` to.
-        checkpoints: weights by pruning share; by default the reference checkpoints beside the model.
+        checkpoints: weights by pruning share; by default the reference checkpoints next to the model.
         atol: largest allowed absolute difference between torch and ONNX Runtime on any floating output.
 
     Returns:
         ``out``.
 
     Raises:
-        ExportError: a graph does not reproduce its module; lists every difference of all graphs.
+        ExportError: a graph does not reproduce its module; the message lists every difference of all graphs.
         CheckpointError: weights are missing or do not fit.
     """
     from lading.build.train.checkpoint import load_checkpoint
@@ -80,7 +80,7 @@ def export_module(
     *,
     atol: float = 1e-4,
 ) -> ExportedGraph:
-    """Export one module to one file; nothing is left at ``file`` unless it passed.
+    """Export one module to one file. The file is written only if the graph gives the same answers.
 
     Raises:
         ExportError: torch cannot trace the module, a symbolic dim became a constant, or the answers differ.
@@ -107,7 +107,7 @@ def export_module(
 
 def _trace(spec: ModelSpec, module: nn.Module) -> onnx.ModelProto:
     arguments = tuple(torch.from_numpy(np.ascontiguousarray(array)) for array in _example(spec).values())
-    # torch.export wants identifiers for dims; the spec's own names are put in afterwards.
+    # torch.export needs identifiers for dims. The spec's names are set afterwards.
     dims = {dim: torch.export.Dim(f"dim{index}") for index, dim in enumerate(_input_dims(spec))}
     shapes = tuple(
         {axis: dims[dim] for axis, dim in enumerate(tensor.shape) if isinstance(dim, str)} for tensor in spec.inputs
@@ -126,7 +126,7 @@ def _trace(spec: ModelSpec, module: nn.Module) -> onnx.ModelProto:
                 dynamic_shapes=dynamic,
                 verbose=False,
             )
-    except Exception as error:  # The exporter wraps whatever the user's forward or torch.export raised.
+    except Exception as error:  # It wraps any error of the user's forward or of torch.export.
         raise ExportError(spec.name, [_explain(error)]) from error
     assert program is not None
     model: onnx.ModelProto = program.model_proto
@@ -136,13 +136,14 @@ def _trace(spec: ModelSpec, module: nn.Module) -> onnx.ModelProto:
 def _with_pools_as_means(
     module: nn.Module, arguments: tuple[torch.Tensor, ...], shapes: Any
 ) -> nn.Module | torch.export.ExportedProgram:
-    """Trace, and turn adaptive pooling to one value into a mean: the exporter makes it as_strided, a Gather of all.
+    """Trace the module, and replace adaptive pooling to one value by a mean.
 
-    A module that is not traced in this way is returned as it is; the exporter knows others.
+    The exporter would turn the pooling into as_strided: a Gather of every element. A module that torch.export cannot
+    trace is returned unchanged, because the exporter has other ways to trace it.
     """
     try:
         traced = torch.export.export(module, arguments, dynamic_shapes=shapes, strict=False)
-    except Exception:  # torch.export raises whatever the user's forward does, and errors of its own without a base.
+    except Exception:  # It raises any error of the user's forward, and its own errors share no base.
         return module
     for node in traced.graph.nodes:
         axes = _POOLS.get(node.target)
@@ -165,7 +166,7 @@ def _input_dims(spec: ModelSpec) -> list[str]:
 
 
 def _by_parameter(module: nn.Module, shapes: Sequence[Mapping[int, Any]]) -> Any:
-    """A ``forward(*inputs)`` takes the shapes as one group; any other takes them one an argument."""
+    """The shapes as torch.export wants them: ``forward(*inputs)`` takes one group, any other one per argument."""
     kinds = [parameter.kind for parameter in inspect.signature(module.forward).parameters.values()]
     return (tuple(shapes),) if kinds[:1] == [inspect.Parameter.VAR_POSITIONAL] else tuple(shapes)
 
@@ -179,21 +180,21 @@ def _explain(error: BaseException) -> str:
     text = "\n".join(causes)
     if "data-dependent" in text:
         return (
-            "forward decides something in Python by the values of a tensor (if, while, int(), .item(), a mask used as "
-            "an index), which a graph cannot; write it with torch.where, or a sum over a mask. "
+            "forward uses the values of a tensor in Python (if, while, int(), .item(), a mask used as an index), which "
+            "a graph cannot do; write it with torch.where, or a sum over a mask. "
             f"torch says: {_relevant(text, 'data-dependent')}"
         )
     return f"torch cannot export the module: {_relevant(causes[-1], 'Error')}"
 
 
 def _relevant(text: str, word: str) -> str:
-    """The first line that holds the word, else the first line, without terminal colours."""
+    """The first line with the word, or else the first line, without terminal colours."""
     lines = [line.strip() for line in re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines() if line.strip()]
     return next((line for line in lines if word in line), lines[0] if lines else "no reason given")[:400]
 
 
 def _name_axes(spec: ModelSpec, model: onnx.ModelProto) -> list[str]:
-    """Write the spec's dim names into the graph's inputs and outputs; a dim that became a constant is a failure."""
+    """Name the dims of the graph's inputs and outputs as in the spec. Returns a sentence per dim that does not fit."""
     failures = []
     for kind, tensors, values in (
         ("input", spec.inputs, model.graph.input),
@@ -212,12 +213,12 @@ def _name_axes_of(kind: str, tensor: TensorSpec, value: onnx.ValueInfoProto) -> 
     dims = value.type.tensor_type.shape.dim
     found = [dim.dim_param or dim.dim_value for dim in dims]
     if len(dims) != len(tensor.shape):
-        return [f"{kind} {tensor.name!r} has {len(dims)} axes {found}, and the spec states {list(tensor.shape)}"]
+        return [f"{kind} {tensor.name!r} has {len(dims)} axes {found}, but the spec has {list(tensor.shape)}"]
     failures = []
     for axis, (dim, wanted) in enumerate(zip(dims, tensor.shape, strict=True)):
         if isinstance(wanted, str) and dim.HasField("dim_value"):
             failures.append(
-                f"axis {axis} of {kind} {tensor.name!r} is the constant {dim.dim_value}, and the spec states "
+                f"axis {axis} of {kind} {tensor.name!r} is the constant {dim.dim_value}, but the spec has "
                 f"{wanted!r}: forward uses this size as a number (a literal in view or reshape, int(x.shape[0]), a "
                 "Python loop over rows, a branch on the size); write x.shape[0], -1 or flatten instead"
             )
@@ -225,7 +226,7 @@ def _name_axes_of(kind: str, tensor: TensorSpec, value: onnx.ValueInfoProto) -> 
             dim.dim_param = wanted
         elif dim.HasField("dim_value") and dim.dim_value != wanted:
             failures.append(
-                f"axis {axis} of {kind} {tensor.name!r} has size {dim.dim_value}, and the spec states {wanted}"
+                f"axis {axis} of {kind} {tensor.name!r} has size {dim.dim_value}, but the spec has {wanted}"
             )
         else:
             dim.dim_value = wanted

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 SIZES = (1, 2, 3, 7, 32)
-"""The sizes that every symbolic dim is tried at: alone, even, odd, prime, and a typical batch."""
+"""Sizes to try for every symbolic dim: one, even, odd, prime, and a typical batch."""
 TYPICAL = 5
 """Size of the other symbolic dims while one of them is swept."""
 ORT_DTYPES = {
@@ -69,7 +69,7 @@ def compare(spec: ModelSpec, module: nn.Module, graph: Path | bytes, *, atol: fl
 
 
 def cases(spec: ModelSpec, sizes: Sequence[int] = SIZES) -> Iterator[tuple[str, dict[str, Array]]]:
-    """Yield (what it is, inputs by name): real batches, then each symbolic dim swept alone."""
+    """Yield (description, inputs by name): real batches, then a sweep over each symbolic dim."""
     rng = np.random.default_rng(0)
     examples = real_examples(spec, max(sizes))
     dims = dict.fromkeys(dim for tensor in spec.inputs for dim in tensor.symbolic_dims)
@@ -104,13 +104,13 @@ def run_module(spec: ModelSpec, module: nn.Module, inputs: Mapping[str, Array]) 
 def _compare_signature(kind: str, specs: Sequence[TensorSpec], found: Sequence[ort.NodeArg]) -> list[str]:
     expected, present = [tensor.name for tensor in specs], [tensor.name for tensor in found]
     if expected != present:
-        return [f"the {kind}s are {present}, and the spec states {expected}"]
+        return [f"the {kind}s are {present}, but the spec has {expected}"]
     failures = []
     for tensor, node in zip(specs, found, strict=True):
         if node.type != ORT_DTYPES[tensor.dtype]:
-            failures.append(f"{kind} {tensor.name!r} has dtype {node.type}, and the spec states {tensor.dtype}")
+            failures.append(f"{kind} {tensor.name!r} has dtype {node.type}, but the spec has {tensor.dtype}")
         if list(node.shape) != list(tensor.shape):
-            failures.append(f"{kind} {tensor.name!r} has axes {node.shape}, and the spec states {list(tensor.shape)}")
+            failures.append(f"{kind} {tensor.name!r} has axes {node.shape}, but the spec has {list(tensor.shape)}")
     return failures
 
 

@@ -1,9 +1,9 @@
-"""Rewrites that leave a graph's answers as they are and let ONNX Runtime's CPU kernels run it faster.
+"""Rewrites that keep the answers of a graph and make it faster on ONNX Runtime's CPU kernels.
 
-Measured with MobileNetV3-small on one AVX-512 core, 224 x 224 uint8 NHWC: normalising in NHWC costs as much as the
-whole rest of the network, because a broadcast over three interleaved channels is not vectorised; see
-:func:`fold_normalisation`. A mean over the picture is computed in the blocked layout of the convolutions only when it
-is called GlobalAveragePool; see :func:`pool_means`.
+Measured with MobileNetV3-small on one AVX-512 core, 224 x 224 uint8 NHWC: normalising in NHWC takes as long as the
+rest of the network, because a broadcast over three interleaved channels is not vectorised (see
+:func:`fold_normalisation`). A mean over the picture runs in the blocked layout of the convolutions only if it is a
+GlobalAveragePool (see :func:`pool_means`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _ARITHMETIC = ("Add", "Sub", "Mul", "Div")
 
 
 def rewrite(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a copy with every rewrite applied and nothing left over."""
+    """Return a copy with every rewrite applied and unused nodes removed."""
     rewritten = onnx.ModelProto()
     rewritten.CopyFrom(model)
     pool_means(rewritten)
@@ -52,11 +52,11 @@ def pool_means(model: onnx.ModelProto) -> None:
 
 
 def name_resized_axes(model: onnx.ModelProto) -> None:
-    """Let each Resize of (batch, channels, ...) to a fixed size name its axes and read no shape, in place."""
+    """Give each Resize of (batch, channels, ...) to a fixed size its axes, so that it reads no shape; in place."""
     graph = model.graph
     constants, producers = _constants(graph), {name: node for node in graph.node for name in node.output}
     if next(opset.version for opset in model.opset_import if not opset.domain) < 18:
-        return  # where Resize has no axes
+        return  # Resize has axes since opset 18.
     for node in graph.node:
         sizes = producers.get(node.input[3]) if node.op_type == "Resize" and len(node.input) > 3 else None
         if sizes is None or sizes.op_type != "Concat" or len(sizes.input) != 2:
@@ -70,12 +70,12 @@ def name_resized_axes(model: onnx.ModelProto) -> None:
 
 
 def fold_normalisation(model: onnx.ModelProto) -> None:
-    """Shorten what happens to a picture before its first convolution, in place.
+    """Shorten the steps between a picture and its first convolution, in place.
 
     A chain of Cast, Add, Sub, Mul, Div by constants and Transpose becomes Transpose (of the raw bytes), Cast and one
-    Sub; the scale moves into the convolution's weights. What is subtracted cannot move there too: the convolution pads
-    with zeros, which stand for the mean only as long as it is subtracted before. A Resize of the planes among them is
-    kept, before the Sub: its weights sum to one, so that scale and shift of a channel pass through it.
+    Sub; the scale moves into the weights of the convolution. The subtraction cannot move there: the convolution pads
+    with zeros, which mean "average pixel" only after the mean is subtracted. A Resize of the planes stays, before the
+    Sub: its weights sum to one, so a scale and shift per channel commute with it.
     """
     for name in [value.name for value in model.graph.input]:
         chain = _find_chain(model.graph, name)
@@ -118,7 +118,7 @@ class _Chain:
         self.shift = np.zeros([1] * self.rank)
 
     def take(self, node: onnx.NodeProto, tensor: str, constants: dict[str, NDArray[Any]]) -> bool:
-        """Add one step that reads ``tensor``; False when it is not one that can be folded."""
+        """Add one step that reads ``tensor``. Returns False if the step cannot be folded."""
         if node.op_type == "Cast" and _attribute(node, "to", 0) == onnx.TensorProto.FLOAT:
             self.cast = True
         elif node.op_type == "Resize" and self._resizes_planes(node):
@@ -160,14 +160,14 @@ class _Chain:
 
 
 def _find_chain(graph: onnx.GraphProto, source: str) -> _Chain | None:
-    """Follow a graph input to the convolution that reads it through elementwise steps alone."""
+    """Follow a graph input through elementwise steps to the convolution that reads it."""
     value = next(value for value in graph.input if value.name == source)
     constants = _constants(graph)
     outputs = {output.name for output in graph.output}
     chain = _Chain(source=source, rank=len(value.type.tensor_type.shape.dim))
     tensor = source
     while True:
-        # The size of the batch may be read from the input too; that goes on as before.
+        # A Shape may also read the input, for the size of the batch. It is left as it is.
         readers = [
             n for n in graph.node if tensor in _names_read(n) and not (tensor == source and n.op_type == "Shape")
         ]
@@ -200,6 +200,9 @@ def _foldable(chain: _Chain, value: onnx.ValueInfoProto, constants: dict[str, ND
 
 
 def _replace_chain(graph: onnx.GraphProto, chain: _Chain) -> None:
+    # The convolution read w * (scale * x + shift). That equals (w * scale) * (x + shift / scale), so the scale can move
+    # into the weights and one Sub is left. The Sub must stay: after it, the zeros of the padding still mean "average
+    # pixel". The Transpose comes first, because it is cheapest on uint8, with a quarter of the bytes of float32.
     assert chain.conv is not None
     nodes, tensor, prefix = [], chain.source, f"{chain.source}/normalise"
     if chain.perm != list(range(chain.rank)):

@@ -1,8 +1,8 @@
-"""The range of every activation, from real examples: what static quantization maps onto 256 steps.
+"""The range of every activation on real examples. Static quantization maps it onto 256 steps.
 
-One pass over the examples serves every method of a graph, in bounded memory: activations are reduced to a histogram as
-soon as a batch has run. ONNX Runtime's own calibrators keep all activations of all examples, one method at a time, and
-its entropy method with default settings has as many bins as quantized steps, so that it has nothing to choose from.
+One pass over the examples serves all methods, in bounded memory: activations become a histogram as soon as a batch has
+run. ONNX Runtime's own calibrators keep all activations of all examples, for one method at a time. Its entropy method
+has, by default, as many bins as quantized steps, so there is nothing to choose from.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ Method = Literal["minmax", "entropy", "percentile"]
 BATCH_SIZE = 4
 """Examples whose activations are in memory at once: MobileNetV3-small makes 12 MB of them for each."""
 BINS = 2048
-"""On either side of zero; TensorRT's calibration uses as many (Migacz, 8-bit inference with TensorRT, GTC 2017)."""
+"""Bins on either side of zero, as in TensorRT (Migacz, 8-bit inference with TensorRT, GTC 2017)."""
 STEPS = 128
 """Quantized steps on either side of zero."""
 COUNTED = 2**16
-"""Values of a tensor counted in each batch, evenly spread; the extremes are of all values."""
+"""Values per tensor and batch that are counted, evenly spread. Minimum and maximum use all values."""
 CANDIDATE_STRIDE = 8
 """Every eighth bin is tried as the threshold: a step of 0.4 % of the largest magnitude seen."""
 PERCENTILE = 99.99
@@ -37,13 +37,13 @@ PERCENTILE = 99.99
 
 @dataclass
 class Activation:
-    """What was seen of one tensor."""
+    """Range and histogram of one tensor."""
 
     low: float
     high: float
     counts: NDArray[np.int64] | None = None
-    """Of values other than zero, in 2 * BINS bins over [-reach, reach]. Zero is exact in every affine quantization, and
-    after a ReLU it is most values, which would hide the rest."""
+    """Counts of values other than zero, in 2 * BINS bins over [-reach, reach]. Zeros are left out: every quantization
+    represents them exactly, and after a ReLU most values are zero and would hide the rest."""
 
     @property
     def reach(self) -> float:
@@ -64,13 +64,13 @@ def observe(
     *,
     histograms: bool,
 ) -> dict[str, Activation]:
-    """Run a graph and summarise its activations.
+    """Run a graph and return the range of its activations.
 
     Args:
         model: a float32 graph.
-        tensors: names of the tensors to look at.
-        feeds: inputs by name, a batch each; read twice when histograms are wanted.
-        histograms: needed by the entropy and percentile methods.
+        tensors: names of the tensors to observe.
+        feeds: one batch of inputs by name each; run twice if histograms are wanted.
+        histograms: count them too, for the entropy and percentile methods.
 
     Raises:
         QuantizationError: a tensor is not finite, or there are no examples.
@@ -78,7 +78,7 @@ def observe(
     session = _observing_session(model, tensors)
     feeds = list(feeds)
     if not feeds:
-        raise QuantizationError("static quantization needs examples to calibrate with, and the data set gave none")
+        raise QuantizationError("static quantization needs examples to calibrate with, but the data set is empty")
     seen: dict[str, Activation] = {}
     for feed in feeds:
         for name, values in zip(tensors, session.run(list(tensors), feed), strict=True):
@@ -126,8 +126,8 @@ def _count(activation: Activation, values: Array) -> None:
     if activation.counts is None:
         activation.counts = np.zeros(2 * BINS, np.int64)
     if activation.reach <= BINS / np.finfo(np.float32).max:
-        return  # so close to zero that float32 cannot hold how many bins there are to 1
-    # An odd step falls on every column and channel of a layout whose sizes are even.
+        return  # All values are so close to zero that BINS / reach overflows float32.
+    # An odd stride reaches every column and channel where their number is even.
     flat = values.ravel()[:: values.size // COUNTED | 1]
     bins = (flat * np.float32(BINS / activation.reach) + np.float32(BINS)).astype(np.int64)
     activation.counts += np.bincount(np.minimum(bins, 2 * BINS - 1), minlength=2 * BINS)
@@ -156,7 +156,10 @@ def _entropy_range(activation: Activation) -> tuple[float, float]:
 
 
 def _divergence(magnitudes: NDArray[np.int64], bins: int) -> float:
-    """D(p || q) in nats: p is the first bins with all beyond moved into the last one, q is p in ``STEPS`` steps."""
+    """D(p || q) in nats: p is the histogram clipped at ``bins``, q is p quantized to ``STEPS`` steps."""
+    # p keeps the clipped values in its last bin, so that clipping much makes p and q differ there. q spreads the counts
+    # of each step over those of its bins that were not empty, as dequantized values would be. A small threshold clips
+    # more, a large one has coarser steps; the minimum of D balances the two.
     kept = magnitudes[:bins].astype(np.float64)
     clipped = kept.copy()
     clipped[-1] += magnitudes[bins:].sum()
@@ -168,6 +171,6 @@ def _divergence(magnitudes: NDArray[np.int64], bins: int) -> float:
     if not quantized.any():
         return float("inf")
     p, q = clipped / clipped.sum(), quantized / quantized.sum()
-    # A bin that only clipped values fell into has no share in q; a tiny one keeps the divergence finite.
+    # The last bin may hold clipped values only. Its share in q is then 0; a tiny one keeps the divergence finite.
     inside = p > 0
     return float(np.sum(p[inside] * np.log(p[inside] / np.maximum(q[inside], 1e-9))))

@@ -22,7 +22,7 @@ class LayerError(Frozen):
 
     node: str
     error: float
-    """Root mean square difference of the outputs, over that of fp32, when this layer alone is quantized."""
+    """Relative error of the outputs if only this layer is quantized: RMS of the difference over RMS of fp32."""
 
 
 class Chosen(Frozen):
@@ -31,7 +31,7 @@ class Chosen(Frozen):
     excluded: tuple[str, ...]
     """Layers left in float32, most sensitive first."""
     score: float
-    """On the search's own examples."""
+    """Score on the examples of the search."""
     reached: bool
     """The score is within the allowed drop."""
 
@@ -92,7 +92,7 @@ def rank_layers(
     layers: Iterable[str],
     examples: Sequence[Example],
 ) -> list[LayerError]:
-    """Quantize each layer alone and compare the outputs with fp32's; the most sensitive layer first."""
+    """Quantize one layer at a time and compare the outputs with fp32. The most sensitive layer comes first."""
     expected = answer(open_graph(model), spec, examples)
     errors = []
     for layer in layers:
@@ -102,16 +102,16 @@ def rank_layers(
 
 
 def fewest_excluded(ranked: Sequence[str], least: float, score: Callable[[Sequence[str]], float]) -> Chosen:
-    """Leave out the most sensitive layers, doubling their number until the score suffices, then halving the step.
+    """Find the shortest list of sensitive layers to leave out: double its length until the score suffices, then bisect.
 
     Args:
         ranked: layer names, most sensitive first.
         least: the score to reach.
-        score: of the graph with these layers in float32; called about 2 * log2(len(ranked)) times.
+        score: returns the score with these layers in float32. Called about 2 * log2(len(ranked)) times.
 
     Returns:
-        The shortest list found that reaches the score; when none does, the one with the best score. At least one layer
-        is always quantized: with none the graph is fp32.
+        The shortest list found that reaches the score; if none does, the one with the best score. At least one layer
+        stays quantized: with none, the graph would be fp32.
     """
     scores: dict[int, float] = {}
 

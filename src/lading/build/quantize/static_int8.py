@@ -1,8 +1,8 @@
 """Static int8: QuantizeLinear and DequantizeLinear around the operators that ONNX Runtime has int8 kernels for.
 
-Activations are uint8, one scale a tensor; weights int8, one scale a channel (or a tensor). On x86 that pair runs on the
-VNNI instructions; on AVX2 alone it saturates unless weights keep to 7 bits, which ``Quantization.reduce_range`` asks
-for; on ARM it is one of the two fast pairs.
+Activations are uint8 with one scale per tensor, weights int8 with one scale per channel (or per tensor). On x86 this
+pair runs on the VNNI instructions. With AVX2 only, sums saturate unless weights use 7 bits
+(``Quantization.reduce_range``). On ARM it is one of the two fast pairs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from lading.errors import QuantizationError
 from lading.spec import Quantization
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-"""The operators that do the work."""
+"""Operators with weights: nearly all of the work."""
 QUANTIZED = (
     "QuantizeLinear",
     "DequantizeLinear",
@@ -32,7 +32,7 @@ QUANTIZED = (
     "MatMulInteger",
     "MatMulNBits",
 )
-"""Found in graphs that are quantized already."""
+"""Operators that show that a graph is quantized already."""
 OP_TYPES = (
     *WEIGHTED,
     "Add",
@@ -48,10 +48,10 @@ OP_TYPES = (
     "Transpose",
     "Resize",
 )
-"""The weighted operators, and what commonly stands between two of them and has an int8 kernel, so that a chain stays in
-int8. HardSwish, HardSigmoid and SiLU have none in ONNX Runtime 1.32. Mul and GlobalAveragePool do, but in
+"""The weighted operators, and common ones between them that have an int8 kernel, so that a chain stays in int8.
+HardSwish, HardSigmoid and SiLU have none in ONNX Runtime 1.32. Mul and GlobalAveragePool do, but in
 squeeze-and-excitation blocks they brought no gain: MobileNetV3-small took 1.08 ms with them and 1.05 without, which is
-within what such runs differ by."""
+within noise."""
 THIN = 4
 """A convolution with fewer input channels a group stays in float32: int8 instructions sum four products at once, and
 there are not enough of them. That is depthwise convolutions, and the first one of an RGB network. MobileNetV3-small
@@ -76,7 +76,7 @@ def prepare(file: Path) -> onnx.ModelProto:
             raise QuantizationError(f"{file.name} cannot be prepared for quantization: {error}") from error
         model = onnx.load(prepared)
     name_nodes(model)
-    # The preprocessor goes on without optimising what ONNX Runtime cannot read, and says so in a log only.
+    # If ONNX Runtime cannot read the graph, the preprocessor only logs that and skips optimising. Opening it raises.
     open_graph(model)
     return model
 
@@ -86,7 +86,7 @@ def quantizable_layers(model: onnx.ModelProto, exclude: Sequence[str] = ()) -> l
 
     Args:
         model: a prepared graph.
-        exclude: regular expressions; a node whose name holds a match stays in float32.
+        exclude: regular expressions. A node with a matching name stays in float32.
 
     Raises:
         QuantizationError: a pattern matches no node, or is not a regular expression.
@@ -177,8 +177,8 @@ def quantize_static(
 def _behind(model: onnx.ModelProto, layers: Collection[str]) -> set[str]:
     """Names of the nodes that no layer reads from, directly or through others.
 
-    They make the outputs, in the outputs' own units: one scale for a column from 0 to 300 and one from 0 to 1 would
-    leave nothing of the second.
+    They make the outputs, in the units of the outputs. One scale for a column from 0 to 300 and another from 0 to 1
+    would round the second one to almost nothing.
     """
     read: set[str] = set()
     behind: set[str] = set()

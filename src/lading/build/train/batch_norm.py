@@ -20,7 +20,7 @@ def synced(module: nn.Module, *, on_gpu: bool) -> nn.Module:
 
 
 class SyncedBatchNorm(_BatchNorm):
-    """Batch norm whose statistics are those of all processes' examples; torch's own, SyncBatchNorm, refuses CPUs."""
+    """Batch norm over the examples of all processes. torch's own SyncBatchNorm does not run on CPUs."""
 
     @classmethod
     def of(cls, layer: _BatchNorm) -> SyncedBatchNorm:
@@ -59,7 +59,7 @@ class SyncedBatchNorm(_BatchNorm):
 
 
 class _SumOfAll(torch.autograd.Function):
-    """The sum over all processes; what flows back is summed likewise, as each sum is in every process's loss."""
+    """Sum over all processes. The gradient is summed too, because each sum is part of the loss of every process."""
 
     @staticmethod
     def forward(_context: Any, tensor: torch.Tensor) -> torch.Tensor:

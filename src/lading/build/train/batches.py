@@ -22,7 +22,7 @@ Batch = tuple[list[torch.Tensor], dict[str, torch.Tensor]]
 class EpochOrder(Sampler[tuple[int, int]]):
     """This process's part of every batch of an epoch, as pairs (epoch, index).
 
-    The order is of the seed and the epoch alone, and a batch of ``batch_size`` examples is dealt out to the processes:
+    The order depends only on the seed and the epoch. A batch of ``batch_size`` examples is dealt out to the processes:
     however many there are, step for step they see together the examples that one process sees. What does not fill a
     last batch is left to another epoch, which has another order; a last batch of one would break batch norm.
 
@@ -46,7 +46,7 @@ class EpochOrder(Sampler[tuple[int, int]]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this before each epoch, also when a run goes on."""
+        """Lightning calls this before each epoch, also in a resumed run."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -59,7 +59,7 @@ class EpochOrder(Sampler[tuple[int, int]]):
 
 
 class _Augmented(TorchDataset[Example]):
-    """A split whose examples are changed at random: by seed, epoch and index, whoever reads them."""
+    """A split with random changes to its examples. They depend on seed, epoch and index, not on the worker."""
 
     def __init__(self, spec: ModelSpec, split: Dataset, seed: int) -> None:
         self.spec, self.split, self.seed = spec, split, seed

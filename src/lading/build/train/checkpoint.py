@@ -1,4 +1,4 @@
-"""Checkpoints: weights as safetensors, and beside them the run that made them."""
+"""Checkpoints: weights as safetensors, and next to them a record of the run that made them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PACKAGES = ("torch", "torchvision", "lightning", "torch-pruning", "numpy")
 
 
 class RunCard(Frozen):
-    """Where weights came from; ``<stem>.run.json`` beside ``<stem>.safetensors``."""
+    """Where weights come from: ``<stem>.run.json``, next to ``<stem>.safetensors``."""
 
     spec: str
     """Name of the model."""
@@ -68,14 +68,14 @@ def load_checkpoint(spec: ModelSpec, path: Path) -> tuple[nn.Module, RunCard]:
     """Build the spec's module in the shapes found in the file, and load its weights.
 
     Args:
-        spec: its class is constructed anew with the options that the run recorded.
-        path: a ``.safetensors`` file; without a run beside it the spec is taken as it is.
+        spec: its class is constructed again, with the options recorded in the run.
+        path: a ``.safetensors`` file. Without a run next to it, the spec is used as it is.
 
     Returns:
         The module in evaluation mode, and the run.
 
     Raises:
-        CheckpointError: the file is missing or torn, or a tensor does not fit the module; the message names it.
+        CheckpointError: the file is missing or corrupt, or a tensor does not fit the module; the message names it.
     """
     state = _read(path)
     card = read_card(path)
@@ -90,7 +90,7 @@ def load_weights(spec: ModelSpec, path: Path) -> nn.Module:
     """Load a checkpoint's weights into the module of the spec as it is, whatever options the run had.
 
     Raises:
-        CheckpointError: the file is missing or torn, or belongs to another network; the message names the tensor.
+        CheckpointError: the file is missing or corrupt, or belongs to another network; the message names the tensor.
     """
     return _load(spec, _read(path), path)
 
@@ -123,10 +123,10 @@ def _load(spec: ModelSpec, state: Mapping[str, torch.Tensor], path: Path) -> nn.
 
 
 def read_card(path: Path) -> RunCard | None:
-    """Read the run beside a checkpoint; ``None`` when there is none.
+    """Read the run next to a checkpoint; ``None`` if there is none.
 
     Raises:
-        CheckpointError: the run is torn.
+        CheckpointError: the run is corrupt.
     """
     file = card_file(path)
     if not file.is_file():
@@ -168,7 +168,7 @@ def spec_of(spec: ModelSpec, options: Mapping[str, Any]) -> ModelSpec:
 def fit_shapes(module: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
     """Resize convolutions, batch norms and linear layers to the tensors that will be loaded into them.
 
-    A depthwise convolution keeps one channel a group. Layers whose shape is right already are left alone.
+    A depthwise convolution keeps one channel per group. Layers with the right shape are left as they are.
     """
     for name, layer in module.named_modules():
         weight = state.get(f"{name}.weight" if name else "weight")

@@ -15,10 +15,10 @@ from lading.spec import ModelSpec
 
 
 def run_loggers(spec: ModelSpec, config: DictConfig, out: Path, *, resume: bool = False) -> list[Logger]:
-    """Open the loggers of a run; one that goes on keeps its W&B run id."""
+    """Open the loggers of a run. A resumed run keeps its W&B run id."""
     earlier = out / "metrics.csv"
     if earlier.is_file():
-        # The logger starts its file anew; what an interrupted run wrote is kept.
+        # The logger overwrites its file, so keep the lines of the interrupted run.
         earlier.rename(out / f"metrics-{len(list(out.glob('metrics*.csv')))}.csv")
     loggers: list[Logger] = [CSVLogger(out, name="", version="")]
     if config.logger.wandb:

@@ -105,7 +105,7 @@ class SpecModule(lightning.LightningModule):
 
 
 class _OneCycle(torch.optim.lr_scheduler.OneCycleLR):
-    """The one-cycle schedule; a run that goes on keeps its step, but may have been given another length."""
+    """The one-cycle schedule. A resumed run keeps its step, but may have another length."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         own = ("total_steps", "_schedule_phases")
@@ -151,7 +151,9 @@ def frozen_parts(module: nn.Module, names: Sequence[str]) -> list[nn.Module]:
     for name in names:
         if not name or name not in known:
             near = ", ".join(list(dict(module.named_children()))) or "none"
-            raise SpecError(f"optimizer.freeze names {name!r}, which is no submodule; the outermost ones are: {near}")
+            raise SpecError(
+                f"optimizer.freeze names {name!r}, but there is no such submodule; the outermost ones are: {near}"
+            )
         known[name].requires_grad_(False)
     return keep_frozen([known[name] for name in names])
 

@@ -1,4 +1,4 @@
-"""The processes that train together: one alone, or those that torchrun started on one or more machines."""
+"""The processes that train together: a single one, or those that torchrun started on one or more machines."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Processes:
     """This process among those that train together.
 
     Args:
-        rank: its number, 0 to ``size - 1``; 0 alone writes files and logs.
+        rank: its number, 0 to ``size - 1``. Only 0 writes files and logs.
         size: how many there are.
         local_rank: its number on this machine.
         local_size: how many there are on this machine.
@@ -56,9 +56,9 @@ class Processes:
         """What the first process gives, for all."""
         if self.size == 1:
             return value
-        told: list[Any] = [value]
-        distributed.broadcast_object_list(told, src=0)
-        return told[0]  # type: ignore[no-any-return]
+        values: list[Any] = [value]
+        distributed.broadcast_object_list(values, src=0)
+        return values[0]  # type: ignore[no-any-return]
 
     def gather(self, values: Sequence[T]) -> list[T]:
         """The values of all processes one after another, in the order of their ranks."""
@@ -109,7 +109,7 @@ class Processes:
 
 
 def current() -> Processes:
-    """This process among those of the group that :func:`joined` opened; alone outside of it."""
+    """This process in the group that :func:`joined` opened, or a single process outside of it."""
     if not (distributed.is_available() and distributed.is_initialized()):
         return Processes()
     return Processes(
@@ -122,7 +122,7 @@ def current() -> Processes:
 
 @contextlib.contextmanager
 def joined() -> Iterator[Processes]:
-    """Meet the other processes that torchrun started; without torchrun this process is alone."""
+    """Join the other processes that torchrun started. Without torchrun there are no others."""
     if not distributed.is_torchelastic_launched() or distributed.is_initialized():
         yield current()
         return

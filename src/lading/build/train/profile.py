@@ -104,7 +104,7 @@ def phase_table(averages: Any) -> Table:
 
 
 def operator_table(averages: Any, rows: int = 12) -> Table:
-    """The operators with the most time of their own, in milliseconds over all recorded steps."""
+    """The operators with the largest self time, in milliseconds over all recorded steps."""
     operators = [average for average in averages if average.key not in PHASES and not average.key.startswith("Prof")]
     operators.sort(key=lambda average: average.self_cpu_time_total, reverse=True)
     total = sum(average.self_cpu_time_total for average in operators) or 1

@@ -60,7 +60,7 @@ def train_command(
     with joined() as group:
         if restartable and resume is None:
             if out is None:
-                raise SpecError("--restartable needs --out, the folder that a second start finds again")
+                raise SpecError("--restartable needs --out: a restart continues from that folder")
             resume = group.agree(out if (out / LAST).is_file() else None)
         if resume is not None:
             return _resume(resume, overrides, profile=profile)
@@ -96,7 +96,7 @@ def train(spec: ModelSpec, config: DictConfig, out: Path, *, resume: bool = Fals
     """Train a fresh module or ``config.init``'s, or go on where ``out`` was interrupted.
 
     Args:
-        spec: the model; constructed anew with ``config.model``.
+        spec: the model; constructed again with ``config.model``.
         config: what :func:`compose` returned.
         out: the run folder: resolved configuration, CSV metrics, confusion plots, offline W&B run, checkpoint.
 
@@ -196,7 +196,7 @@ def fit(
 
 
 def prepared(spec: ModelSpec, split: str) -> Dataset:
-    """Open a split; one that has a ``prepare`` method is told to get ready for being read many times.
+    """Open a split, and call its ``prepare`` method if it has one, because it will be read many times.
 
     Raises:
         DataError: the split is empty.

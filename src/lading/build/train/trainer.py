@@ -25,7 +25,7 @@ def new_trainer(
 
     Args:
         config: ``config.trainer`` is read.
-        out: folder of ``best.ckpt`` and ``last.ckpt``; the first process alone writes them.
+        out: folder for ``best.ckpt`` and ``last.ckpt``. Only the first process writes them.
         loggers: of this process; none in any but the first.
         group: the processes that train together.
         extra: more callbacks.

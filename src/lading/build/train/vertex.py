@@ -32,7 +32,7 @@ class Machines(Frozen):
     """On each machine."""
     disk_gb: int = 100
     hours: int = 24
-    """The job is ended after so many."""
+    """Job timeout, in hours."""
     service_account: str | None = None
 
 
@@ -91,7 +91,7 @@ def torchrun_arguments(cluster_spec: str | None, processes: int) -> list[str]:
 
     Args:
         cluster_spec: Vertex AI's environment variable CLUSTER_SPEC: the hosts of each worker pool, and this task's pool
-            and index. Without it the machine is alone.
+            and index. Without it, there is one machine.
             https://cloud.google.com/vertex-ai/docs/training/distributed-training
         processes: on each machine.
     """

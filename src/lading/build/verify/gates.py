@@ -1,4 +1,4 @@
-"""May a variant be served? Pure judgements over measurements, in sentences with numbers."""
+"""May a variant be served? Verdicts on measurements, in sentences with numbers."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Candidate:
 
 
 def judge(candidate: Candidate, fp32: Measurement | None, budget: Budget, split: str) -> tuple[str, ...]:
-    """List everything that keeps a variant from being served; nothing means it passed.
+    """List the reasons to refuse a variant. An empty list means that it passed.
 
     Args:
-        candidate: the variant and what was measured of it.
-        fp32: of the variant all others are compared with.
-        budget: of the spec.
-        split: the test split whose score counts.
+        candidate: the variant and its measurement.
+        fp32: measurement of the variant that all others are compared with.
+        budget: limits from the spec.
+        split: the test split to compare scores on.
     """
     variant, found = candidate.variant, candidate.measurement
     if candidate.problem:
@@ -44,7 +44,7 @@ def judge(candidate: Candidate, fp32: Measurement | None, budget: Budget, split:
     reference = is_reference(variant)
     reasons = [] if reference or fp32 is None else _score_drop(variant, found, fp32, split)
     if reference and budget.min_score is not None and found.scores[split] < budget.min_score - _SLACK:
-        reasons.append(f"score {found.scores[split]:.4f} is below the least allowed, {budget.min_score:.4f}")
+        reasons.append(f"score {found.scores[split]:.4f} is below the minimum of {budget.min_score:.4f}")
     if variant.device == "gpu" or _needs_gpu(variant):
         reasons.append("it is built for GPUs, and is never chosen on a CPU")
     elif not reference:
@@ -61,8 +61,8 @@ def judge(candidate: Candidate, fp32: Measurement | None, budget: Budget, split:
 def choose(candidates: Sequence[Candidate], reasons: Sequence[tuple[str, ...]], split: str) -> str | None:
     """Name the fastest variant that passed.
 
-    Those that the rounds do not tell from the fastest are as fast as it, as far as was measured: of those the one with
-    the best score wins, then the smallest file.
+    Variants that are not measurably slower than the fastest count as equally fast. Of these, the best score wins, then
+    the smallest file.
     """
     passed = [
         (candidate.variant.name, candidate.measurement)
@@ -77,7 +77,7 @@ def choose(candidates: Sequence[Candidate], reasons: Sequence[tuple[str, ...]], 
 
 
 def _slower(found: Measurement, fastest: Measurement) -> bool:
-    # Quotients inside a round: those of fp32 over each spread with fp32's own noise, which says nothing of these two.
+    # Compare the two within each round: ratios to fp32 would add fp32's noise to both.
     low, _ = interval(np.divide(found.round_ms, fastest.round_ms))
     return low > 1
 
@@ -87,7 +87,7 @@ def _needs_gpu(variant: Variant) -> bool:
 
 
 def is_reference(variant: Variant) -> bool:
-    """Is this the plain fp32 variant?"""
+    """Whether this is the plain fp32 variant."""
     return variant.pruning == 0 and variant.quantization is None
 
 
@@ -107,5 +107,5 @@ def _gain(found: Measurement, budget: Budget) -> list[str]:
     if speedup.high < 1:
         return [f"slower than fp32: {span}"]
     if least > 1:
-        return [f"it is {span}; more than {least:.2f} is asked"]
+        return [f"it is {span}; the budget needs more than {least:.2f}"]
     return [f"not faster than fp32 beyond noise: {span}"]

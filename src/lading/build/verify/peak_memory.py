@@ -21,7 +21,7 @@ _RUNS = 3
 
 
 def peak_memory(file: Path, inputs: Mapping[str, Array]) -> int:
-    """Growth of a fresh process's peak resident size from before the session was made until it ran, in bytes.
+    """Growth of the peak resident size of a new process that opens a session and runs it, in bytes.
 
     Raises:
         ArtifactError: the graph cannot be run.

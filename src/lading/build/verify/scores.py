@@ -1,4 +1,4 @@
-"""Answer the test splits with every variant at once, and compare the answers."""
+"""Run the test splits through all variants, and compare the answers."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from lading.spec import Array, Dataset, Evaluated, Example, TensorSpec
 from lading.tensors.ragged import collate
 
 BATCH_SIZE = 4
-"""Whose activations stay in a core's cache: an example of 16 takes the cards model 1.1 times as long (AMD EPYC)."""
+"""Small, so that activations stay in the cache: with 16 an example of cards takes 1.1 times as long (AMD EPYC)."""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What every variant answered to one split."""
+    """The answers of every variant to one split."""
 
     outputs: dict[str, dict[str, Array]]
     """Arrays by variant and output name, all examples joined."""
@@ -38,8 +38,8 @@ def answer_split(
 ) -> Answers:
     """Run up to ``limit`` examples, spread evenly over the split, through every session.
 
-    Each batch is read once, while the one before is answered by all sessions side by side, so that a large split is
-    never held in memory.
+    Each batch is read once, while all sessions run the batch before in parallel. So a large split is never in memory as
+    a whole.
     """
     size = len(dataset)
     indices = spread_indices(size, limit or size)

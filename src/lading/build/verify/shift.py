@@ -20,7 +20,7 @@ from lading.progress import progress_bars
 from lading.spec import Array, Evaluated, Example, Frozen, TensorSpec
 
 EXAMPLES = 200
-"""Of the first test split, for each corruption and severity: a share is known to within 0.035 (one standard error)."""
+"""Examples of the first test split per corruption and severity. A share then has a standard error of 0.035."""
 
 
 class ShiftScores(Frozen):
@@ -32,10 +32,10 @@ class ShiftScores(Frozen):
     examples: int
     clean: float
     scores: dict[str, tuple[float, ...]] = Field(default_factory=dict)
-    """By corruption, one score a severity, 1 to 5."""
+    """By corruption, one score per severity, 1 to 5."""
 
     def table(self) -> Table:
-        """Corruptions from the one that harms most."""
+        """Table of the scores, the most harmful corruption first."""
         title = f"{self.model} {self.variant}: {self.score_name} {self.clean:.3f} on {self.examples} clean examples"
         shown = Table("corruption", title=title)
         for severity in SEVERITIES:
@@ -56,7 +56,7 @@ def score_shift(spec: Evaluated, graph: Path, variant: str, out: Path) -> ShiftS
         out: folder to write to.
 
     Raises:
-        DataError: nothing can be corrupted: the inputs are indexes or flags alone.
+        DataError: the model has only indexes and flags as inputs, which cannot be corrupted.
     """
     examples = spread(spec.dataset(spec.test_splits[0]), EXAMPLES)
     kinds = corruptions_of(spec.inputs, [given for given, _ in examples])
@@ -130,7 +130,7 @@ SEVERITIES = (1, 2, 3, 4, 5)
 
 
 def _numbers(scale: Array) -> Mapping[str, Corrupt]:
-    """Corruptions of a tensor of numbers whose columns deviate by ``scale``."""
+    """Corruptions of a tensor of numbers. ``scale`` is the standard deviation of each column."""
 
     def noise(array: Array, severity: int, rng: np.random.Generator) -> Array:
         sigma = scale * (0.05, 0.1, 0.2, 0.4, 0.8)[severity - 1]
@@ -178,7 +178,7 @@ def corruptions_of(
 
 
 def within_limits(spec: TensorSpec, array: Array) -> Array:
-    """A corrupted tensor moved back into what the model takes, as a client's own clamp would."""
+    """Clip a corrupted tensor to the range that the model accepts, as a client would."""
     if spec.minimum is None and spec.maximum is None:
         return array
     return np.clip(array, spec.minimum, spec.maximum).astype(array.dtype)

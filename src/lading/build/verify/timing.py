@@ -1,4 +1,4 @@
-"""Times variants in turns, one round after another, and says how sure the figures are."""
+"""Time variants in interleaved rounds, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lading.manifest import PAYS, Ratio, Timing
 
 Samples = list[NDArray[np.float64]]
-"""Latencies in milliseconds, one float64 (runs,) a round."""
+"""Latencies in milliseconds: one float64 (runs,) per round."""
 RESAMPLES = 2000
 CONFIDENCE = 0.95
 MIN_RUNS = 3
@@ -24,7 +24,7 @@ class Plan:
 
     rounds: int
     turn_ms: float
-    """Time that a runner gets in a round; it runs at least ``MIN_RUNS`` times."""
+    """Milliseconds per runner and round. A runner always runs at least ``MIN_RUNS`` times."""
 
 
 def measure(
@@ -39,7 +39,7 @@ def measure(
     Args:
         runners: each call is one inference.
         plan: rounds and time.
-        seed: of the order.
+        seed: seed for the order.
         after_round: called after each round, for a progress bar.
 
     Returns:
@@ -69,7 +69,7 @@ def timing(samples: Samples, *, batch: int, threads: int) -> Timing:
 
 
 def ratio(slower: Samples, faster: Samples) -> Ratio:
-    """How many times faster the second is: the median over rounds of the quotient of the two medians."""
+    """How many times as fast the second is: the median over rounds of the quotient of the two medians."""
     quotients = np.array([np.median(a) / np.median(b) for a, b in zip(slower, faster, strict=True)])
     low, high = interval(quotients)
     return Ratio(value=float(np.median(quotients)), low=low, high=high)
@@ -82,7 +82,7 @@ def interval(values: NDArray[np.float64]) -> tuple[float, float]:
         values: float64 (n,).
 
     Returns:
-        Lower and upper end; the same for the same values.
+        Lower and upper end; deterministic.
     """
     rng = np.random.default_rng(0)
     medians = np.median(rng.choice(values, size=(RESAMPLES, len(values))), axis=1)
@@ -93,7 +93,7 @@ def interval(values: NDArray[np.float64]) -> tuple[float, float]:
 
 def _turn(run: Callable[[], object], turn_ms: float) -> NDArray[np.float64]:
     latencies: list[float] = []
-    run()  # the caches still hold the runner before this one
+    run()  # Not counted: the caches still have the data of the runner before.
     end = perf_counter_ns() + turn_ms * 1e6
     while len(latencies) < MIN_RUNS or perf_counter_ns() < end:
         start = perf_counter_ns()
@@ -103,9 +103,9 @@ def _turn(run: Callable[[], object], turn_ms: float) -> NDArray[np.float64]:
 
 
 ALONE = " alone"
-"""Ends the name of a runner that is measured beside another, as in :data:`FIRST`: how fast the machine is just then."""
+"""Suffix of a runner at :data:`FIRST` that takes turns with larger batches, to measure the speed of the machine."""
 FIRST = (1, 1)
-"""Batch and threads of the cell that speed is judged by: one request alone on one core."""
+"""Batch and threads of the deciding cell: one request on one thread."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Speed:
     speedup: Ratio
     speedup_torch: Ratio | None
     round_ms: tuple[float, ...]
-    """Median of each round of :data:`FIRST`."""
+    """Median milliseconds of each round at :data:`FIRST`."""
 
 
 class Timings:
@@ -126,11 +126,11 @@ class Timings:
         self.samples: dict[tuple[int, int], dict[str, Samples]] = {}
 
     def add(self, cell: tuple[int, int], samples: Mapping[str, Samples]) -> None:
-        """Take a cell's samples, each round as if the machine had been as fast as it was for :data:`FIRST`.
+        """Add the samples of a cell, corrected for changes in the speed of the machine since :data:`FIRST`.
 
-        A batch is worth its wait when an example in it is cheaper. That compares cells, which are measured one after
-        another, and a shared machine may be half as fast a second later. Runners that are measured ``ALONE`` beside the
-        others say how fast it was; without them nothing is changed.
+        Whether a larger batch makes an example cheaper is a comparison between cells. Cells are measured one after
+        another, and a shared machine may be half as fast a second later. Runners with the suffix ``ALONE`` measure
+        that; without them the samples are added as they are.
         """
         beside = {name.removesuffix(ALONE): turns for name, turns in samples.items() if name.endswith(ALONE)}
         own = {name: turns for name, turns in samples.items() if not name.endswith(ALONE)}
@@ -149,7 +149,7 @@ class Timings:
         )
 
     def pays(self, batch: int) -> bool:
-        """Whether this batch makes an example cheaper for some variant than half of it does."""
+        """Whether this batch makes an example cheaper than half the batch does, for any variant."""
         if batch < 2 or (batch // 2, 1) not in self.samples:
             return False
         half, whole = self.samples[batch // 2, 1], self.samples[batch, 1]

@@ -1,4 +1,4 @@
-"""The trained module run by torch itself: what every figure is compared with."""
+"""The trained module in torch: the baseline for speed."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class TorchBaselines:
         self.spec = spec
         self.module, _ = load_checkpoint(spec, checkpoint)
         self.absent: dict[str, str] = {}
-        """Why a baseline cannot be run, by its name."""
+        """Why a baseline cannot be run, by name."""
         self._compiled: Callable[..., object] | None = None
 
     def eager(self, inputs: Mapping[str, Array], threads: int) -> Runner:
-        """A call that answers one batch as ``module(*inputs)`` does in a notebook."""
+        """Return a call that runs one batch as ``module(*inputs)`` would in a notebook."""
         return _runner(self.module, self._tensors(inputs), threads)
 
     def compiled(self, inputs: Mapping[str, Array], threads: int) -> Runner | None:
-        """The same through ``torch.compile``; ``None``, and the reason in ``absent``, where it cannot compile."""
+        """The same with ``torch.compile``; ``None`` if it cannot compile, with the reason in ``absent``."""
         if COMPILED in self.absent:
             return None
         self._compiled = self._compiled or torch.compile(self.module)
@@ -44,7 +44,7 @@ class TorchBaselines:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the compiler's own deprecations
                 run()
-        except Exception as error:  # inductor wraps a missing compiler, a C++ error, or an unsupported operator alike
+        except Exception as error:  # A missing compiler, a C++ error or an unsupported operator.
             self.absent[COMPILED] = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}"
             return None
         return run
@@ -55,7 +55,7 @@ class TorchBaselines:
 
 def _runner(module: Callable[..., object], tensors: list[torch.Tensor], threads: int) -> Runner:
     def run() -> object:
-        # The number is the process's own, and runners of other numbers take turns with this one.
+        # The number belongs to the process, and runners with another number take turns with this one.
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
         with torch.inference_mode():

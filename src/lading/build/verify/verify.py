@@ -1,4 +1,4 @@
-"""Verify: score every variant, time them against each other and against torch, and judge them by the budget."""
+"""Verify: score every variant, time it against the others and torch, and compare it with the budget."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from lading.tensors.ragged import collate
 __all__ = ["EFFORTS", "Effort", "Verification", "VerifiedVariant", "require_passed", "verify"]
 
 LARGEST_BATCH = 128
-"""Batches are doubled up to here while an example becomes cheaper by it: graphs gain where pictures do not."""
+"""Largest batch to measure. Batches double while that makes an example cheaper: for graphs, but not for pictures."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Scale:
     """Examples scored of the first test split, and of each other one; ``None``: all."""
     batches: tuple[int, ...]
     judged: Plan
-    """Of the cell that decides."""
+    """For batch 1 on one thread, which decides."""
     others: Plan
     compile_batches: tuple[int, ...]
     """torch.compile takes tens of seconds for each new shape."""
@@ -54,17 +54,17 @@ class Scale:
         return min(self.examples[min(number, 1)] or len(dataset), len(dataset))
 
 
-# Two variants that differ in 6 % of their answers differ in their scores by chance, too: by 0.008 of 1000 examples (a
-# standard error), by 0.005 of 2500. Budgets of a score are about 0.01.
+# Two variants that differ in 6 % of their answers also differ in score by chance: by a standard error of 0.008 on
+# 1000 examples, and of 0.005 on 2500. Budgets of a score are about 0.01.
 EFFORTS: Mapping[Effort, Scale] = {
     "quick": Scale((2500, 500), (1, 2, 4, 8), Plan(15, 40.0), Plan(5, 25.0), ()),
     "full": Scale((None, None), (1, 2, 4, 8, 16, 32), Plan(30, 100.0), Plan(10, 80.0), (1, 2, 4, 8, 16, 32)),
 }
 METHOD = (
-    "Every runner takes its turn in each of {rounds} rounds, in an order shuffled anew; a turn lasts {turn:.0f} ms or "
+    "Every runner takes its turn in each of {rounds} rounds, in a new random order; a turn lasts {turn:.0f} ms or "
     "3 runs. Speed-ups are the median over rounds of the quotient of a round's two medians, with the 95 % bootstrap "
-    "interval, at batch 1 on one thread. A larger batch takes turns with batch 1, which tells how fast the machine is "
-    "just then: its times are those that it would have taken before. "
+    "interval, at batch 1 on one thread. A larger batch takes turns with batch 1 and is corrected for the "
+    "speed of the machine at that time. "
     "Peak memory is that of a fresh process at batch {largest}."
 )
 
@@ -77,20 +77,20 @@ def verify(
     effort: Effort = "quick",
     torch: TorchBaselines | None = None,
 ) -> Verification:
-    """Measure and judge every variant.
+    """Measure every variant and compare it with the budget.
 
     Args:
         spec: the model.
         variants: folder that the quantize stage wrote.
         out: folder to write ``verification.json`` to.
         effort: how long to measure.
-        torch: the trained module as torch runs it; without it there are no torch baselines.
+        torch: runs the trained module in torch; without it there are no torch baselines.
 
     Returns:
-        The record; a refused variant is part of it and raises nothing here.
+        The record. A refused variant is part of it and raises no error here.
 
     Raises:
-        SpecError: no plain fp32 variant was built, which all others are compared with.
+        SpecError: there is no plain fp32 variant to compare the others with.
         DataError: a test split cannot be read.
     """
     scale = EFFORTS[effort]
