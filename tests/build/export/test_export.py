@@ -132,7 +132,7 @@ PROBLEMS = {
     FixedBatch: r"axis 0 of input 'features' is the constant 3, but the spec has 'batch': forward uses this size",
     Flat: "output 'value' has 1 axes",
     Wide: r"axis 1 of output 'value' has size 2, but the spec has 1",
-    Wrong: r"forward decides something in Python by the values of a tensor .* torch says: ",
+    Wrong: r"forward uses the values of a tensor in Python .* torch says: ",
     Doubled: r"dtype tensor\(double\), but the spec has float32",
 }
 
