@@ -1,4 +1,4 @@
-"""Thresholds from the data themselves: how far do two samples of the same data lie apart?"""
+"""Drift thresholds from the data: how far apart are two samples of the same data?"""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from lading.drift.distances import Null, Shares, Test
 from lading.drift.sketch import mmd
 
 WINDOW = 500
-"""Requests in a resampled window; moments for other windows follow from these."""
+"""Requests in a resampled window. The moments for other windows follow from these."""
 LEAST = 50
 """Minimum number of examples to estimate chance. With fewer there are no thresholds."""
 ROUNDS = 400
 _SEED = 5
 POWER: Mapping[Test, int] = {"ks": 2}
-"""A Kolmogorov-Smirnov distance is no sum of squares; its square behaves like one."""
+"""Power of a distance that behaves like a sum of squares; 1 unless listed."""
 
 
 def null_of_histograms(
@@ -28,13 +28,13 @@ def null_of_histograms(
     """Resample groups of examples into pairs of a reference and a window, and take the moments of their distances.
 
     Args:
-        histograms: int64 (examples, bins), one row an example; whole examples are drawn, so that the rows of one stay
-            together.
+        histograms: int64 (examples, bins), one row per example. Whole examples are drawn, so that the values of one
+            stay together.
         tests: distances by name.
-        groups: the number of each example's group, (examples,) from 0; every example is one by itself by default.
+        groups: the number of each example's group, (examples,) from 0. By default every example is its own group.
     """
     sums = _group_sums(histograms.astype(np.float64), groups)
-    # One more group in each bin: that something never happened among the examples does not mean that it cannot.
+    # Add one group to each bin: values that never occur in the examples may still occur.
     rows = np.concatenate([sums, len(histograms) / len(sums) * np.eye(histograms.shape[1])])
     found: dict[Test, list[float]] = {name: [] for name in tests}
     for reference, window in _pairs(rows, len(histograms) / len(sums)):
@@ -54,12 +54,12 @@ def null_of_sketches(features: NDArray[np.float64], groups: NDArray[np.intp] | N
 
 
 def design_effect(features: NDArray[np.float64], groups: NDArray[np.intp] | None) -> float:
-    """How much further the mean of clustered examples strays than that of independent ones: a ratio of variances, 1 or
-    more (Kish 1965), over all dims together.
+    """Kish's design effect (1965) over all dims together: the variance of the mean of clustered examples, divided by
+    that of independent examples; at least 1.
 
     Args:
         features: float64 (examples, dims).
-        groups: as above.
+        groups: as in :func:`null_of_histograms`.
     """
     if groups is None:
         return 1.0
@@ -77,7 +77,7 @@ def _group_sums(rows: NDArray[np.float64], groups: NDArray[np.intp] | None) -> N
 
 
 def _pairs(groups: NDArray[np.float64], size: float) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Sums of groups drawn with replacement: as many as there are, and as many as a window has."""
+    """Sums of groups drawn with replacement: one sample of the reference's size and one of the window's, per round."""
     rng = np.random.default_rng(_SEED)
     count = len(groups)
     even = np.full(count, 1 / count)

@@ -1,4 +1,4 @@
-"""Distances between two distributions, and how large they grow by chance."""
+"""Distances between two distributions, and their distribution without drift."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LEAST = 1e-4  # an empty bin would make the population stability index infinite
 def psi(reference: Shares, current: Shares) -> float:
     """Population stability index: the symmetric Kullback-Leibler divergence of two share vectors (bins,), in nats.
 
-    Bins are taken to hold at least 0.01 %.
+    A bin counts as at least 0.01 %.
     """
     left, right = np.maximum(reference, _LEAST), np.maximum(current, _LEAST)
     return float(((right - left) * np.log(right / left)).sum())
@@ -40,10 +40,10 @@ def ks(reference: Shares, current: Shares) -> float:
 
 TESTS: Mapping[Literal["number", "category"], Mapping[Test, Callable[[Shares, Shares], float]]] = {
     "number": {"psi": psi, "js": js, "ks": ks},
-    # The order of labels means nothing, so sums along it do not either.
+    # Labels have no order, so cumulative sums over them mean nothing.
     "category": {"psi": psi, "js": js},
 }
-"""Which distances are computed of which kind of feature."""
+"""The distances to compute, by kind of feature."""
 
 
 def _kl(left: Shares, right: Shares) -> float:
@@ -55,27 +55,27 @@ _NORMAL = NormalDist()
 
 
 class Null(Frozen):
-    """Mean and variance of a distance while nothing has changed, found by resampling the reference's own examples.
+    """Mean and variance of a distance without drift, measured by resampling the reference's examples.
 
     The distances are sums of squares of nearly normal errors, so they follow a chi-squared distribution times a scale;
     both follow from the two moments (Satterthwaite 1946). Rows of one request depend on each other, which makes the
-    scale larger than the textbook's: that is why it is measured.
+    scale larger than in a textbook, so it is measured.
     """
 
     window: int = Field(ge=1)
-    """Requests in the windows that were resampled."""
+    """Number of requests in a resampled window."""
     mean: float = Field(ge=0)
     variance: float = Field(ge=0)
     power: int = 1
-    """The moments are those of the distance to this power: 2 for a Kolmogorov-Smirnov distance."""
+    """The moments are of the distance raised to this power: 2 for a Kolmogorov-Smirnov distance."""
 
     def threshold(self, alarm: float, *, window: float, examples: int) -> float:
-        """The distance that is reached with probability ``alarm`` though nothing has changed.
+        """The distance that is exceeded with probability ``alarm`` without drift.
 
         Args:
             alarm: probability, above 0.
-            window: requests that the distance is computed over; fewer than there were, where they come in clusters.
-            examples: of the reference.
+            window: effective number of requests: fewer than arrived, if they come in clusters.
+            examples: number of examples in the reference.
         """
         dof, scale = self._shape(window, examples)
         if dof == 0:
@@ -85,7 +85,7 @@ class Null(Frozen):
         return float((scale * dof * root**3) ** (1 / self.power))
 
     def p_value(self, distance: float, *, window: float, examples: int) -> float:
-        """The probability of a distance of at least this though nothing has changed."""
+        """Probability of at least this distance without drift."""
         dof, scale = self._shape(window, examples)
         if dof == 0:
             return 0.0 if distance > 0 else 1.0
@@ -93,7 +93,7 @@ class Null(Frozen):
         return _NORMAL.cdf(-(root - (1 - 2 / (9 * dof))) / math.sqrt(2 / (9 * dof)))
 
     def _shape(self, window: float, examples: int) -> tuple[float, float]:
-        """Degrees of freedom and scale; chance shrinks with both the window and the reference."""
+        """Degrees of freedom and scale. The scale shrinks as window and reference grow."""
         if self.mean == 0 or self.variance == 0:
             return 0.0, 0.0
         smaller = (1 / window + 1 / examples) / (1 / self.window + 1 / examples)

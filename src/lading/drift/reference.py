@@ -1,7 +1,7 @@
-"""Statistics of the data a model was trained on, made by the function that later sees live data.
+"""Statistics of the reference data, computed by the same function that later runs on live requests.
 
-A tensor is turned into a few named features (``features``); a :class:`Reference` keeps for each the histogram over
-fixed bins. Drift is then a distance between two histograms with the same bins.
+``features`` turns a tensor into a few named features. A :class:`Reference` has a histogram with fixed bins for each of
+them. Drift is a distance between two histograms with the same bins.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from lading.spec import Array, Frozen, TensorSpec
 BINS = 10
 """Ten quantile bins: the usual choice for the population stability index."""
 MAX_COLUMNS = 64
-"""A tensor with more columns than this is summarised as a whole: one feature a column would not be read by anyone."""
+"""A tensor with more columns than this gets a mean and a standard deviation, not one feature per column."""
 EMBEDDING, PROJECTIONS = "embedding", 8
-"""An output of this name, or one that ends with it, is what a layer before the last one says: a point in many dims.
-Each of these random directions is a feature, so that points that move are seen though no single column says much."""
+"""An output with a name that ends like this is an embedding: a point in many dims. Its projections on this number of
+random directions are the features, because single columns of an embedding mean little."""
 
 
 class FeatureReference(Frozen):
@@ -35,19 +35,19 @@ class FeatureReference(Frozen):
 
     kind: Literal["number", "category"]
     count: int
-    """Values seen."""
+    """Number of values."""
     mean: float = 0.0
     std: float = 0.0
     minimum: float = 0.0
     maximum: float = 0.0
     edges: tuple[float, ...] = ()
-    """Inner bin edges, ascending; the first and last bins are open."""
+    """Inner bin edges, ascending. The first and last bins are open."""
     labels: tuple[str, ...] = ()
-    """Of a category: one bin a label."""
+    """Labels of a category: one bin per label."""
     shares: tuple[float, ...]
     """Share of the values in each bin, summing to 1."""
     null: dict[Test, Null] = Field(default_factory=dict)
-    """How large each distance becomes by chance."""
+    """Distribution of each distance without drift."""
 
     def histogram(self, values: Array) -> NDArray[np.int64]:
         """Count values into this feature's bins.
@@ -72,9 +72,9 @@ class Reference(Frozen):
     """All features together, as a sketch of vectors."""
     joint_null: Null | None = None
     groups: int | None = None
-    """Groups of examples that are alike (pictures of one deck), where the data set says so."""
+    """Number of groups of similar examples (pictures of one deck), if the data set defines them."""
     design_effect: float = Field(default=1.0, ge=1)
-    """How much further a sample mean strays because of them, as a ratio of variances."""
+    """Variance of a sample mean with these groups, divided by that of independent examples."""
 
     @classmethod
     def fit(
@@ -89,9 +89,9 @@ class Reference(Frozen):
         Args:
             inputs: the model's.
             outputs: the model's.
-            examples: of the data that live requests should be like.
-            groups: what each example belongs to; examples of one group are expected to be alike, and so are as many
-                requests that come together. By default each is independent of all others.
+            examples: examples that live requests should look like.
+            groups: the group of each example. Examples of a group may be similar, and so may the same number of
+                requests that arrive together. By default all examples are independent.
         """
         seen = [example_features(inputs, outputs, given, answered) for given, answered in examples]
         labels = {f"{spec.name}.label": spec.labels for spec in outputs if spec.labels}
@@ -121,7 +121,7 @@ class Reference(Frozen):
         return plain.model_copy(update={"joint": joint, "joint_null": null, "design_effect": effect})
 
     def vector(self, example: Mapping[str, Array]) -> NDArray[np.float64]:
-        """One request's features as a vector, float64 (dims,): the mean of each number, a one-hot of each label."""
+        """Features of one request as float64 (dims,): the mean of each number, one-hot of each label."""
         parts: list[NDArray[np.float64]] = []
         for name, feature in self.features.items():
             values = example.get(name)
@@ -138,7 +138,7 @@ class Reference(Frozen):
 
     @classmethod
     def from_json(cls, content: bytes | str) -> Reference:
-        """Raises ArtifactError when the content is not a reference."""
+        """Read a reference. Raises ArtifactError if the content is not one."""
         try:
             return cls.model_validate_json(content)
         except ValueError as error:
@@ -168,7 +168,7 @@ def features(spec: TensorSpec, tensor: Array) -> dict[str, Array]:
         tensor: without the batch dim.
 
     Returns:
-        float64 (k,) by feature name: one value for each feature of a content type, one a row for a ragged tensor. A
+        float64 (k,) by feature name: one value for each feature of a content type, one per row for a ragged tensor. A
         labelled output gives ``<name>.label`` (int64) and ``<name>.confidence``.
     """
     content = content_of(spec)
@@ -209,7 +209,7 @@ def _is_distribution(rows: Array) -> bool:
 
 
 def _with_null(feature: FeatureReference, parts: Sequence[Array], groups: NDArray[np.intp] | None) -> FeatureReference:
-    """Add how large each distance becomes by chance, from one histogram an example."""
+    """Add the distribution of each distance without drift, from one histogram per example."""
     if not parts:
         return feature
     histograms = np.stack([feature.histogram(part) for part in parts])
@@ -217,7 +217,7 @@ def _with_null(feature: FeatureReference, parts: Sequence[Array], groups: NDArra
 
 
 def _numbers(groups: Sequence[Hashable]) -> NDArray[np.intp]:
-    """Each group's number, counted in the order in which they come."""
+    """Number the groups in order of appearance."""
     known: dict[Hashable, int] = {}
     return np.array([known.setdefault(group, len(known)) for group in groups], dtype=np.intp)
 
@@ -228,8 +228,8 @@ def _summarise(values: Array, labels: tuple[str, ...] | None) -> FeatureReferenc
         return FeatureReference(
             kind="category", count=len(values), labels=labels, shares=tuple(float(c) for c in counts / counts.sum())
         )
-    # A value that fills whole bins (a constant column, the zeros of a one-hot one) gets a bin of its own: what lies
-    # above it is something else.
+    # A value that fills whole bins (a constant column, the zeros of a one-hot column) gets a bin of its own, so that
+    # values above it are counted elsewhere.
     quantiles, times = np.unique(np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1]), return_counts=True)
     edges = np.unique(np.concatenate([quantiles, np.nextafter(quantiles[times > 1], np.inf)]))
     counts = np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1)

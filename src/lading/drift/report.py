@@ -11,7 +11,7 @@ import numpy as np
 from lading.drift.reference import FeatureReference, Reference
 from lading.drift.window import Block, Score
 
-WIDTH, HEIGHT = 250.0, 76.0  # of a plot, in its own units
+WIDTH, HEIGHT = 250.0, 76.0  # size of a plot in SVG units
 
 
 def drift_report(
@@ -21,13 +21,13 @@ def drift_report(
 
     Args:
         model: its name.
-        reference: what the requests are compared with.
+        reference: statistics that the requests are compared with.
         block: the requests.
         scores: their distances.
         window: requests in a full window.
-        source: a sentence on where the requests come from.
+        source: a sentence that says where the requests come from.
     """
-    # Only who looks at a report pays for the template engine.
+    # Imported here: only a report needs the template engine.
     from jinja2 import Environment
 
     drifted = sorted({score.feature for score in scores if score.drifted})

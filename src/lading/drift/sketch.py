@@ -1,7 +1,7 @@
 """All features of a request as one vector, and a sketch of many such vectors that can be merged.
 
 The maximum mean discrepancy of two samples is the distance between their means in a feature space; random Fourier
-features (Rahimi and Recht 2007) make that space a few dozen dims wide, so a window is remembered as one mean vector.
+features (Rahimi and Recht 2007) make that space a few dozen dims wide, so one mean vector represents a window.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lading.spec import Frozen
 
 DIMS = 128
 _SEED = 20_07
-_CLIP = 6.0  # standard deviations; one absurd value must not hide all others
+_CLIP = 6.0  # standard deviations, so that one extreme value does not hide all others
 
 
 class Joint(Frozen):
@@ -25,7 +25,7 @@ class Joint(Frozen):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     bandwidth: float = Field(gt=0)
-    """Of the Gaussian kernel: the median distance between two vectors of the reference, as is usual."""
+    """Bandwidth of the Gaussian kernel: the median distance between two vectors of the reference, as is usual."""
     sketch: tuple[float, ...]
 
     @classmethod
@@ -53,7 +53,7 @@ def mmd(reference: NDArray[np.float64], current: NDArray[np.float64]) -> float:
 
 def _fourier(scaled: NDArray[np.float64], bandwidth: float) -> NDArray[np.float64]:
     directions = _directions(scaled.shape[1]) / bandwidth
-    # Not a matrix product: OpenBLAS takes 32 MB of memory for its first one, and a server has no other.
+    # Not a matrix product: OpenBLAS allocates 32 MB for the first one, and the server has no other.
     angles = np.einsum("nd,dk->nk", scaled, directions)
     return np.asarray(np.concatenate([np.cos(angles), np.sin(angles)], axis=1) / np.sqrt(DIMS / 2))
 

@@ -13,11 +13,11 @@ from lading.score.source import Block, Piece, Source
 from lading.spec import Array, TensorSpec
 
 MAX_BYTES = 64_000_000
-"""Of one file; a larger one is refused unread."""
+"""Largest size of one file in bytes. Larger ones are refused without reading them."""
 
 
 class FileBlock(Block):
-    """Some files of a folder; they are read in the lane that decodes them."""
+    """Some files of a folder. The lane that decodes a file also reads it."""
 
     def __init__(self, specs: Sequence[TensorSpec], root: Path, files: Sequence[str], first: int) -> None:
         super().__init__(specs, files, first)
@@ -59,7 +59,7 @@ class FileSource(Source):
 
     @property
     def _content(self) -> ContentType:
-        """What the files hold, by their suffix."""
+        """The content type of the files, from their suffix."""
         suffix = Path(self.files[0]).suffix.lower()
         return next(content for content in content_types() if suffix in content.suffixes)
 

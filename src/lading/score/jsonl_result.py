@@ -1,4 +1,4 @@
-"""The result as JSON lines: an object a row."""
+"""The result as JSON lines: one object per row."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
 
 
 class JsonLinesResult(Result):
-    """Numbers as ``POST /predict`` writes them; a row without an answer has nulls."""
+    """Numbers as in answers of ``POST /predict``. A row without an answer has nulls."""
 
     suffixes = (".jsonl", ".ndjson", ".jsonlines")
 
@@ -68,7 +68,7 @@ class JsonLinesResult(Result):
 
 
 def _number(array: Array) -> Array:
-    """As orjson takes it: half floats are no numbers to it."""
+    """Convert to a dtype that orjson can write. It cannot write float16."""
     return np.ascontiguousarray(array.astype(np.float32) if array.dtype == np.float16 else array)
 
 
@@ -77,7 +77,7 @@ def _values(column: Any) -> list[Any]:
 
 
 def _shown(value: Any) -> Any:
-    """What JSON has no type for: numpy's scalars as numbers, bytes, decimals and the like as text."""
+    """Convert values without a JSON type: numpy scalars to numbers; bytes, decimals and others to text."""
     if isinstance(value, np.generic):
         return value.item()
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

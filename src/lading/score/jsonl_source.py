@@ -1,4 +1,4 @@
-"""JSON lines: an object a row, an input a key, read by the rules of ``POST /predict``."""
+"""JSON lines: one object per row with one key per input, read by the rules of ``POST /predict``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lading.score.source import Block, Piece, Source
 from lading.spec import Array, TensorSpec
 
 MAX_LINE = 64_000_000
-"""Bytes of one line; a longer one is most likely a file of another kind."""
+"""Largest size of a line in bytes. A longer one is most likely another kind of file."""
 _CHUNK = 1 << 22
 _NEWLINE = 10
 
@@ -64,7 +64,7 @@ class JsonLinesBlock(Block):
 
 
 class JsonLinesSource(Source):
-    """An object a line, with the model's inputs among its keys; other keys are not looked at."""
+    """One object per line, with a key for each of the model's inputs. Other keys are ignored."""
 
     @classmethod
     def suffixes(cls) -> tuple[str, ...]:
@@ -115,7 +115,7 @@ def _tensor(spec: TensorSpec, value: Any) -> Array:
         return content.decode(from_base64(spec, 0, value), spec)[None]
     if not spec.batched:
         return parse_tensor(spec, value)
-    # Without the batch dim, so that a message counts the brackets that were written.
+    # Without the batch dim, so that messages count brackets as in the file.
     return parse_tensor(spec.model_copy(update={"shape": spec.example_shape}), value)[None]
 
 
@@ -143,7 +143,7 @@ def _line_starts(path: Path, every: int) -> tuple[int, list[int]]:
             if lengths.max() > MAX_LINE:
                 number = lines + int(lengths.argmax()) + 1
                 raise DataError(f"{path}, line {number}: longer than {MAX_LINE} bytes; is this a JSON lines file?")
-            # Those of the lines that end here; the start of an open one is kept until it does.
+            # Keep the starts of lines that end in this chunk, and the start of the last line until it ends.
             starts += begins[: len(ends)][-lines % every :: every].tolist()
             lines += len(ends)
             line_start = int(begins[-1])

@@ -1,4 +1,4 @@
-"""The same pieces on a cluster, through Ray Data: a worker a CPU, each writing its own parts to the shared folder."""
+"""Score pieces on a cluster with Ray Data: one worker per CPU, each writing its parts to the shared folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lading.score.score_pieces import ScoringJob, score_pieces
 from lading.score.scorer import Scorer
 from lading.score.source import Piece
 
-# Before ray is imported: it would otherwise report its use to its makers.
+# Set before ray is imported, or it sends usage statistics.
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
 
@@ -24,7 +24,7 @@ LOCAL = "local"
 
 
 class Worker:
-    """One process of the cluster: loads the model once, then scores a task at a time on one lane."""
+    """One process of the cluster. It loads the model once, then scores one task at a time on one lane."""
 
     def __init__(self, job: ScoringJob, tasks: Sequence[Sequence[Piece]]) -> None:
         self.job, self.tasks = job, tasks
@@ -89,11 +89,11 @@ def _cluster(address: str, workers: int) -> Iterator[None]:
 
 
 def _connect(options: Mapping[str, Any], tries: int) -> None:
-    """Connect to a cluster; Ray gives its own processes 30 s to start, which a busy machine may miss."""
+    """Connect to a cluster, with retries: Ray gives its processes 30 s to start, too little on a busy machine."""
     for left in reversed(range(tries)):
         try:
             ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
-        except Exception as error:  # of many types, plain Exception among them
+        except Exception as error:  # Ray raises many types, including plain Exception.
             ray.shutdown()
             if not left:
                 reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,4 +1,4 @@
-"""The result as Parquet: a row group a part, fixed-size lists where the shape is fixed."""
+"""The result as Parquet: one row group per part, and fixed-size lists for fixed shapes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _COMPRESSION = "zstd"
 
 
 class ParquetResult(Result):
-    """Readable by pyarrow, pandas, DuckDB, Spark and BigQuery alike: plain lists, no extension type."""
+    """Plain lists and no extension types, so that pyarrow, pandas, DuckDB, Spark and BigQuery can read it."""
 
     suffixes = (".parquet", ".pq")
 
@@ -70,7 +70,7 @@ class ParquetResult(Result):
 
 
 def arrow_type(spec: TensorSpec) -> pa.DataType:
-    """The type of a column that holds one row's tensor."""
+    """The type of a column with one tensor per row."""
     kind = pa.from_numpy_dtype(spec.numpy_dtype)
     for dim in reversed(spec.example_shape):
         kind = pa.list_(kind, dim) if isinstance(dim, int) else pa.list_(kind)
@@ -78,7 +78,7 @@ def arrow_type(spec: TensorSpec) -> pa.DataType:
 
 
 def arrow_array(spec: TensorSpec, rows: Array | list[Array]) -> pa.Array:
-    """Rows, first dim or list, as a column."""
+    """An array or a list of rows as a column."""
     kind = arrow_type(spec)
     if isinstance(rows, list):
         return pa.array([row.tolist() for row in rows], kind)
@@ -92,7 +92,7 @@ def _kept(values: object, kind: pa.DataType) -> pa.Array:
     if isinstance(values, pa.Array):
         return values
     assert isinstance(values, list)
-    # What JSON holds may be of any type from row to row; a text stays itself, anything else is its JSON.
+    # Values from JSON may differ in type from row to row. Text stays text, other values become JSON.
     import orjson
 
     return pa.array(

@@ -1,4 +1,4 @@
-"""Parquet files: a column an input, read a row group at a time."""
+"""Parquet files: one column per input, read one row group at a time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lading.score.source import Block, Piece, Source
 from lading.spec import Array, TensorSpec
 
 _READ_BYTES = 1 << 20
-"""Of a column at a time; without it a whole row group's column is read at once, however large."""
+"""Bytes of a column to read at a time. Without it, the column of a whole row group is read at once."""
 
 
 class ParquetBlock(Block):
@@ -60,7 +60,7 @@ class ParquetBlock(Block):
 
 
 class ParquetSource(Source):
-    """A column an input, named as it is; other columns are not read."""
+    """One column per input, with the same name. Other columns are not read."""
 
     @classmethod
     def suffixes(cls) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Columns of Arrow to arrays of a TensorSpec, without a loop over rows, and without changing a value."""
+"""Convert Arrow columns to arrays of a TensorSpec, without a loop over rows and without changing a value."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def is_list(kind: pa.DataType) -> bool:
 
 
 def is_encoded(spec: TensorSpec, kind: pa.DataType) -> bool:
-    """Whether a column holds encoded files: bytes, or a struct with a field ``bytes``, as data set hubs write it."""
+    """Whether a column has encoded files: bytes, or a struct with a field ``bytes`` as in data set hubs."""
     if spec.content is None:
         return False
     if pa.types.is_struct(kind):
@@ -30,7 +30,7 @@ def is_encoded(spec: TensorSpec, kind: pa.DataType) -> bool:
 
 
 def type_problem(spec: TensorSpec, kind: pa.DataType) -> str | None:
-    """Why a column's type cannot become this tensor; ``None`` when it can."""
+    """Why the type of a column does not fit this tensor; ``None`` if it fits."""
     if is_encoded(spec, kind):
         return None
     wanted = f"{_leaf_name(spec)} of shape [{', '.join(str(dim) for dim in spec.example_shape)}]"
@@ -65,7 +65,7 @@ def type_problem(spec: TensorSpec, kind: pa.DataType) -> str | None:
 
 
 def stacked(spec: TensorSpec, column: pa.Array) -> Array:
-    """All rows of a column as one array, its first dim the rows.
+    """All rows of a column as one array; the first dim is the row.
 
     Raises:
         RequestError: a null, lists of different lengths, or a value that the dtype cannot hold.
@@ -81,7 +81,7 @@ def stacked(spec: TensorSpec, column: pa.Array) -> Array:
 
 
 def rows_of(spec: TensorSpec, column: pa.Array) -> list[Array]:
-    """One array a row, each of its own shape.
+    """One array per row, each with its own shape.
 
     Raises:
         RequestError: a null, a ragged row, or a value that the dtype cannot hold.
@@ -106,7 +106,7 @@ def file_bytes(spec: TensorSpec, column: pa.Array) -> list[bytes]:
 
 
 def _flatten(spec: TensorSpec, column: pa.Array) -> tuple[Array, np.ndarray[Any, np.dtype[np.int64]]]:
-    """Undo the lists level by level: the values in order, and each row's shape (rows, dims)."""
+    """Flatten nested lists: returns the values in order, and the shape of each row, (rows, dims)."""
     dims = spec.example_shape
     _refuse_null(spec, column)
     if isinstance(column, pa.ExtensionArray):
@@ -114,7 +114,7 @@ def _flatten(spec: TensorSpec, column: pa.Array) -> tuple[Array, np.ndarray[Any,
         column = column.storage.flatten()
     else:
         sizes = np.empty((len(column), len(dims)), dtype=np.int64)
-        lists = np.ones(len(column), dtype=np.int64)  # at this level, of each row
+        lists = np.ones(len(column), dtype=np.int64)  # lists of each row at this level
         for axis, dim in enumerate(dims):
             lengths = pc.list_value_length(column).to_numpy(zero_copy_only=False)
             size = np.full(len(sizes), dim if isinstance(dim, int) else 0, dtype=np.int64)
@@ -131,7 +131,7 @@ def _flatten(spec: TensorSpec, column: pa.Array) -> tuple[Array, np.ndarray[Any,
 
 
 def _exact(spec: TensorSpec, values: Array) -> Array:
-    """The same values in the spec's dtype; a float may lose digits, as JSON's numbers do, but not its size."""
+    """The same values in the spec's dtype. A float may lose digits, as numbers in JSON do, but must stay in range."""
     dtype = spec.numpy_dtype
     if values.dtype == dtype or values.size == 0:
         return values.astype(dtype, copy=False)

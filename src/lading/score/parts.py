@@ -17,11 +17,11 @@ from lading.spec import Frozen
 
 _PLAN = "plan.json"
 Join = Callable[[Sequence[Path], Path], tuple[int, int]]
-"""Writes parts as one file; returns its rows, and how many of them have no answer."""
+"""Joins parts into one file. Returns the number of rows, and of rows without an answer."""
 
 
 class Plan(Frozen):
-    """Everything that decides which bytes a result has. Another plan is another result."""
+    """Everything that a result depends on. Another plan gives another result."""
 
     model: str
     version: str
@@ -39,13 +39,13 @@ class Plan(Frozen):
     parts: int
 
     def differences(self, other: Plan) -> list[str]:
-        """The names of the fields in which two plans differ."""
+        """Names of the fields in which two plans differ."""
         fields = type(self).model_fields
         return [field.title or name for name, field in fields.items() if getattr(self, name) != getattr(other, name)]
 
 
 class Finished(Frozen):
-    """``OUTPUT.run.json``: what was scored with what. Its presence says that the result is whole."""
+    """``OUTPUT.run.json``: the record of a run. It exists only if the result is complete."""
 
     plan: Plan
     rows: int
@@ -70,7 +70,7 @@ class Parts:
         return [piece for piece in pieces if self.path(piece).name not in there]
 
     def finished(self, plan: Plan) -> Finished | None:
-        """The record of a result that is whole, or ``None`` when there is something to do.
+        """The record of a complete result; ``None`` if there is something to do.
 
         Raises:
             DataError: there is a result of another run, or one without a record.
@@ -78,7 +78,7 @@ class Parts:
         if not self.output.exists():
             return None
         if self.folder.exists() and not self.record.exists():
-            return None  # cut off between the joining and the record: joined again
+            return None  # Interrupted between joining and writing the record: join again.
         advice = "name another file, or start over with --overwrite"
         try:
             found = Finished.model_validate_json(self.record.read_bytes())
@@ -90,7 +90,7 @@ class Parts:
 
     @contextmanager
     def open(self, plan: Plan) -> Iterator[None]:
-        """Make the folder, or go on with one of the same plan; one run at a time.
+        """Make the folder, or resume in one with the same plan. One run at a time.
 
         Raises:
             DataError: another run is at it, or the folder is of another plan.
@@ -111,7 +111,7 @@ class Parts:
         write_atomically(self.path(piece), write)
 
     def finish(self, plan: Plan, pieces: Sequence[Piece], join: Join) -> Finished:
-        """Join the parts into the result, write its record, then drop the parts."""
+        """Join the parts into the result, write its record, then delete the parts."""
         counts: list[int] = []
         paths = [self.path(piece) for piece in pieces]
         write_atomically(self.output, lambda path: counts.extend(join(paths, path)))

@@ -1,4 +1,4 @@
-"""What scoring writes: a column an output, a column for its most likely label, and where the row came from."""
+"""The result of scoring: a column per output, one for its most likely label, and the position of the row."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Result(ABC):
     kept: tuple[pa.Field, ...]
     keep_errors: bool
     record: str
-    """JSON that says what scored; for formats that have a place for it."""
+    """JSON with the model and artifact, for formats that can store it."""
 
     suffixes: ClassVar[tuple[str, ...]]
 
@@ -41,7 +41,7 @@ class Result(ABC):
 
     @abstractmethod
     def encode(self, block: Block, answers: Answers) -> Any:
-        """One block as it will be written. Runs in a lane."""
+        """Encode one block. Runs in a lane."""
 
     @abstractmethod
     def write_part(self, path: Path, blocks: Sequence[Any]) -> None:
@@ -57,7 +57,7 @@ class Result(ABC):
 
 
 def labelled(spec: TensorSpec) -> bool:
-    """Whether a row of this output is one number a label."""
+    """Whether a row of this output has one number per label."""
     return spec.labels is not None and spec.batched and len(spec.shape) == 2
 
 
@@ -68,7 +68,7 @@ def most_likely(spec: TensorSpec, rows: Array) -> list[str]:
 
 
 def refuse_doubles(columns: Sequence[str], keep: Sequence[str]) -> None:
-    """Refuse a result with two columns of one name.
+    """Check that no two columns of a result have the same name.
 
     Raises:
         SettingsError: names the column, and who brings it.
@@ -80,7 +80,7 @@ def refuse_doubles(columns: Sequence[str], keep: Sequence[str]) -> None:
 
 
 def result_kind(path: Path, kinds: Sequence[type[Result]]) -> type[Result]:
-    """The format that a file's suffix stands for.
+    """The format for the suffix of a file.
 
     Raises:
         SettingsError: none.

@@ -1,4 +1,4 @@
-"""Pieces through lanes, as the server has them: one thread reads and writes in order, the others decode and infer."""
+"""Score pieces on lanes, as the server does: one thread reads and writes in order, the others decode and infer."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from lading.score.scorer import Scorer
 from lading.score.source import Block, Piece, Source
 
 _AHEAD = 2
-"""Blocks a lane that are read ahead, so that no lane waits for the disk, and memory is bounded."""
+"""Blocks per lane to read ahead: enough that no lane waits for the disk, in bounded memory."""
 
 
 @dataclass(frozen=True)
 class ScoringJob:
-    """What a worker must know, wherever it runs."""
+    """Everything that a worker needs, on any machine."""
 
     artifact: str
     variant: str
@@ -70,7 +70,7 @@ def _in_order(
     blocks: Iterable[tuple[Piece, Block]],
     ahead: int,
 ) -> Iterable[tuple[Piece, Block, Any]]:
-    """Work at up to ``ahead`` blocks at a time, and hand on what they became in the order in which they were read."""
+    """Work on up to ``ahead`` blocks at a time, and yield the results in the order of reading."""
     waiting: deque[tuple[Piece, Block, Future[Any]]] = deque()
     try:
         for piece, block in blocks:

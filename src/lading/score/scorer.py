@@ -1,4 +1,4 @@
-"""Blocks to answers: the server's checks, its joining of requests, and its rule that one bad row harms no other."""
+"""Score blocks with the same checks and joining of requests as the server. A bad row does not affect others."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from lading.tensors.ragged import (
 )
 
 Outcome = Mapping[str, Array] | str
-"""A row's outputs, batch dim included; or the sentence that says why there are none."""
+"""Outputs of a row, batch dim included, or the reason why there are none."""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What a block was answered: the outputs of its good rows, and a sentence for each bad one."""
+    """Answers to a block: the outputs of valid rows, and an error for each other row."""
 
     outputs: dict[str, Array | list[Array]]
-    """By output name: one array of all good rows, or a list of one array a row where their shapes differ."""
+    """By output name: one array of all valid rows, or a list of arrays if their shapes differ."""
     errors: list[str | None]
-    """Of every row of the block."""
+    """Error of every row of the block, or ``None``."""
 
 
 class Scorer:
-    """Answers blocks. Thread-safe.
+    """Scores blocks. Thread-safe.
 
     Args:
         artifact: what scores.
@@ -57,7 +57,7 @@ class Scorer:
         self.keep_errors = keep_errors
         self.batch = batch_of(artifact, variant, batch)
         self.uniform = all(spec.batched and _fixed(spec) for spec in (*self.inputs, *self.outputs))
-        """Rows all have one shape, so that a block can be read and run as one array."""
+        """Whether all rows have the same shape, so that a block is one array."""
 
     def answer(self, block: Block) -> Answers:
         """Score one block.
@@ -89,7 +89,7 @@ class Scorer:
             ]
             outputs = {spec.name: np.concatenate([run[spec.name] for run in runs]) for spec in self.outputs}
             refuse_not_finite(outputs)
-        except Exception:  # ONNX Runtime's own exceptions share no public base
+        except Exception:  # ONNX Runtime's exceptions share no public base class.
             return None
         return outputs
 

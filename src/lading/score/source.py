@@ -1,4 +1,4 @@
-"""What is to be scored: a Parquet file or a folder of them, JSON lines, or a folder of encoded files."""
+"""The input to score: a Parquet file or a folder of them, JSON lines, or a folder of encoded files."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from lading.spec import Array, TensorSpec
 
 @dataclass(frozen=True)
 class Source(ABC):
-    """Files of one kind. Can be pickled: what was opened stays where it was opened."""
+    """Files of one kind. Can be pickled: open files are not part of it."""
 
     root: Path
-    """The folder that the files' paths are relative to."""
+    """Folder that the paths are relative to."""
     files: tuple[str, ...]
     specs: tuple[TensorSpec, ...]
     """The model's inputs."""
     keep: tuple[str, ...] = ()
-    """Columns that are carried over to the result."""
+    """Columns to copy to the result."""
 
     @classmethod
     @abstractmethod
@@ -36,16 +36,16 @@ class Source(ABC):
     @property
     @abstractmethod
     def kind(self) -> str:
-        """What people call the kind, in the plural."""
+        """Name of the kind for messages, in the plural."""
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """What a row must hold: the model's inputs but for owner vectors, which scoring fills in."""
+        """Names that a row must have: the model's inputs except owner vectors, which scoring fills in."""
         return tuple(spec.name for spec in self.specs if not spec.owner_of)
 
     @abstractmethod
     def check(self) -> None:
-        """Compare the files with what the model takes, before the first row is scored.
+        """Check the files against the model's inputs, before the first row is scored.
 
         Raises:
             DataError: names the file, the row where there is one, and the column.
@@ -53,7 +53,7 @@ class Source(ABC):
 
     @abstractmethod
     def pieces(self, part_rows: int) -> list[Piece]:
-        """Part the rows, in order, into pieces of at most ``part_rows``."""
+        """Split the rows, in order, into pieces of at most ``part_rows``."""
 
     @abstractmethod
     def blocks(self, pieces: Sequence[Piece], block_rows: int) -> Iterator[tuple[Piece, Block]]:
@@ -61,14 +61,14 @@ class Source(ABC):
 
     @abstractmethod
     def kept_fields(self) -> list[pa.Field]:
-        """Names and types of the columns that are carried over."""
+        """Names and types of the columns to copy."""
 
     def tasks(self, pieces: Sequence[Piece]) -> list[list[Piece]]:
-        """Pieces that one worker should read together, because apart they would be read more than once."""
+        """Pieces that one worker should read together. Separately, some would be read twice."""
         return [[piece] for piece in pieces]
 
     def fingerprint(self) -> str:
-        """A hash of the files' names, sizes and times of change."""
+        """A hash of the files' names, sizes and modification times."""
         digest = hashlib.sha256()
         for name in self.files:
             status = (self.root / name).stat()
@@ -76,7 +76,7 @@ class Source(ABC):
         return digest.hexdigest()
 
     def refuse_missing(self, where: str, present: Sequence[str]) -> None:
-        """Refuse a file or row without one of the columns that are needed.
+        """Check that a file or row has all required columns.
 
         Raises:
             DataError: names the column, and one with a similar name if there is one.
@@ -91,7 +91,7 @@ class Source(ABC):
 
 
 def find_files(path: Path, kinds: Sequence[type[Source]]) -> tuple[type[Source], Path, tuple[str, ...]]:
-    """Find out what kind of input a path is.
+    """Find the kind of input at a path.
 
     Files whose name starts with a dot or an underscore, as Spark's markers do, are left out, and so are those of other
     suffixes.
@@ -131,18 +131,18 @@ class Piece:
 
     number: int
     files: tuple[str, ...]
-    """Paths inside the input: one of a table, or one encoded file a row."""
+    """Paths inside the input: one table, or one encoded file per row."""
     first: int
-    """Number of its first row in the file; of encoded files, in the whole list."""
+    """Number of its first row in the file; for encoded files, in the whole list."""
     rows: int
     group: int = 0
     """Parquet: its row group."""
     start: int = 0
-    """Parquet: its first row in the row group. JSON lines: the byte of the file at which it begins."""
+    """Parquet: its first row in the row group. JSON lines: its first byte in the file."""
 
 
 class Block(ABC):
-    """Rows that were read and not yet decoded.
+    """Rows that were read but not decoded yet.
 
     Args:
         specs: the model's inputs.
@@ -152,7 +152,7 @@ class Block(ABC):
 
     unit: ClassVar[str] = "row"
     base: ClassVar[int] = 0
-    """What people count this unit from."""
+    """Number of the first row in messages."""
 
     def __init__(self, specs: Sequence[TensorSpec], files: Sequence[str], first: int) -> None:
         self.specs = specs
@@ -171,7 +171,7 @@ class Block(ABC):
         """
 
     def rows(self) -> list[dict[str, Array]]:
-        """All rows, as :meth:`row` gives each.
+        """All rows, as :meth:`row` returns them.
 
         Raises:
             RequestError: one of them does not hold what the model takes.
@@ -179,7 +179,7 @@ class Block(ABC):
         return [self.row(index) for index in range(len(self))]
 
     def stack(self) -> dict[str, Array] | None:
-        """All rows as one batch, or ``None`` when this kind of block is better read row by row.
+        """All rows as one batch; ``None`` if this kind of block must be read row by row.
 
         Raises:
             RequestError: one of them does not hold what the model takes.
@@ -187,7 +187,7 @@ class Block(ABC):
         return None
 
     def kept(self) -> Mapping[str, Any]:
-        """The columns that are carried over to the result, as lists or Arrow arrays; null where a row has no value."""
+        """The columns to copy to the result, as lists or Arrow arrays; null where a row has no value."""
         return {}
 
     @property
@@ -196,5 +196,5 @@ class Block(ABC):
         return list(self._files) if len(self._files) == len(self) else [self._files[0]] * len(self)
 
     def where(self, index: int) -> str:
-        """A row's place, for a message: ``orders.parquet, row 17``."""
+        """Position of a row, for messages: ``orders.parquet, row 17``."""
         return f"{self.files[index]}, {self.unit} {self.first + index + self.base}"
