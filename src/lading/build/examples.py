@@ -23,12 +23,12 @@ BATCH_SIZE = 16
 
 
 def spread(dataset: Dataset, count: int) -> list[Example]:
-    """Up to ``count`` examples at even distances, the first and the last among them; the same ones every time."""
+    """Up to ``count`` evenly spaced examples, including the first and the last. Deterministic."""
     return [dataset[index] for index in spread_indices(len(dataset), count)]
 
 
 def spread_indices(size: int, count: int) -> list[int]:
-    """Up to ``count`` of the numbers below ``size`` at even distances, the first and the last among them."""
+    """Up to ``count`` evenly spaced indexes below ``size``, including the first and the last."""
     return [int(index) for index in np.unique(np.linspace(0, size - 1, min(count, size)).round())]
 
 
@@ -59,13 +59,13 @@ def join(outputs: Sequence[TensorSpec], parts: Sequence[Sequence[Array]]) -> dic
 
 
 def targets(examples: Sequence[Example]) -> dict[str, Array]:
-    """Stack the examples' targets by name, as ``Evaluated.score`` takes them."""
+    """Stack the targets of examples by name, for ``Evaluated.score``."""
     wanted: list[Mapping[str, Array]] = [target for _, target in examples]
     return {name: np.stack([np.asarray(one[name]) for one in wanted]) for name in wanted[0]}
 
 
 def real_examples(spec: Evaluated, count: int) -> list[Mapping[str, Array]]:
-    """The inputs of up to ``count`` examples of the ``valid`` split, else of ``train``; none when neither is there."""
+    """Inputs of up to ``count`` examples of ``valid``, or else of ``train``; empty if there is neither."""
     for split in ("valid", "train"):
         try:
             dataset = spec.dataset(split)

@@ -1,4 +1,4 @@
-"""Read an ONNX file from elsewhere: what it takes, what it answers, and whether it can be batched."""
+"""Read a bare ONNX file: its inputs, its outputs, and whether it can be batched."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from lading.tensors.random import random_inputs
 BATCHES = (2, 3)
 """Batch sizes to check: each row must get the same answer as in a batch of one."""
 TRIED_SIZES = (8, 32, 224)
-"""Sizes tried for symbolic dims other than the batch: a sequence, and pictures that networks shrink 32 times."""
+"""Sizes to try for symbolic dims other than the batch: a sequence, and pictures that networks shrink 32 times."""
 TOLERANCE = 1e-3
 """Largest difference between a row in a batch and in a batch of one, as a share of the largest value."""
 _DTYPES: dict[str, DType] = {
@@ -71,7 +71,7 @@ def read_bare(file: Path, labels: Sequence[str] | None = None) -> BareModel:
 
 
 def read_labels(file: Path) -> list[str]:
-    """Read a text file of one label a line; empty lines at the end are dropped.
+    """Read a text file with one label per line. Empty lines at the end are ignored.
 
     Raises:
         WrapError: the file is missing, holds no label or an empty one, or is not UTF-8.
@@ -96,7 +96,7 @@ def _load(file: Path) -> onnx.ModelProto:
         raise WrapError(f"{file} keeps its weights in {lost}, which is not next to it: copy both") from None
     except onnx.checker.ValidationError as error:
         raise WrapError(f"{file} keeps its weights in another file, which cannot be read: {error}") from None
-    except Exception as error:  # Protobuf's parsers raise errors of their own.
+    except Exception as error:  # Protobuf's parsers have their own exceptions.
         raise WrapError(f"{file} is not an ONNX file: {error}") from None
     if not model.graph.node:
         raise WrapError(f"{file} is not an ONNX file, or its graph is empty")
@@ -158,7 +158,7 @@ def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
 
 
 def _with_symbolic_batch(file: Path, model: onnx.ModelProto, session: ort.InferenceSession) -> onnx.ModelProto:
-    """Name the first dim of everything ``batch``; a size that was fixed there is freed if the graph allows it."""
+    """Name the first dim of all inputs and outputs ``batch``. A fixed size becomes symbolic if the graph allows it."""
     freed = onnx.ModelProto()
     freed.CopyFrom(model)
     served = {node.name for node in (*session.get_inputs(), *session.get_outputs())}
@@ -201,20 +201,20 @@ def _batching_problem(model: onnx.ModelProto) -> str | None:
                     scale = float(np.abs(one.astype(np.float64)).max(initial=1e-6))
                     if not max_abs_difference(all_rows[row : row + 1], one) <= TOLERANCE * scale:
                         return f"output {name!r} of a row in a batch of {size} is not the same as in a batch of one"
-    except Exception as error:  # ONNX Runtime's own exceptions share no public base.
+    except Exception as error:  # ONNX Runtime's exceptions share no public base class.
         return " ".join(str(error).split())[:300]
     return None
 
 
 def _runnable_sizes(session: ort.InferenceSession, inputs: Sequence[TensorSpec]) -> dict[str, int]:
-    """Sizes for the symbolic dims other than the batch at which the graph runs."""
+    """Find sizes of the symbolic dims, other than the batch, at which the graph runs."""
     dims = {dim for tensor in inputs for dim in tensor.symbolic_dims} - {BATCH}
     failure: Exception | None = None
     for size in TRIED_SIZES if dims else TRIED_SIZES[:1]:
         sizes = dict.fromkeys(dims, size)
         try:
             session.run(None, random_inputs(inputs, {**sizes, BATCH: BATCHES[0]}, np.random.default_rng(0)))
-        except Exception as error:  # ONNX Runtime's own exceptions share no public base.
+        except Exception as error:  # ONNX Runtime's exceptions share no public base class.
             failure = error
             continue
         return sizes
@@ -238,7 +238,7 @@ def _dim(tensor: str, axis: int, dim: int | str | None) -> int | str:
 
 
 def _output_specs(file: Path, session: ort.InferenceSession, inputs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
-    """Describe the outputs from what they are at run time, since a file need not state their shapes."""
+    """Describe the outputs by running the graph, because a file may not have their shapes."""
     sizes = _runnable_sizes(session, inputs)
     nodes = session.get_outputs()
     found = session.run(None, random_inputs(inputs, {**sizes, BATCH: BATCHES[1]}, np.random.default_rng(0)))

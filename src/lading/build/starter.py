@@ -1,4 +1,4 @@
-"""A model's file to begin with: it builds as it is, and every line that is to be replaced says so."""
+"""A model's file to start from. It builds as it is, and comments mark the lines to replace."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class $class_name(ModelSpec):
 
 
 def write_starter(file: Path) -> str:
-    """Write a model's file, its class and name after the file's own.
+    """Write a model's file. Its class and name follow from the file name.
 
     Returns:
         The import string of the model, ``file.py:Class``.

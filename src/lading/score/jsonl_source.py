@@ -54,7 +54,8 @@ class JsonLinesBlock(Block):
             return None
         contents = [parse_object(line) for line in self._lines]
         try:
-            return {spec.name: parse_tensor(spec, [row[spec.name] for row in contents]) for spec in self._examples}
+            values = {spec.name: [row[spec.name] for row in contents] for spec in self._examples}
+            return {spec.name: parse_tensor(spec, values[spec.name]) for spec in self._examples}
         except KeyError as missing:
             raise RequestError(f"the column {missing} is missing") from None
 

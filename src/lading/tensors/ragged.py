@@ -180,7 +180,8 @@ def part_outputs(
         axis, array = spec.ragged_axis, outputs[spec.name]
         dim = spec.shape[axis]
         if dim not in bounds:
-            bounds[dim] = _bounds([request.rows if dim == BATCH else request.sizes[str(dim)] for request in requests])
+            counts = [request.rows if dim == BATCH else request.sizes[str(dim)] for request in requests]
+            bounds[dim] = _bounds(counts)
         before = (slice(None),) * axis
         for part, begin, end in zip(parts, bounds[dim], bounds[dim][1:], strict=False):
             part[spec.name] = array[(*before, slice(begin, end))]
@@ -231,7 +232,8 @@ def _parts(
     specs: Sequence[TensorSpec], arrays: Mapping[str, Array], examples: Sequence[CheckedInputs]
 ) -> list[dict[str, Array]]:
     """Split by example. Each gets the whole of a ragged tensor without owners."""
-    owned = [spec for spec in specs if spec.batched or any(spec.symbolic_dims[0] in one.sizes for one in examples[:1])]
+    known = {BATCH, *examples[0].sizes} if examples else set()
+    owned = [spec for spec in specs if spec.symbolic_dims[0] in known]
     whole = {spec.name: arrays[spec.name] for spec in specs if spec not in owned}
     return [whole | part for part in part_outputs(owned, arrays, examples)]
 

@@ -109,9 +109,9 @@ def _trace(spec: ModelSpec, module: nn.Module) -> onnx.ModelProto:
     arguments = tuple(torch.from_numpy(np.ascontiguousarray(array)) for array in _example(spec).values())
     # torch.export needs identifiers for dims. The spec's names are set afterwards.
     dims = {dim: torch.export.Dim(f"dim{index}") for index, dim in enumerate(_input_dims(spec))}
-    shapes = tuple(
-        {axis: dims[dim] for axis, dim in enumerate(tensor.shape) if isinstance(dim, str)} for tensor in spec.inputs
-    )
+    shapes = []
+    for tensor in spec.inputs:
+        shapes.append({axis: dims[dim] for axis, dim in enumerate(tensor.shape) if isinstance(dim, str)})
     dynamic = _by_parameter(module, shapes)
     try:
         with quiet():

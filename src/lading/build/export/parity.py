@@ -75,7 +75,8 @@ def cases(spec: ModelSpec, sizes: Sequence[int] = SIZES) -> Iterator[tuple[str, 
     dims = dict.fromkeys(dim for tensor in spec.inputs for dim in tensor.symbolic_dims)
     if examples:
         for size in sizes:
-            yield f"batch {size}", collate(spec.inputs, [examples[index % len(examples)] for index in range(size)])
+            repeated = [examples[index % len(examples)] for index in range(size)]
+            yield f"batch {size}", collate(spec.inputs, repeated)
     may_be_empty = {tensor.shape[tensor.ragged_axis] for tensor in spec.inputs if tensor.indexes}
     for dim in dims:
         if examples and dim == BATCH:

@@ -1,4 +1,4 @@
-"""``python -m lading.build.train.average``: the mean of two checkpoints, which often generalises better than either.
+"""``python -m lading.build.train.average``: the mean of two checkpoints. It often generalises better than either.
 
 Weights of a run and of the one it started from lie in one basin, and their mean keeps what both learned:
 "Robust fine-tuning of zero-shot models" (arXiv:2109.01903), "Model soups" (arXiv:2203.05482).
@@ -49,7 +49,7 @@ def main(
 
 
 def mean_of(spec: ModelSpec, first: Path, second: Path, share: float) -> nn.Module:
-    """Return a module with the mean of both checkpoints' weights and norms' statistics, built as the second's run was.
+    """Return a module with the mean of the weights and norm statistics of both, built like the second.
 
     Raises:
         CheckpointError: a file cannot be read, or the two differ in a shape.
@@ -66,7 +66,7 @@ def mean_of(spec: ModelSpec, first: Path, second: Path, share: float) -> nn.Modu
 
 
 def write_mean(spec: ModelSpec, pair: tuple[Path, Path], share: float, score: float, out: Path) -> Path:
-    """Score the mean on the test splits, and write it with its validation score and both runs on record."""
+    """Score the mean on the test splits, and write it with a record of its validation score and both runs."""
     first, second = pair
     module = mean_of(spec, first, second, share)
     (_, card), (_, other) = load_checkpoint(spec, first), load_checkpoint(spec, second)

@@ -1,4 +1,4 @@
-"""Batch norm over the batch of all processes, so that training does not depend on how many there are."""
+"""Batch norm over the batches of all processes, so that training does not depend on their number."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def synced(module: nn.Module, *, on_gpu: bool) -> nn.Module:
-    """Replace every batch norm by one that sees the whole batch; parameters and buffers stay the same objects."""
+    """Replace every batch norm by one over the whole batch. Parameters and buffers stay the same objects."""
     if on_gpu:
         converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
         return converted
@@ -39,7 +39,7 @@ class SyncedBatchNorm(_BatchNorm):
         count = torch.full((1,), float(input.numel() // input.shape[1]), dtype=input.dtype, device=input.device)
         total = _sum_of_all(torch.cat([input.sum(dims), count]))
         mean = total[:-1] / total[-1]
-        # In two passes: the difference of two large sums would lose the variance's digits.
+        # Two passes: the difference of two large sums would lose digits of the variance.
         centred = input - mean.view(shape)
         variance = _sum_of_all(centred.square().sum(dims)) / total[-1]
         if self.running_mean is not None and self.running_var is not None:
@@ -52,7 +52,7 @@ class SyncedBatchNorm(_BatchNorm):
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
-        # Without a momentum the running statistics are plain means over all batches.
+        # Without momentum, the running statistics are means over all batches.
         factor = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
         self.running_mean.lerp_(mean, factor)
         self.running_var.lerp_(variance, factor)

@@ -1,4 +1,4 @@
-"""From a split to batches: who reads which example, in which order, changed how."""
+"""From a split to batches: order, augmentation, and the share of each process."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def training_batches(
 def batches_in_order(
     spec: ModelSpec, split: Dataset, *, batch_size: int, group: Processes | None = None, **reading: Any
 ) -> DataLoader[Example]:
-    """This process's share of a split, as it is.
+    """This process's share of a split, in order and without augmentation.
 
     Args:
         reading: ``workers`` processes that load, 0 for this one; ``prefetch`` batches that each keeps ready.

@@ -31,7 +31,7 @@ class RunCard(Frozen):
     """Name of the model."""
     command: str = ""
     config: dict[str, Any] = Field(default_factory=dict)
-    """Resolved configuration; ``config["model"]`` holds the options the spec was constructed with."""
+    """Resolved configuration; ``config["model"]`` has the options of the spec."""
     metrics: dict[str, float] = Field(default_factory=dict)
     run_id: str = ""
     git_commit: str | None = None
@@ -39,15 +39,15 @@ class RunCard(Frozen):
     data_fingerprint: str | None = None
     packages: dict[str, str] = Field(default_factory=dict)
     pruning: float = 0.0
-    """Share of the multiply-accumulates that was asked to be removed, 0 to 1."""
+    """Requested share of multiply-accumulates to remove, 0 to 1."""
     macs: int | None = None
     """Multiply-accumulates of one example."""
     parameters: int
     processes: int = 1
-    """How many trained together."""
+    """Number of processes that trained together."""
     created: str
     parent: RunCard | None = None
-    """The run of the weights that this one started from."""
+    """The run that made the initial weights."""
 
 
 def save_checkpoint(path: Path, module: nn.Module, card: RunCard) -> Path:
@@ -56,9 +56,9 @@ def save_checkpoint(path: Path, module: nn.Module, card: RunCard) -> Path:
     Returns:
         ``path``.
     """
-    # Cloned: safetensors refuses tensors that share memory, as tied weights do.
+    # Cloned, because safetensors refuses tensors that share memory, such as tied weights.
     state = {name: _stored(tensor).clone() for name, tensor in _state(module).items()}
-    # The card goes first: weights without their run would be taken for another's.
+    # The record is written first: new weights must never be next to the record of an older run.
     write_atomically(card_file(path), card.model_dump_json(indent=2) + "\n")
     write_atomically(path, save(state))
     return path
@@ -87,7 +87,7 @@ def load_checkpoint(spec: ModelSpec, path: Path) -> tuple[nn.Module, RunCard]:
 
 
 def load_weights(spec: ModelSpec, path: Path) -> nn.Module:
-    """Load a checkpoint's weights into the module of the spec as it is, whatever options the run had.
+    """Load a checkpoint's weights into the module of the spec, whatever options its run had.
 
     Raises:
         CheckpointError: the file is missing or corrupt, or belongs to another network; the message names the tensor.
@@ -142,7 +142,7 @@ def card_file(path: Path) -> Path:
 
 
 def new_card(spec: ModelSpec, module: nn.Module, **fields: Any) -> RunCard:
-    """A run's card with what can be found out here: parameters, packages, git state and time; fields win."""
+    """Make the record of a run: parameters, packages, git state and time, unless given in ``fields``."""
     return RunCard(
         spec=spec.name,
         parameters=sum(parameter.numel() for parameter in module.parameters()),
@@ -153,7 +153,7 @@ def new_card(spec: ModelSpec, module: nn.Module, **fields: Any) -> RunCard:
 
 
 def spec_of(spec: ModelSpec, options: Mapping[str, Any]) -> ModelSpec:
-    """Construct the same class with options; those that it no longer takes are an error.
+    """Construct the same class with options. Unknown options are an error.
 
     Raises:
         SpecError: an unknown option.
@@ -197,7 +197,7 @@ def _fit_convolution(layer: nn.modules.conv._ConvNd, weight: torch.Tensor) -> No
 
 
 def _state(module: nn.Module) -> dict[str, torch.Tensor]:
-    # The batch counter serves only a cumulative average, which nothing here uses.
+    # The batch counter is only for cumulative averages, which nothing here uses.
     return {key: tensor for key, tensor in module.state_dict().items() if not key.endswith("num_batches_tracked")}
 
 
@@ -207,7 +207,7 @@ def _stored(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def git_state() -> dict[str, Any]:
-    """The commit of the folder that the process runs in, and whether files differ from it; ``None`` where unknown.
+    """The git commit of the current folder, and whether files differ from it; ``None`` if unknown.
 
     A run asks when it begins: by its end the folder may be at another commit.
     """

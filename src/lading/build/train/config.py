@@ -45,7 +45,7 @@ def compose(target: str, overrides: Sequence[str] = (), config_dir: Path | None 
 
 
 def first_overrides(target: str, config_dir: Path | None = None) -> list[str]:
-    """Make the model's options known to Hydra; returns the overrides that come before any others."""
+    """Register the model's options with Hydra. Returns the overrides that come before all others."""
     spec = load_spec(target)
     options = {
         name: parameter.default

@@ -1,4 +1,4 @@
-"""Where a training run writes its figures: a CSV file always, and W&B, which never asks for anything."""
+"""Loggers of a training run: a CSV file always, and W&B without ever prompting."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def run_loggers(spec: ModelSpec, config: DictConfig, out: Path, *, resume: bool 
 
 
 def wandb_mode(environment: Mapping[str, str]) -> Literal["online", "offline", "disabled"]:
-    """``online`` where a key is at hand, else ``offline``: without one W&B would stop to ask for it, or fail.
+    """``online`` if there is a key, else ``offline``: without a key W&B would prompt for it or fail.
 
     ``WANDB_MODE`` is honoured where it asks for less. An agent's trials are online: the agent had to log in.
     """
@@ -49,7 +49,7 @@ def wandb_mode(environment: Mapping[str, str]) -> Literal["online", "offline", "
 
 
 def run_id(loggers: Sequence[Logger]) -> str:
-    """The W&B run's id; empty without W&B."""
+    """Id of the W&B run; empty without W&B."""
     wandb = next((logger for logger in loggers if isinstance(logger, WandbLogger)), None)
     return str(wandb.experiment.id) if wandb else ""
 

@@ -1,4 +1,4 @@
-"""A ModelSpec as Lightning trains it."""
+"""The Lightning module of a ModelSpec."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lading.spec import Array, Dataset, ModelSpec
 
 
 class SpecModule(lightning.LightningModule):
-    """Trains ``module`` by the spec's loss, and judges it by the spec's score over the whole validation split.
+    """Trains ``module`` with the spec's loss, and validates it with the spec's score on the whole validation split.
 
     Args:
         spec: names the outputs; gives loss and score.
@@ -48,7 +48,7 @@ class SpecModule(lightning.LightningModule):
         self._answer: Callable[..., dict[str, torch.Tensor]] = torch.compile(self.forward) if compiled else self.forward
         self.group = current()
         self.judged_at: int | None = None
-        """The number of steps that the weights had been trained for when they were last validated."""
+        """Training step of the last validation."""
         self._answers: list[dict[str, Array]] = []
         self._targets: list[dict[str, Array]] = []
 
@@ -82,7 +82,7 @@ class SpecModule(lightning.LightningModule):
         self._targets.append({name: tensor.cpu().numpy() for name, tensor in targets.items()})
 
     def on_validation_epoch_end(self) -> None:
-        # Every process has the whole split's answers: the score, and whether to stop, is the same in all.
+        # Every process has the answers of the whole split, so all get the same score and stop together.
         score = self.spec.score(join(self.group.gather(self._answers)), join(self.group.gather(self._targets)))
         self._answers.clear()
         self._targets.clear()
@@ -90,15 +90,16 @@ class SpecModule(lightning.LightningModule):
         self.log("valid/score", score, prog_bar=True)
 
     def configure_optimizers(self) -> Any:
-        # Norms and biases are not decayed: the usual practice since "Bag of Tricks" (arXiv:1812.01187).
+        # No weight decay for norms and biases, as usual since "Bag of Tricks" (arXiv:1812.01187).
         trained = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
         decayed = [parameter for parameter in trained if parameter.ndim > 1]
         free = [parameter for parameter in trained if parameter.ndim <= 1]
         groups = [{"params": decayed, "weight_decay": self.weight_decay}, {"params": free, "weight_decay": 0.0}]
-        # One pass over the weights instead of ten. Mixed precision unscales first, which the fused one would do itself.
+        # Fused: one pass over the weights instead of ten. With mixed precision gradients are unscaled first, which the
+        # fused optimizer would do itself.
         fused = "mixed" not in str(self.trainer.precision)
         optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=self.lr, fused=fused)
-        # A run of no steps validates and scores what it was given.
+        # A run without steps validates and scores the initial weights.
         steps = max(1, int(self.trainer.estimated_stepping_batches))
         schedule = _OneCycle(optimizer, self.lr, total_steps=steps, pct_start=self.warmup)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -115,7 +116,7 @@ class _OneCycle(torch.optim.lr_scheduler.OneCycleLR):
 def evaluate(
     spec: ModelSpec, module: nn.Module, split: Dataset, *, batch_size: int = 64
 ) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Answer a whole split; returns outputs and targets by name, each with all examples."""
+    """Run a whole split. Returns outputs and targets by name, with all examples."""
     answers, wanted = [], []
     with torch.inference_mode():
         for inputs, targets in batches_in_order(spec, split, batch_size=batch_size):
@@ -136,7 +137,7 @@ def join(parts: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
 
 
 def frozen_parts(module: nn.Module, names: Sequence[str]) -> list[nn.Module]:
-    """Take the weights of submodules out of training.
+    """Freeze the weights of submodules.
 
     Their norms must stay in evaluation mode too, or their statistics would move: :func:`keep_frozen`.
 
@@ -159,7 +160,7 @@ def frozen_parts(module: nn.Module, names: Sequence[str]) -> list[nn.Module]:
 
 
 def keep_frozen(parts: list[nn.Module]) -> list[nn.Module]:
-    """Put frozen parts back into evaluation mode after the whole network was put into training mode."""
+    """Set frozen parts to evaluation mode again, after the network was set to training mode."""
     for part in parts:
         part.eval()
     return parts

@@ -19,8 +19,8 @@ from lading.errors import SpecError
 T = TypeVar("T")
 
 PATIENCE = timedelta(hours=2)
-"""How long a process waits for the others: as long as the first may take to prepare a data set, or to score the test
-splits. A process that died is noticed at once, not after this: its connections close, and torchrun ends the others."""
+"""Timeout for waiting on other processes: long enough for the first to prepare a data set or score the test splits. A
+process that dies is noticed at once, because its connections close and torchrun ends the others."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,12 @@ class Processes:
         return self.size // self.local_size
 
     def wait(self) -> None:
-        """Return when every process has come here."""
+        """Wait until every process has called this."""
         if self.size > 1:
             distributed.barrier()
 
     def agree(self, value: T) -> T:
-        """What the first process gives, for all."""
+        """Return the value of the first process, in all processes."""
         if self.size == 1:
             return value
         values: list[Any] = [value]
@@ -61,7 +61,7 @@ class Processes:
         return values[0]  # type: ignore[no-any-return]
 
     def gather(self, values: Sequence[T]) -> list[T]:
-        """The values of all processes one after another, in the order of their ranks."""
+        """Concatenate the values of all processes, in the order of their ranks."""
         if self.size == 1:
             return list(values)
         parts: list[Any] = [None] * self.size
@@ -70,7 +70,7 @@ class Processes:
 
     @contextlib.contextmanager
     def one_first(self, *, shared: bool) -> Iterator[None]:
-        """Let one process of each machine through, then the others: they find on disk what it has prepared.
+        """Run the block in one process of each machine first, then in the others, which find prepared data on disk.
 
         Args:
             shared: the machines share the disk: let one process of all through first.
@@ -85,7 +85,7 @@ class Processes:
                 self.wait()
 
     def check_batch(self, batch_size: int) -> None:
-        """Refuse a batch that cannot be dealt out evenly: the mean of the processes' losses would not be the batch's.
+        """Check that a batch divides evenly. Otherwise the mean of the processes' losses is not that of the batch.
 
         Raises:
             SpecError: names the nearest sizes that can.
@@ -98,7 +98,7 @@ class Processes:
             )
 
     def share(self, length: int) -> range:
-        """This process's examples of a split that is read in order; the processes' ranges join to the whole.
+        """This process's range of a split that is read in order. Together the ranges are the whole split.
 
         Raises:
             SpecError: there are fewer examples than processes.
@@ -128,7 +128,7 @@ def joined() -> Iterator[Processes]:
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    # Objects travel by gloo, gradients on GPUs by NCCL.
+    # Objects use gloo, gradients on GPUs NCCL.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     distributed.init_process_group(backend, timeout=PATIENCE)
     try:
@@ -138,7 +138,7 @@ def joined() -> Iterator[Processes]:
 
 
 def wanted(config: DictConfig) -> int:
-    """How many processes a configuration asks for on one machine: ``auto`` is one a GPU, and one without GPUs."""
+    """Number of processes on one machine by configuration. ``auto`` is one per GPU, or one without GPUs."""
     devices = config.trainer.devices
     if devices == "auto":
         return max(1, torch.cuda.device_count()) if config.trainer.accelerator != "cpu" else 1

@@ -1,4 +1,4 @@
-"""Where the time of some training steps goes: a trace, and a table of the operators."""
+"""Profile some training steps: a trace, and a table of the operators."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.table import Table
 from torch.profiler import ProfilerActivity, profile, record_function, schedule
 
 WAIT, WARMUP, ACTIVE = 3, 2, 10
-"""Steps that are let go by (the first are slower than the rest), that warm the profiler up, and that are recorded."""
+"""Steps to skip (the first are slower), to warm up the profiler, and to record."""
 PHASES = ("loading", "forward", "backward", "optimizer")
 
 
@@ -63,7 +63,7 @@ class Profile(lightning.Callback):
 
     def on_train_epoch_end(self, *_: Any) -> None:
         if self._phase is not None:
-            # A shorter epoch than is recorded: what there is, is written.
+            # The epoch was shorter than the recording: write what there is.
             self._leave()
             self._profiler.stop()
 
@@ -92,7 +92,7 @@ class Profile(lightning.Callback):
 
 
 def phase_table(averages: Any) -> Table:
-    """Milliseconds a step and share of each phase."""
+    """Milliseconds per step and share of each phase."""
     times = {average.key: average for average in averages if average.key in PHASES}
     total = sum(average.cpu_time_total for average in times.values())
     table = Table("phase", "ms a step", "share", title="where a step's time goes")

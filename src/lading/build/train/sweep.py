@@ -1,4 +1,4 @@
-"""Run a W&B sweep file on this machine, without W&B's server: Hydra's multirun, with Optuna choosing the trials.
+"""Run a W&B sweep file on this machine, without W&B's server: with Hydra's multirun, and Optuna to choose the trials.
 
 ``wandb sweep`` and ``wandb agent`` run the same file.
 """
@@ -26,7 +26,7 @@ from lading.spec import Frozen
 
 ARGUMENTS = "${args_no_hyphens}"
 SAMPLERS = {"bayes": "tpe", "random": "random", "grid": "grid"}
-"""W&B's methods, and Optuna's samplers that do the same: by the results so far, at random, everything."""
+"""W&B's methods and the corresponding Optuna samplers: Bayesian, random, grid."""
 
 
 class Trial(Frozen):
@@ -34,12 +34,12 @@ class Trial(Frozen):
 
     parameters: dict[str, Any]
     value: float
-    """Of the sweep's metric."""
+    """Final value of the sweep's metric."""
     folder: Path
 
 
 def read_sweep(file: Path) -> dict[str, Any]:
-    """Read a sweep file; its ``${...}`` macros stay as they are.
+    """Read a sweep file. Its ``${...}`` macros are kept as they are.
 
     Raises:
         SpecError: the file is missing, or is no sweep of ``lading train``.
@@ -55,7 +55,7 @@ def read_sweep(file: Path) -> dict[str, Any]:
 
 
 def multirun_arguments(sweep: Mapping[str, Any], out: Path, *, count: int, seed: int) -> list[str]:
-    """Say a sweep in Hydra's words.
+    """Translate a sweep to Hydra overrides.
 
     Args:
         sweep: what :func:`read_sweep` returned.
@@ -87,7 +87,7 @@ def multirun_arguments(sweep: Mapping[str, Any], out: Path, *, count: int, seed:
 
 
 def run_sweep(file: Path, overrides: Sequence[str], out: Path, *, count: int, seed: int = 0) -> list[Trial]:
-    """Train one trial after another, each in a folder of its number below ``out``.
+    """Train one trial after another, each in ``out/NUMBER``.
 
     Args:
         overrides: ``key=value``, for every trial.
@@ -113,7 +113,7 @@ def run_sweep(file: Path, overrides: Sequence[str], out: Path, *, count: int, se
 
     try:
         _multirun(trial, words)
-    except SystemExit:  # Hydra has printed what it knows
+    except SystemExit:  # Hydra has printed the reason.
         if failures:
             raise failures[0] from None
         raise
@@ -141,12 +141,12 @@ def _train(sweep: Mapping[str, Any], target: str, config: DictConfig, folder: Pa
 
 
 def _multirun(trial: Callable[[DictConfig], float], words: Sequence[str]) -> None:
-    # Hydra's entry point reads the command line; this is the one that it is given.
+    # Hydra's entry point reads its arguments from the command line, so set it.
     before, sys.argv = sys.argv, ["lading sweep", "--multirun", *words]
     GlobalHydra.instance().clear()
     try:
         with warnings.catch_warnings():
-            # Optuna 2.10 is the newest that the sweeper takes, and warns of its own older names.
+            # The sweeper needs Optuna 2.10, which warns about its own deprecated names.
             warnings.simplefilter("ignore")
             hydra.main(version_base="1.3", config_path="pkg://lading.build.train", config_name="train")(trial)()
     finally:
@@ -161,7 +161,7 @@ def _goal(sweep: Mapping[str, Any]) -> str:
 
 
 def _space(sweep: Mapping[str, Any], name: str) -> str:
-    """One parameter as Hydra's override grammar has it."""
+    """One parameter in Hydra's override grammar."""
     entry = sweep["parameters"][name]
     if "value" in entry:
         return _word(entry["value"])

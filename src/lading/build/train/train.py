@@ -48,7 +48,7 @@ def train_command(
     restartable: bool = False,
     profile: bool = False,
 ) -> Path:
-    """Train from the command line: compose, choose the run folder, start the processes, train or go on.
+    """Train from the command line: compose the configuration, choose the folder, start processes, train or resume.
 
     Args:
         restartable: go on with the run in ``out`` where it was interrupted, so that a scheduler may start the same
@@ -85,7 +85,7 @@ def _resume(folder: Path, overrides: Sequence[str], *, profile: bool) -> Path:
 
 
 def _start(spec: ModelSpec, config: DictConfig, folder: Path, **going: bool) -> Path:
-    """Train here, or in the processes of this machine that the configuration asks for."""
+    """Train in this process, or start the configured number of processes on this machine."""
     if current().size == 1 and config.trainer.num_nodes == 1 and (processes := wanted(config)) > 1:
         Processes(size=processes).check_batch(config.data.batch_size)
         start_torchrun(sys.argv[1:], processes)
@@ -93,7 +93,7 @@ def _start(spec: ModelSpec, config: DictConfig, folder: Path, **going: bool) -> 
 
 
 def train(spec: ModelSpec, config: DictConfig, out: Path, *, resume: bool = False, profile: bool = False) -> Path:
-    """Train a fresh module or ``config.init``'s, or go on where ``out`` was interrupted.
+    """Train a new module or the one in ``config.init``, or resume the interrupted run in ``out``.
 
     Args:
         spec: the model; constructed again with ``config.model``.
@@ -129,7 +129,7 @@ def fit(
     facts: Mapping[str, float] | None = None,
     **card: Any,
 ) -> Path:
-    """Train a module as configured, keep the best validated weights, of an epoch or the end, and score the test splits.
+    """Train a module as configured, keep the weights with the best validation score, and score the test splits.
 
     Args:
         profile: also write where the time of some steps goes, to ``profile`` in ``out``.
@@ -148,7 +148,7 @@ def fit(
         module = module.to(memory_format=torch.channels_last)
     if group.size > 1:
         module = synced(module, on_gpu=config.trainer.accelerator != "cpu" and torch.cuda.is_available())
-        # Weights are the same in all processes by now; what dropout drops should not be.
+        # Weights are now the same in all processes. Dropout must differ between them, so seed by rank.
         torch.manual_seed(config.seed + group.rank)
     settings = config.optimizer
     lit = SpecModule(
@@ -181,7 +181,7 @@ def fit(
             weights_only=True if resume else None,
         )
         ended = None
-        if lit.judged_at != trainer.global_step:  # max_steps or max_minutes ended the run inside an epoch
+        if lit.judged_at != trainer.global_step:  # max_steps or max_minutes ended the run within an epoch.
             ended = float(trainer.validate(lit, judging, verbose=False)[0]["valid/score"])
         path = out / (checkpoint or f"{spec.name}.safetensors")
         if group.first:
@@ -211,20 +211,20 @@ def prepared(spec: ModelSpec, split: str) -> Dataset:
 
 
 def use_threads(config: DictConfig) -> None:
-    """Give torch as many threads as configured; its own choice crawls where other processes hold the cores."""
+    """Set the configured number of torch threads. Its default is very slow if other processes use the cores."""
     if config.trainer.threads:
         torch.set_num_threads(config.trainer.threads)
 
 
 def command_line() -> str:
-    """The command as it was typed, but for the folders of this machine: the program's, and the one it ran in."""
+    """The command as it was typed, without the folder of the program and the current folder."""
     here, module = f"{Path.cwd()}/", sys.modules["__main__"].__spec__
     program = [Path(sys.argv[0]).name] if module is None else ["python", "-m", module.name.removesuffix(".__main__")]
     return shlex.join([*program, *(word.replace(here, "") for word in sys.argv[1:])])
 
 
 def _load_best(trainer: lightning.Trainer, lit: SpecModule, ended: float | None) -> float:
-    """Take the weights of the epoch with the best validation score, if the run did not end with better ones.
+    """Load the weights with the best validation score, unless the last ones are better.
 
     Args:
         ended: score of the last weights; ``None`` where they are an epoch's.
@@ -243,7 +243,7 @@ def _load_best(trainer: lightning.Trainer, lit: SpecModule, ended: float | None)
 
 
 def score_splits(spec: ModelSpec, module: nn.Module, out: Path) -> dict[str, float]:
-    """Score every test split; write a confusion plot for each labelled output over the first."""
+    """Score every test split, and plot the confusion of each labelled output on the first."""
     metrics = {}
     for split in spec.test_splits:
         outputs, targets = evaluate(spec, module, prepared(spec, split))
@@ -267,7 +267,7 @@ def _options(config: DictConfig) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Lightning's hints about devices, workers and its own checkpoints are not ours to act on."""
+    """Silence Lightning's hints about devices, workers and checkpoints."""
     names = ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric")
     levels = {name: logging.getLogger(name).level for name in names}
     for name in names:

@@ -35,12 +35,12 @@ def new_trainer(
     """
     given = config.trainer
     callbacks: list[lightning.Callback] = [
-        # Not strict: a run that max_steps ends inside its first epoch has no score yet.
+        # Not strict: if max_steps ends a run within its first epoch, there is no score yet.
         lightning_callbacks.EarlyStopping("valid/score", mode="max", patience=given.patience, strict=False),
         lightning_callbacks.ModelCheckpoint(
             out, filename="best", monitor="valid/score", mode="max", enable_version_counter=False
         ),
-        # By itself, for Lightning's save_last writes only when the best was written.
+        # A callback of its own, because Lightning's save_last only writes together with the best.
         lightning_callbacks.ModelCheckpoint(out, filename="last", enable_version_counter=False),
         *extra,
     ]
@@ -53,7 +53,7 @@ def new_trainer(
         devices=group.local_size,
         num_nodes=group.nodes,
         strategy=_strategy(config, group),
-        use_distributed_sampler=False,  # EpochOrder and Processes.share deal the examples out
+        use_distributed_sampler=False,  # EpochOrder and Processes.share assign the examples.
         max_epochs=given.max_epochs,
         max_steps=given.max_steps,
         max_time=timedelta(minutes=given.max_minutes) if given.max_minutes else None,
@@ -69,7 +69,7 @@ def new_trainer(
 
 
 def check_processes(config: DictConfig, group: Processes) -> None:
-    """Refuse a configuration that asks for processes which were not started.
+    """Check that the configured number of processes was started.
 
     Raises:
         SpecError: says how to start them.
@@ -93,6 +93,6 @@ def _strategy(config: DictConfig, group: Processes) -> Strategy | str:
         raise SpecError(f"trainer.strategy={name!r} is not one of: {', '.join(STRATEGIES)}")
     if group.size == 1:
         return "auto"
-    # Batch norms are synchronized and buffers start equal, so they stay equal; sending them before every forward pass
-    # would also make processes wait for each other that validate shares of different lengths.
+    # Batch norms are synchronized and buffers start equal, so they stay equal. Broadcasting them before each forward
+    # pass would also block validation, where the processes have shares of different length.
     return DDPStrategy(find_unused_parameters=name.endswith("_true"), forward_sync_buffers=False)

@@ -1,4 +1,4 @@
-"""A training run as a Vertex AI custom job, and its start on the job's machines.
+"""A training run as a Vertex AI custom job, and the entry point on its machines.
 
 The job's fields are those of ``projects.locations.customJobs`` in the API's v1:
 https://cloud.google.com/vertex-ai/docs/reference/rest/v1/CustomJobSpec
@@ -23,13 +23,13 @@ PORT = 29500
 
 
 class Machines(Frozen):
-    """What a job runs on."""
+    """Machines of a job."""
 
     machine_type: str = "n2-standard-8"
     accelerator: str | None = None
-    """For example NVIDIA_L4; one training process an accelerator."""
+    """Type, such as NVIDIA_L4. There is one training process per accelerator."""
     accelerators: int = 1
-    """On each machine."""
+    """Accelerators per machine."""
     disk_gb: int = 100
     hours: int = 24
     """Job timeout, in hours."""
@@ -39,7 +39,7 @@ class Machines(Frozen):
 def custom_job(
     config: DictConfig, overrides: Sequence[str], *, image: str, bucket: str, machines: Machines
 ) -> dict[str, Any]:
-    """Write a configured run as a custom job, as JSON takes it.
+    """Describe a configured run as a custom job, ready for JSON.
 
     Args:
         config: composed; ``trainer.num_nodes`` machines with ``trainer.devices`` processes each, or one an accelerator.
@@ -73,7 +73,7 @@ def custom_job(
         "diskSpec": {"bootDiskType": "pd-ssd", "bootDiskSizeGb": machines.disk_gb},
         "containerSpec": container,
     }
-    # Pool 0 is the one primary replica, pool 1 all others.
+    # Pool 0 is the primary replica, pool 1 has all others.
     pools = [pool | {"replicaCount": "1"}, *([pool | {"replicaCount": str(nodes - 1)}] if nodes > 1 else [])]
     job: dict[str, Any] = {
         "workerPoolSpecs": pools,
@@ -87,7 +87,7 @@ def custom_job(
 
 
 def torchrun_arguments(cluster_spec: str | None, processes: int) -> list[str]:
-    """Where this machine stands among the job's, in torchrun's words.
+    """Options of torchrun for this machine of the job.
 
     Args:
         cluster_spec: Vertex AI's environment variable CLUSTER_SPEC: the hosts of each worker pool, and this task's pool

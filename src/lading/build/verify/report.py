@@ -46,7 +46,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Content:
-    """What a report shows, from a verification or from a packed artifact."""
+    """The content of a report, from a verification or a packed artifact."""
 
     name: str
     score_name: str
@@ -76,7 +76,7 @@ def write_report(verification: Verification, path: Path) -> None:
 
 
 def write_artifact_report(artifact: Artifact, path: Path) -> None:
-    """Write the report of a packed artifact, with what its manifest holds."""
+    """Write the report of a packed artifact from its manifest."""
     manifest = artifact.manifest
     rows = [_row(entry, manifest.chosen, passed=entry.passed) for entry in manifest.variants]
     rows += [_row(entry, manifest.chosen, passed=False) for entry in manifest.refused]
@@ -156,7 +156,7 @@ def score_against_latency(points: Sequence[tuple[str, float, float, str]], score
 
 
 def latency_by_batch(timings: Mapping[str, Sequence[Timing]], chosen: str | None) -> str:
-    """Lines of milliseconds an example over the batch size, one thread."""
+    """Lines of milliseconds per example over the batch size, on one thread."""
     figure, axes = _axes("batch size", "p50, ms an example on one thread")
     for name, found in timings.items():
         single = sorted((timing for timing in found if timing.threads == 1), key=lambda timing: timing.batch)
@@ -182,7 +182,7 @@ def sizes(megabytes: Mapping[str, float], colours: Mapping[str, str]) -> str:
 
 
 def _plain_numbers(axis: Axis) -> None:
-    """1.5 and not a power of ten."""
+    """Ticks like 1.5 instead of powers of ten."""
     from matplotlib.ticker import FuncFormatter
 
     axis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:g}"))
@@ -217,7 +217,7 @@ def _svg(figure: Figure) -> str:
 
 
 def plot_confusion(counts: NDArray[np.int64], labels: Sequence[str], path: Path, *, title: str) -> None:
-    """Draw counts as shares of each true label, with the counts written in, and write a PNG."""
+    """Plot counts as shares of each true label, with the counts as text, to a PNG."""
     from matplotlib.figure import Figure
 
     size = 2.2 + 0.42 * len(labels)

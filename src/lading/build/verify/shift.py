@@ -168,8 +168,9 @@ def corruptions_of(
         if content is not None:
             kinds = content.corruptions
         elif spec.numpy_dtype.kind in "iuf" and not spec.indexes and not spec.owner_of:
-            rows = [np.atleast_2d(example[spec.name].reshape(-1, example[spec.name].shape[-1])) for example in examples]
-            kinds = _numbers(np.concatenate(rows).std(axis=0))
+            arrays = [example[spec.name] for example in examples]
+            rows = np.concatenate([np.atleast_2d(array.reshape(-1, array.shape[-1])) for array in arrays])
+            kinds = _numbers(rows.std(axis=0))
         else:
             continue
         for name, corrupt in kinds.items():

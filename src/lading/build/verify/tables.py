@@ -145,7 +145,8 @@ def _tensors(manifest: Manifest) -> Table:
 
 def _variants(artifact: Artifact) -> Table:
     manifest = artifact.manifest
-    split = next((name for packed in manifest.variants if packed.measurement for name in packed.measurement.scores), "")
+    scores = [packed.measurement.scores for packed in manifest.variants if packed.measurement]
+    split = next(iter(scores[0]), "") if scores else ""
     what = f"{manifest.score_name} on {split}, agreement with fp32, times" if split else "times"
     columns = ("variant", "score", "agrees", "p50 ms", "x fp32", "x torch", "MiB", "")
     table = _variants_table(f"Variants: {what} at batch 1 on one thread", *columns)

@@ -136,7 +136,8 @@ class Timings:
         own = {name: turns for name, turns in samples.items() if not name.endswith(ALONE)}
         judged = {name: _median(self.samples[FIRST][name]) for name in beside}
         for number in range(len(next(iter(beside.values()), []))):
-            slower = float(np.median([np.median(turns[number]) / judged[name] for name, turns in beside.items()]))
+            ratios = [np.median(turns[number]) / judged[name] for name, turns in beside.items()]
+            slower = float(np.median(ratios))
             for turns in own.values():
                 turns[number] = turns[number] / slower
         self.samples[cell] = own
