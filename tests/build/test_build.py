@@ -56,7 +56,7 @@ def test_a_model_that_misses_its_budget_is_not_packed(checkpoint: Path, tmp_path
     class Demanding(TinyImage):
         budget = Budget(min_score=1.01)
 
-    with pytest.raises(GateRefusedError, match="below the least allowed"):
+    with pytest.raises(GateRefusedError, match="below the minimum of"):
         build(Demanding(), TARGET, out=tmp_path / "out", work=tmp_path, checkpoint=checkpoint, console=quiet())
     assert not (tmp_path / "out").exists()
     assert (tmp_path / "verify" / "report.html").is_file()

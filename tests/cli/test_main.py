@@ -144,5 +144,5 @@ def test_a_new_model_is_built_inspected_and_refused_through_the_command_line(tmp
     assert run("inspect", "artifacts/tiny-image").returncode == 0
     refused = run("build", "strict.py:Strict", *fast)
     assert refused.returncode == 3, refused.stderr + refused.stdout
-    assert "below the least allowed, 1.0100" in " ".join(refused.stderr.split())
+    assert "below the minimum of 1.0100" in " ".join(refused.stderr.split())
     assert not (folder / "artifacts" / "strict").exists()
