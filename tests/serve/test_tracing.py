@@ -20,22 +20,22 @@ from lading.serve.http.app import App
 from lading.settings import Settings
 from tests.given.grpc_message import typed
 from tests.given.live_server import live_server
-from tests.given.span_collector import SpanCollector, attributes_of, span_collector
+from tests.given.otlp_collector import OtlpCollector, attributes_of, otlp_collector
 from tests.given.traced import BODY, PARENT, SPAN, TRACE, answered
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[SpanCollector]:
-    with span_collector() as started:
+def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[OtlpCollector]:
+    with otlp_collector() as started:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", started.endpoint)
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=ours")
         yield started
 
 
 def test_a_request_is_a_span_with_its_stages_under_its_callers(
-    small: dict[str, Artifact], collector: SpanCollector
+    small: dict[str, Artifact], collector: OtlpCollector
 ) -> None:
     before = time.time_ns()
     with live_server(small["table"], tracing=True) as live:
@@ -70,7 +70,7 @@ def test_a_request_is_a_span_with_its_stages_under_its_callers(
 
 
 def test_a_request_that_belongs_to_no_trace_begins_one_and_is_known_by_it(
-    small: dict[str, Artifact], collector: SpanCollector
+    small: dict[str, Artifact], collector: OtlpCollector
 ) -> None:
     path = "/v2/models/small-table/infer"
     content = {"inputs": [{"name": "features", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}]}
@@ -82,7 +82,7 @@ def test_a_request_that_belongs_to_no_trace_begins_one_and_is_known_by_it(
 
 
 def test_what_the_caller_does_not_record_is_not_sent_and_passed_on(
-    small: dict[str, Artifact], collector: SpanCollector
+    small: dict[str, Artifact], collector: OtlpCollector
 ) -> None:
     with live_server(small["table"], tracing=True, trace_ratio=0.0) as live:
         quiet = live.client.post("/predict", json=BODY, headers={"traceparent": PARENT[:-2] + "00"})
@@ -95,7 +95,7 @@ def test_what_the_caller_does_not_record_is_not_sent_and_passed_on(
 
 
 def test_a_grpc_call_and_every_message_of_a_stream_is_a_span(
-    small: dict[str, Artifact], collector: SpanCollector
+    small: dict[str, Artifact], collector: OtlpCollector
 ) -> None:
     metadata = (("traceparent", PARENT), ("tracestate", "a=1"))
     with live_server(small["table"], tracing=True) as live, grpc.insecure_channel(live.grpc) as channel:
@@ -114,7 +114,7 @@ def test_a_grpc_call_and_every_message_of_a_stream_is_a_span(
 
 
 def test_the_servers_faults_are_marked_and_the_clients_are_not(
-    small: dict[str, Artifact], collector: SpanCollector
+    small: dict[str, Artifact], collector: OtlpCollector
 ) -> None:
     with live_server(small["table"], tracing=True, lanes=1, max_queue=1) as live:
         assert live.client.post("/predict", json={"features": "no"}).status_code == 400
@@ -134,7 +134,7 @@ def test_the_servers_faults_are_marked_and_the_clients_are_not(
 
 
 def test_spans_hold_neither_payload_nor_key(
-    small: dict[str, Artifact], collector: SpanCollector, tmp_path: Path
+    small: dict[str, Artifact], collector: OtlpCollector, tmp_path: Path
 ) -> None:
     (tmp_path / "keys").write_text("s3cret\n")
     with live_server(small["table"], tracing=True, api_keys=tmp_path / "keys") as live:
@@ -150,7 +150,7 @@ def test_a_collector_that_is_down_holds_up_neither_requests_nor_a_stop(
     small: dict[str, Artifact], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     configure_logging("info", "json")
-    with span_collector(status=503) as down:
+    with otlp_collector(status=503) as down:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", down.endpoint)
         with live_server(small["table"], tracing=True) as live:
             for _ in range(20):

@@ -1,41 +1,57 @@
-"""Rows of a payload log as OpenTelemetry log records, over OTLP/HTTP with JSON.
+"""Rows of the payload log as OpenTelemetry log records, sent to a collector over OTLP/HTTP.
 
-https://opentelemetry.io/docs/specs/otlp/#otlphttp: one POST to ``/v1/logs``; a collector does the rest.
+The exporter is OpenTelemetry's own (extra ``otel``). Its variables apply: ``OTEL_EXPORTER_OTLP_HEADERS`` authenticates,
+``OTEL_EXPORTER_OTLP_CERTIFICATE`` names a CA, ``OTEL_EXPORTER_OTLP_TIMEOUT`` limits one export with its retries.
 """
 
 from __future__ import annotations
 
-import urllib.error
+import logging
 import urllib.parse
-import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import orjson
+from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry.exporter.otlp.proto.http import Compression
+from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+from opentelemetry.sdk._logs import ReadableLogRecord
+from opentelemetry.sdk._logs.export import LogRecordExportResult
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from lading.errors import SettingsError
+from lading.files import shown
 from lading.manifest import ModelInfo
 
-TIMEOUT_S = 10.0
 ATTRIBUTES = ("request_id", "model", "version", "variant", "protocol", "code", "error", "output", "truth")
+LARGEST_BATCH = 4_000_000
+"""Characters of the bodies in one request. OpenTelemetry's collector accepts 20 MiB by default."""
+_SCOPE = InstrumentationScope("lading.payload")
 
 
 class OtlpLogs:
-    """Sends rows to a collector. Pictures' files are not sent.
+    """Sends rows to a collector. The files of pictures are not sent.
 
     Args:
-        address: ``http://HOST:4318``; the path is added when there is none.
+        address: ``http://HOST:4318``. ``/v1/logs`` is added if there is no path.
 
     Raises:
-        SettingsError: it is no HTTP address.
+        SettingsError: the address is not an HTTP address.
     """
 
     def __init__(self, address: str) -> None:
         parts = urllib.parse.urlsplit(address)
         if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise SettingsError(f"LADING_PAYLOAD_LOG=otlp+{address} is no address: write otlp+http://HOST:4318")
+            raise SettingsError(
+                f"LADING_PAYLOAD_LOG=otlp+{shown(address)} is not an address: write otlp+http://HOST:4318"
+            )
         self._url = address if parts.path.strip("/") else f"{address.rstrip('/')}/v1/logs"
+        self._exporter = OTLPLogExporter(self._url, compression=Compression.Gzip)
+        self._last_warning = _LastMessage()
+        logger = logging.getLogger(OTLPLogExporter.__module__)
+        logger.handlers, logger.propagate = [self._last_warning], False
 
     def store(self, model: ModelInfo, rows: Sequence[Mapping[str, Any]], pictures: Mapping[str, bytes]) -> None:
         del pictures
@@ -45,30 +61,44 @@ class OtlpLogs:
         self._send("feedback", rows)
 
     def _send(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        scope = {"scope": {"name": "lading.payload"}, "logRecords": [_record(row) for row in rows]}
-        resource = {"attributes": [_attribute("service.name", name)]}
-        body = orjson.dumps({"resourceLogs": [{"resource": resource, "scopeLogs": [scope]}]})
-        request = urllib.request.Request(self._url, body, {"content-type": "application/json"})
-        # urllib's errors are OSErrors.
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
-            answer.read()
+        """Send rows. If a batch fails, the caller sends all again, so a collector may get a row twice."""
+        resource = Resource.create({"service.name": name})
+        for batch in _batches([_record(row) for row in rows]):
+            readable = [ReadableLogRecord(record, resource, _SCOPE) for record in batch]
+            if self._exporter.export(readable) is not LogRecordExportResult.SUCCESS:
+                raise OSError(f"{shown(self._url)} did not accept {len(batch)} records: {self._last_warning.text}")
 
 
-def _record(row: Mapping[str, Any]) -> dict[str, Any]:
+class _LastMessage(logging.Handler):
+    """Keeps the exporter's last message: ``export`` returns only that it failed, and logs why."""
+
+    text = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.text = record.getMessage()
+
+
+def _batches(records: Sequence[LogRecord]) -> Iterator[list[LogRecord]]:
+    batch: list[LogRecord] = []
+    size = 0
+    for record in records:
+        length = len(str(record.body))
+        if batch and size + length > LARGEST_BATCH:
+            yield batch
+            batch, size = [], 0
+        batch.append(record)
+        size += length
+    if batch:
+        yield batch
+
+
+def _record(row: Mapping[str, Any]) -> LogRecord:
     tensors = {
         name: value for name, value in row.items() if name.startswith(("input.", "output.")) and value is not None
     }
-    text = orjson.dumps(tensors, option=orjson.OPT_SERIALIZE_NUMPY, default=np.ndarray.tolist).decode()
-    known = [_attribute(name, row[name]) for name in ATTRIBUTES if row.get(name) is not None]
-    return {
-        # Protobuf's JSON writes 64-bit integers as strings.
-        "timeUnixNano": str(row["time"] * 1000),
-        "severityNumber": 9 if not row.get("error") else 17,
-        "body": {"stringValue": text},
-        "attributes": known,
-    }
-
-
-def _attribute(name: str, value: object) -> dict[str, Any]:
-    kind = {"intValue": str(value)} if isinstance(value, int) else {"stringValue": str(value)}
-    return {"key": name, "value": kind}
+    return LogRecord(
+        timestamp=row["time"] * 1000,
+        severity_number=SeverityNumber.ERROR if row.get("error") else SeverityNumber.INFO,
+        body=orjson.dumps(tensors, option=orjson.OPT_SERIALIZE_NUMPY, default=np.ndarray.tolist).decode(),
+        attributes={name: row[name] for name in ATTRIBUTES if row.get(name) is not None},
+    )

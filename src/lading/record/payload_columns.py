@@ -152,15 +152,17 @@ def require_pyarrow(what: str) -> Any:
     return require("pyarrow", what, also=("pyarrow.parquet",))
 
 
-def require(package: str, what: str, *, also: tuple[str, ...] = ()) -> Any:
-    """Import a package of the ``payload`` extra.
+def require(package: str, what: str, *, also: tuple[str, ...] = (), extra: str = "payload") -> Any:
+    """Import a package of an extra.
 
     Raises:
-        SettingsError: it is not installed; says what to install.
+        SettingsError: it is not installed. The message names the extra.
     """
     try:
         for name in also:
             import_module(name)
         return import_module(package)
     except ImportError:
-        raise SettingsError(f"{what} needs {package}: pip install 'lading[payload]'") from None
+        raise SettingsError(
+            f"{what} needs {package.split('.', maxsplit=1)[0]}: pip install 'lading[{extra}]'"
+        ) from None

@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 from lading.errors import SettingsError
 from lading.files import first_line, open_bucket, shown, write_atomically
 from lading.manifest import ModelInfo
-from lading.record.otlp import OtlpLogs
 from lading.record.payload_columns import Row, require, require_pyarrow, schema_of, table_of, truth_table
 from lading.settings import RecordingSettings
 
@@ -86,6 +85,9 @@ def sink(settings: RecordingSettings) -> Sink:
     """
     address = settings.payload_log or ""
     if address.startswith(OTLP):
+        require("opentelemetry.exporter.otlp.proto.http._log_exporter", "a payload log over OTLP", extra="otel")
+        from lading.record.otlp import OtlpLogs
+
         return OtlpLogs(address.removeprefix(OTLP))
     where: Destination
     if "://" in address:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import grpc
@@ -128,40 +124,6 @@ def test_a_folder_that_cannot_be_written_stops_the_start_with_a_sentence(
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingsError, match=r"LADING_PAYLOAD_LOG=.* cannot be written"):
         App(Settings(payload_log=str(tmp_path / "file" / "log")), artifacts=[small["table"]])
-
-
-@pytest.fixture
-def collector() -> Iterator[tuple[str, list[bytes]]]:
-    """A real OTLP/HTTP receiver."""
-    bodies: list[bytes] = []
-
-    class Receiver(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            assert self.path == "/v1/logs"
-            bodies.append(self.rfile.read(int(self.headers["content-length"])))
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b"{}")
-
-        def log_message(self, *_: object) -> None:
-            """Keep the test's output clean."""
-
-    server = HTTPServer(("127.0.0.1", 0), Receiver)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", bodies
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def test_a_collector_gets_log_records(small: dict[str, Artifact], collector: tuple[str, list[bytes]]) -> None:
-    address, bodies = collector
-    with live_server(small["table"], payload_log=f"otlp+{address}") as live:
-        live.client.post("/predict", json=FEATURES, headers={"x-request-id": "one"})
-    (record,) = json.loads(bodies[0])["resourceLogs"][0]["scopeLogs"][0]["logRecords"]
-    assert json.loads(record["body"]["stringValue"])["input.features"] == [1, 2, 3, 4]
-    assert {"key": "request_id", "value": {"stringValue": "one"}} in record["attributes"]
 
 
 def test_feedback_is_joined_by_the_requests_id(small: dict[str, Artifact], encode: Encode, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A small OTLP/HTTP collector: takes what a real one takes, and keeps it."""
+"""A small OTLP/HTTP collector: accepts spans and log records as a real one does, and keeps them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
+    ExportLogsServiceRequest,
+    ExportLogsServiceResponse,
+)
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
@@ -17,11 +21,12 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 
 
 @dataclass
-class SpanCollector:
-    """What has come so far."""
+class OtlpCollector:
+    """The requests so far."""
 
     endpoint: str
     requests: list[ExportTraceServiceRequest] = field(default_factory=list)
+    log_requests: list[ExportLogsServiceRequest] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
 
     @property
@@ -35,6 +40,17 @@ class SpanCollector:
             for span in scope.spans
         ]
 
+    @property
+    def log_records(self) -> list[Any]:
+        """Every log record, in the order in which they came."""
+        return [
+            record
+            for request in self.log_requests
+            for resource in request.resource_logs
+            for scope in resource.scope_logs
+            for record in scope.log_records
+        ]
+
     def named(self, name: str) -> list[Any]:
         """The spans of that name."""
         return [span for span in self.spans if span.name == name]
@@ -45,17 +61,17 @@ class SpanCollector:
         return {one.key: one.value.string_value for one in attributes}
 
 
-def attributes_of(span: Any) -> dict[str, str | int]:
-    """A span's attributes."""
+def attributes_of(one_of: Any) -> dict[str, str | int]:
+    """The attributes of a span, of a log record, or of the resource that sent them."""
     return {
         one.key: one.value.int_value if one.value.HasField("int_value") else one.value.string_value
-        for one in span.attributes
+        for one in one_of.attributes
     }
 
 
 @contextmanager
-def span_collector(status: int = 200) -> Iterator[SpanCollector]:
-    """Listen until the block ends, answering with a status."""
+def otlp_collector(status: int = 200) -> Iterator[OtlpCollector]:
+    """Listen until the block ends, and answer every request with this HTTP status."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -63,8 +79,12 @@ def span_collector(status: int = 200) -> Iterator[SpanCollector]:
             if self.headers.get("content-encoding") == "gzip":
                 body = gzip.decompress(body)
             collector.headers.append({name.lower(): value for name, value in self.headers.items()})
-            collector.requests.append(ExportTraceServiceRequest.FromString(body))
-            answer = ExportTraceServiceResponse().SerializeToString()
+            if self.path == "/v1/logs":
+                collector.log_requests.append(ExportLogsServiceRequest.FromString(body))
+                answer = ExportLogsServiceResponse().SerializeToString()
+            else:
+                collector.requests.append(ExportTraceServiceRequest.FromString(body))
+                answer = ExportTraceServiceResponse().SerializeToString()
             self.send_response(status)
             self.send_header("content-type", "application/x-protobuf")
             self.send_header("content-length", str(len(answer)))
@@ -75,7 +95,7 @@ def span_collector(status: int = 200) -> Iterator[SpanCollector]:
             """Say nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        collector = SpanCollector(f"http://127.0.0.1:{server.server_port}")
+        collector = OtlpCollector(f"http://127.0.0.1:{server.server_port}")
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
