@@ -102,13 +102,13 @@ def test_a_taken_port_is_one_sentence() -> None:
         with pytest.raises(ServerError) as refused:
             listen("127.0.0.1", port, "LADING_HTTP_PORT")
     assert str(refused.value) == (
-        f"port {port} of 127.0.0.1 is in use: stop what listens there, or choose another with "
+        f"port {port} of 127.0.0.1 is in use: stop the process that listens there, or choose another port with "
         "LADING_HTTP_PORT (off: none)"
     )
 
 
 def test_an_address_of_another_machine_is_one_sentence() -> None:
-    with pytest.raises(ServerError, match=r"port 0 of 192\.0\.2\.1 cannot be opened: that address is not this mach"):
+    with pytest.raises(ServerError, match=r"port 0 of 192\.0\.2\.1 cannot be opened: this machine does not"):
         listen("192.0.2.1", 0, "LADING_HTTP_PORT")
 
 

@@ -14,18 +14,18 @@ from lading.record.metrics import RecordingMetrics
 from lading.tensors.ragged import separate
 
 EVERY_S = 60.0
-"""Least seconds between two evaluations, so that their number a week, and with it that of false alarms, is bounded."""
+"""Minimum seconds between two evaluations. It bounds their number per week, and so the number of false alarms."""
 ALARMS = EVERY_S / (7 * 24 * 3600)
-"""Probability of a false alarm in one evaluation, for one a week at most."""
+"""Probability of a false alarm in one evaluation, for at most one false alarm per week."""
 
 
 class DriftMonitor:
-    """A consumer of exchanges: one window for each model that has a reference.
+    """A consumer of exchanges, with one window for each model that has a reference.
 
     Args:
-        metrics: where scores go.
+        metrics: exports the scores.
         window: requests in a window.
-        per_second: most requests a second that are looked at.
+        per_second: maximum requests per second that are examined.
     """
 
     def __init__(self, metrics: RecordingMetrics, *, window: int, per_second: float) -> None:
@@ -33,12 +33,12 @@ class DriftMonitor:
         self._size = window
         self._interval = 1 / per_second
         self._next = 0.0
-        self._lock = threading.Lock()  # the report reads what the recorder's thread writes
+        self._lock = threading.Lock()  # the recorder's thread writes windows, and the report reads them
         self._windows: dict[str, tuple[str, Window]] = {}
         self._evaluated: dict[str, float] = {}
 
     def watch(self, artifact: Artifact, variant: str) -> bool:
-        """Begin with a variant; returns False when its artifact has no reference to compare with."""
+        """Start to watch one variant. Return False if its artifact has no reference with thresholds."""
         reference = Reference.from_json(artifact.reference_json())
         if not any(feature.null for feature in reference.features.values()):
             return False
@@ -51,10 +51,10 @@ class DriftMonitor:
             return False
         now = time.perf_counter()
         known = self._windows.get(exchange.model.name)
-        # The reference's outputs are those of one variant.
+        # The outputs in the reference come from one variant.
         if known is None or known[0] != exchange.model.variant or now < self._next:
             return False
-        # A burst that comes after a pause is looked at too, up to a second's worth.
+        # After a pause, up to one second's worth of a burst is examined too.
         self._next = max(self._next, now - 1.0) + self._interval
         return True
 
@@ -73,16 +73,16 @@ class DriftMonitor:
         self._metrics.drift_requests.labels(name).set(window.requests)
 
     def tick(self) -> None:
-        """Nothing to do without requests."""
+        """Do nothing."""
 
     def close(self) -> None:
-        """Nothing to finish."""
+        """Do nothing."""
 
     def __contains__(self, model: str) -> bool:
         return model in self._windows
 
     def scores(self, model: str, newest: int | None = None) -> tuple[Reference, Block, list[Score], int]:
-        """A watched model's reference, its newest requests, their scores now, and the size of a full window."""
+        """Return a model's reference, its newest requests, their scores, and the size of a full window."""
         window = self._windows[model][1]
         with self._lock:
             blocks = window.blocks(newest)
@@ -104,6 +104,6 @@ class DriftMonitor:
 
 
 def live_report(model: str, monitor: DriftMonitor, newest: int | None = None) -> str:
-    """The report on a running server's window, or on about as many of its newest requests as asked for."""
+    """Return the HTML report on a model's window, or on about ``newest`` of its requests."""
     reference, block, scores, size = monitor.scores(model, newest)
     return drift_report(model, reference, block, scores, window=size, source="From the running server.")

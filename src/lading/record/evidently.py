@@ -1,7 +1,7 @@
-"""The newest requests of a payload log as an Evidently report, in a service of its own.
+"""An Evidently report on the newest requests of a payload log, as a separate service.
 
-Evidently is heavy and wants raw values, so it stays out of the server. Its reference column values are drawn from the
-reference's histograms: the artifact holds no training data.
+Evidently is large and needs raw values, so it stays out of the server. The artifact holds no training data, so the
+values of the baseline are drawn from the reference's histograms.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ DRAWN = 1000
 
 
 def evidently_html(log: Path, artifact: Artifact, newest: int) -> str:
-    """Evidently's drift report on the newest examples of a log.
+    """Return Evidently's drift report on the newest examples of a log, as HTML.
 
     Raises:
-        DataError: the log holds no answer of the artifact's model.
+        DataError: the log holds no answer by the artifact's chosen variant.
         SettingsError: Evidently is not installed.
     """
-    # Its telemetry is read from this variable when it is imported.
+    # Evidently reads this variable when it is imported; without it, it sends telemetry.
     os.environ["DO_NOT_TRACK"] = "1"
     try:
         import pandas as pd
@@ -55,7 +55,7 @@ def evidently_html(log: Path, artifact: Artifact, newest: int) -> str:
 
 
 def evidently_app(log: Path, artifact: Artifact) -> Starlette:
-    """``GET /report?n=500``, and probes."""
+    """Return an app with ``GET /report?n=500`` and probes."""
     from starlette.applications import Starlette
     from starlette.concurrency import run_in_threadpool
     from starlette.requests import Request
@@ -78,7 +78,7 @@ def evidently_app(log: Path, artifact: Artifact) -> Starlette:
 
 
 def draw(feature: FeatureReference, count: int, rng: np.random.Generator) -> list[Any]:
-    """Values with a feature's histogram: labels, or numbers spread evenly over each bin."""
+    """Draw values from a feature's histogram: labels, or numbers uniform within each bin."""
     bins = rng.choice(len(feature.shares), size=count, p=np.asarray(feature.shares) / sum(feature.shares))
     if feature.kind == "category":
         return [feature.labels[index] for index in bins]

@@ -12,41 +12,41 @@ from lading.spec import Array
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Exchange:
-    """What was asked and what was answered."""
+    """One request and its answer."""
 
     request_id: str
     model: ModelInfo
     protocol: str
-    """``http``, ``v2`` or ``grpc``, as in the metrics."""
+    """Protocol of the request, as in the metrics: ``http``, ``v2`` or ``grpc``."""
     code: int
-    """The HTTP status, or the one that means the same."""
+    """HTTP status of the answer, or for gRPC its equivalent."""
     error: str
-    """The sentence that was answered; empty when there was an answer."""
+    """Error message in the answer; empty if the request succeeded."""
     seconds: float
     time: float
-    """When it was answered, in seconds since the epoch."""
+    """Time of the answer, in seconds since the epoch."""
     inputs: Mapping[str, Array] | None
-    """Batch dim included; ``None`` when the request could not be read."""
+    """Input tensors with their batch dim; ``None`` if the request could not be read."""
     outputs: Mapping[str, Array] | None
 
     @property
     def nbytes(self) -> int:
-        """Bytes that its arrays keep in memory."""
+        """Size in memory, in bytes."""
         arrays = [*(self.inputs or {}).values(), *(self.outputs or {}).values()]
         return 512 + sum(array.nbytes for array in arrays)
 
 
 class Consumer(Protocol):
-    """What is done with exchanges, in one background thread."""
+    """Receives exchanges in the recorder's thread."""
 
     def wants(self, exchange: Exchange) -> bool:
-        """Whether to hand this one over. On the event loop: must be quick."""
+        """Return whether to record this exchange. Runs on the event loop, so it must be fast."""
 
     def take(self, exchange: Exchange) -> None:
-        """Do it."""
+        """Record the exchange."""
 
     def tick(self) -> None:
-        """Called about once a second, whatever the traffic."""
+        """Run periodic work. Called about once per second, with or without traffic."""
 
     def close(self) -> None:
-        """Finish; nothing more is handed over."""
+        """Write what is left. No exchange follows."""

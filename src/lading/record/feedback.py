@@ -1,4 +1,4 @@
-"""``POST /feedback``: the truth about an answer, joined by the request's id."""
+"""``POST /feedback``: the truth about an answer, joined by request id."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from lading.record.metrics import RecordingMetrics
 from lading.spec import TensorSpec
 
 NEWEST = 1000
-"""Answers with a known truth that the live accuracy is taken over."""
+"""Number of answers with a known truth in the live accuracy."""
 LARGEST = 4096
-"""Values of an output that is remembered; nobody tells the truth about a larger one by hand."""
+"""Maximum values of an output that is remembered. No one sends the truth about a larger one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +30,15 @@ class _Remembered:
     specs: tuple[TensorSpec, ...]
     rows: int
     predicted: Mapping[str, Any]
-    """By output: the first example's label, or its list of numbers."""
+    """By output: the label of the first example, or its list of numbers."""
 
 
 class Feedback:
     """Remembers the newest answers, and counts how many were right.
 
     Args:
-        metrics: where truths are counted.
-        remembered: answers, at most.
+        metrics: counts the truths.
+        remembered: maximum number of answers.
     """
 
     def __init__(self, metrics: RecordingMetrics, remembered: int) -> None:
@@ -62,23 +62,24 @@ class Feedback:
             self._answers.popitem(last=False)
 
     def tick(self) -> None:
-        """Nothing to do without requests."""
+        """Do nothing."""
 
     def close(self) -> None:
-        """Nothing to finish."""
+        """Do nothing."""
 
     def __contains__(self, request_id: str) -> bool:
         return request_id in self._answers
 
     def tell(self, request_id: str, truth: Mapping[str, Any]) -> dict[str, Any]:
-        """Compare an answer with the truth, by output.
+        """Compare an answer with the truth.
 
         Returns:
-            By output ``{"predicted": ..., "truth": ..., "right": true}``, or ``"error": 0.25`` of a number.
+            By output ``{"predicted": ..., "truth": ..., "right": true}``; for a number ``"error": 0.25`` instead of
+            ``right``.
 
         Raises:
-            RequestError: it names no output, or no label of one.
-            UnknownModelError: the answer is not remembered: it was given by another replica, or too long ago.
+            RequestError: an output or a label is unknown, or the request had several examples.
+            UnknownModelError: the answer is not remembered: another replica gave it, or it is too old.
         """
         answer = self._answers.get(request_id)
         if answer is None:
@@ -117,7 +118,7 @@ class Feedback:
 
 
 def is_label(spec: TensorSpec) -> bool:
-    """Whether an output is a probability for each of its labels, rather than a number for each."""
+    """Return whether an output holds the probabilities of its labels, rather than numbers."""
     return spec.labels is not None and spec.unit is None and spec.dtype.startswith("float")
 
 
@@ -145,10 +146,13 @@ def _truth(spec: TensorSpec, value: Any) -> Any:
 
 
 def read_feedback(body: bytes) -> tuple[str, dict[str, Any]]:
-    """Take ``{"request_id": "...", "truth": {"suit": "hearts"}}`` apart.
+    """Parse ``{"request_id": "...", "truth": {"suit": "hearts"}}``.
+
+    Returns:
+        The request id, and the truth by output.
 
     Raises:
-        RequestError: it has another form.
+        RequestError: the body has another form.
     """
     content = parse_object(body)
     request_id, truth = content.get("request_id"), content.get("truth")

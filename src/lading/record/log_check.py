@@ -1,4 +1,4 @@
-"""Drift in a payload log: the same scores as a running server's, for a scheduled job and for a review."""
+"""Drift in a payload log: the scores that a running server computes, for a scheduled job or a review."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from lading.spec import Array
 
 @dataclass(frozen=True)
 class DriftCheck:
-    """What was found in a log."""
+    """The result of a check."""
 
     model: str
     reference: Reference
     block: Block
     scores: tuple[Score, ...]
     accuracy: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """By output: how many answers with a known truth were right, and how many there were."""
+    """By output: number of right answers, and number of answers with a known truth."""
 
     @property
     def drifted(self) -> bool:
         return any(score.drifted for score in self.scores)
 
     def table(self) -> Table:
-        """The scores, those that drifted first."""
+        """Return the scores as a table, drifted ones first."""
         shown = Table("feature", "test", title=f"{self.model}: {self.block.requests} examples")
         for column in ("distance", "threshold", "p-value"):
             shown.add_column(column, justify="right")
@@ -47,7 +47,7 @@ class DriftCheck:
         return shown
 
     def report(self, window: int) -> str:
-        """The same as an HTML page."""
+        """Return the result as an HTML page."""
         return drift_report(
             self.model, self.reference, self.block, self.scores, window=window, source="From a payload log."
         )
@@ -57,9 +57,9 @@ def check_log(log: Path, artifact: Artifact, *, newest: int) -> DriftCheck:
     """Compare the newest examples of a log with an artifact's reference.
 
     Args:
-        log: the folder of a payload log.
-        artifact: what was served; answers of other variants than its chosen one are left out.
-        newest: examples.
+        log: the folder of the payload log.
+        artifact: the served artifact. Answers of variants other than the chosen one are ignored.
+        newest: number of examples.
 
     Raises:
         DataError: the log holds no answer of the artifact's model, or the artifact has no thresholds.

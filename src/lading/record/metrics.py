@@ -1,4 +1,4 @@
-"""The series of the payload log, of feedback and of drift."""
+"""Metrics of the payload log, feedback and drift."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summ
 
 MODEL = ("model", "variant")
 DELAYS = (1.0, 10.0, 60.0, 600.0, 3_600.0, 21_600.0, 86_400.0, 604_800.0)
-"""Seconds until the truth is known: from a click to a week."""
+"""Buckets in seconds for the delay of a truth: from a click to a week."""
 
 
 class RecordingMetrics:
@@ -14,23 +14,23 @@ class RecordingMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.payload_written = Counter(
-            "lading_payload_written", "Answers in files that were written and synced.", registry=registry
+            "lading_payload_written", "Answers in log files that were written and synced.", registry=registry
         )
         self.payload_dropped = Counter(
             "lading_payload_dropped",
-            "Answers that the payload log or drift detection lost: the buffer was full, or writing failed.",
+            "Answers that the payload log or drift detection dropped: the buffer was full, or a write failed.",
             registry=registry,
         )
         self.feedback = Counter(
             "lading_feedback",
-            "Truths that were sent, by what they say of the answer: right, wrong, number (see the absolute error), "
-            "or unknown (the answer is not remembered here).",
+            "Truths received, by result: right, wrong, number (see the absolute error), "
+            "or unknown (this server does not remember the answer).",
             (*MODEL, "output", "result"),
             registry=registry,
         )
         self.feedback_delay = Histogram(
             "lading_feedback_delay_seconds",
-            "From an answer to its truth.",
+            "Time from an answer to its truth.",
             MODEL,
             buckets=DELAYS,
             registry=registry,
@@ -43,28 +43,28 @@ class RecordingMetrics:
         )
         self.live_accuracy = Gauge(
             "lading_live_accuracy",
-            "Share of the newest 1000 answers with a known truth that were right.",
+            "Share of right answers among the newest 1000 with a known truth.",
             (*MODEL, "output"),
             registry=registry,
             multiprocess_mode="livemin",
         )
         self.drift_score = Gauge(
             "lading_drift_score",
-            "Distance of the newest requests from the data that the model was trained on.",
+            "Distance between the newest requests and the training data.",
             ("model", "feature", "test"),
             registry=registry,
             multiprocess_mode="livemax",
         )
         self.drift_threshold = Gauge(
             "lading_drift_threshold",
-            "The distance above which it is drift, calibrated for at most one false alarm a week.",
+            "Distance that counts as drift, calibrated for at most one false alarm per week.",
             ("model", "feature", "test"),
             registry=registry,
             multiprocess_mode="livemax",
         )
         self.drift_p_value = Gauge(
             "lading_drift_p_value",
-            "Probability of such a distance though nothing has changed; of this test alone.",
+            "Probability of this distance or a larger one without drift, for this test alone.",
             ("model", "feature", "test"),
             registry=registry,
             multiprocess_mode="livemin",
@@ -78,7 +78,7 @@ class RecordingMetrics:
         )
         self.drift_evaluated = Gauge(
             "lading_drift_evaluated_timestamp_seconds",
-            "When scores were computed last, in seconds since the epoch.",
+            "Time of the last evaluation, in seconds since the epoch.",
             ("model",),
             registry=registry,
             multiprocess_mode="livemax",

@@ -1,10 +1,10 @@
-"""The columns of a payload log's file, and how a request's tensors become them.
+"""The columns of the payload log's files, and the tensors of a request as a row.
 
 Schema 1. Every file has ``time``, ``request_id``, ``model``, ``version``, ``variant``, ``digest``, ``protocol``,
 ``code``, ``error`` and ``seconds``. A tensor is two columns: ``input.NAME`` with its values in row-major order, and
-``input.NAME.shape``. Encoded content is its features, one value an example (``input.NAME.brightness`` and so on for
-a picture), and ``input.NAME.files`` when files are kept. A sensitive tensor has its shape alone. All are null where a
-request could not be read.
+``input.NAME.shape``. Encoded content has a column for each feature, with one value per example
+(``input.NAME.brightness`` and others for a picture), and ``input.NAME.files`` if files are kept. A sensitive tensor has
+its shape only. All are null if the request could not be read.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def schema_of(model: ModelInfo, images: Literal["features", "files"]) -> pa.Sche
 
 
 def row_of(exchange: Exchange, images: Literal["features", "files"]) -> tuple[Row, dict[str, bytes]]:
-    """One exchange as a row, and the files that belong to it: their bytes, by path beside the log's own files."""
+    """Return one exchange as a row, and its encoded files: bytes by path, relative to the folder of the log's file."""
     row: Row = {
         "time": round(exchange.time * 1e6),
         "request_id": exchange.request_id,
@@ -75,14 +75,14 @@ def row_of(exchange: Exchange, images: Literal["features", "files"]) -> tuple[Ro
 
 
 def table_of(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
-    """Rows as an Arrow table."""
+    """Return rows as an Arrow table."""
     pyarrow = require_pyarrow("the payload log")
     columns = [_column(pyarrow, [row.get(field.name) for row in rows], field.type) for field in schema]
     return pyarrow.table(columns, schema=schema)
 
 
 def truth_table(rows: Sequence[Row]) -> pa.Table:
-    """Feedback as an Arrow table."""
+    """Return rows of feedback as an Arrow table."""
     pyarrow = require_pyarrow("the payload log")
     texts = ("request_id", "output", "truth")
     schema = pyarrow.schema(
@@ -93,7 +93,7 @@ def truth_table(rows: Sequence[Row]) -> pa.Table:
 
 
 def _columns(spec: TensorSpec, images: str) -> Mapping[str, Any]:
-    """Column name to a function that gives its Arrow type."""
+    """Return by column name a function from the pyarrow module to the column's Arrow type."""
     shape = {f"{spec.name}.shape": lambda pa: pa.list_(pa.int64())}
     if spec.sensitive:
         return shape
@@ -117,7 +117,7 @@ def _cells(spec: TensorSpec, array: Array, request_id: str, images: str) -> tupl
     cells |= {f"{spec.name}.{name}": column for name, column in zip(names, described.T, strict=True)}
     if images != "files":
         return cells, {}
-    # A request's id may hold what a file's name must not.
+    # A request id may contain characters that a file name must not.
     stem = hashlib.sha256(request_id.encode()).hexdigest()[:32]
     files = [f"{stem}-{spec.name}-{index}{content.suffixes[0]}" for index in range(len(array))]
     cells[f"{spec.name}.files"] = files
@@ -129,7 +129,7 @@ def _cells(spec: TensorSpec, array: Array, request_id: str, images: str) -> tupl
 def _column(pyarrow: Any, cells: list[Any], kind: Any) -> Any:
     if not pyarrow.types.is_list(kind) or pyarrow.types.is_string(kind.value_type):
         return pyarrow.array(cells, type=kind)
-    # One buffer for all rows; a list of arrays would be converted value by value.
+    # One buffer for all rows: pyarrow would convert a list of arrays value by value.
     sizes = [0 if cell is None else len(cell) for cell in cells]
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
     there = [cell for cell in cells if cell is not None and len(cell)]
@@ -147,7 +147,7 @@ def require_pyarrow(what: str) -> Any:
     """Import pyarrow with its Parquet reader.
 
     Raises:
-        SettingsError: it is not installed; says what to install.
+        SettingsError: it is not installed. The message names the extra.
     """
     return require("pyarrow", what, also=("pyarrow.parquet",))
 

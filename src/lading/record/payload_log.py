@@ -1,4 +1,4 @@
-"""Collects answered requests and writes them, many at a time."""
+"""The payload log: collects answered requests and writes them in batches."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lading.settings import RecordingSettings
 log = structlog.get_logger("lading.payload")
 
 MOST_TRUTHS = 10_000
-"""Rows of feedback that may wait to be written."""
+"""Maximum rows of feedback that wait to be written."""
 
 
 @dataclass(slots=True)
@@ -34,13 +34,13 @@ class _Open:
 
 
 class PayloadLog:
-    """A consumer of exchanges. Rows wait in memory and are stored together, so a file that is there is whole.
+    """A consumer of exchanges. Rows wait in memory and are stored together, so every file is complete.
 
     Args:
-        settings: share, rotation, pictures.
-        sink: where rows go.
-        metrics: where rows that were written, or lost, are counted.
-        clock: seconds, for the age of a file.
+        settings: share of requests, rotation, how pictures are logged.
+        sink: stores the rows.
+        metrics: counts written and dropped rows.
+        clock: monotonic time in seconds, for the age of a file.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class PayloadLog:
         waiting = self._open[key]
         size = exchange.nbytes if self._settings.payload_images == "files" else _bytes(row)
         if sum(one.bytes for one in self._open.values()) + size > self._settings.payload_buffer_mb * 1e6:
-            # Files could not be written for a while; the newest row goes, and it is known how many did.
+            # The sink has been failing. Drop the newest row and count it.
             self._metrics.payload_dropped.inc()
             return
         waiting.rows.append(row)
@@ -89,7 +89,7 @@ class PayloadLog:
         self._store_truths()
 
     def tell(self, rows: Sequence[Row]) -> None:
-        """Keep what feedback said. In the recorder's thread, as all of this."""
+        """Log rows of feedback. Runs in the recorder's thread, like the rest of this class."""
         if len(self._truths) + len(rows) > MOST_TRUTHS:
             self._metrics.payload_dropped.inc(len(rows))
             return
@@ -113,7 +113,7 @@ class PayloadLog:
         try:
             self._sink.store(waiting.model, waiting.rows, waiting.pictures)
         except Exception as error:
-            # The rows stay, and are tried again with the next.
+            # Keep the rows and try again with the next file.
             log.warning("the payload log cannot be written", model=key[0], rows=len(waiting.rows), error=str(error))
             return
         self._metrics.payload_written.inc(len(waiting.rows))
@@ -121,7 +121,7 @@ class PayloadLog:
 
 
 def sampled(request_id: str, share: float) -> bool:
-    """Whether a request belongs to a share of all, by its id alone: every service and every replica agrees."""
+    """Return whether a request is in the logged share. Only the id decides, so all services and replicas agree."""
     return crc32(request_id.encode()) < share * 2**32
 
 

@@ -1,4 +1,4 @@
-"""Reads a payload log back: rows, and the features of every example in them."""
+"""Reads a payload log: rows, and the features of each example."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ Row = dict[str, Any]
 
 
 def read_rows(folder: Path, model: str) -> Iterator[Row]:
-    """The rows of one model's log, oldest file first; a folder of its files, or of the whole log.
+    """Yield the rows of one model, oldest file first.
+
+    Args:
+        folder: the whole log, or the folder of one model in it.
+        model: name of the model.
 
     Raises:
         DataError: there is no file of that model.
@@ -37,7 +41,7 @@ def read_rows(folder: Path, model: str) -> Iterator[Row]:
 
 
 def read_truths(folder: Path) -> dict[str, dict[str, str]]:
-    """What feedback said: by request id, the truth (JSON) by output; the newest of several."""
+    """Return feedback by request id: the truth (JSON) by output. The newest truth counts."""
     parquet = require_pyarrow("reading a payload log").parquet
     truths: dict[str, dict[str, str]] = {}
     for file in sorted((folder / FEEDBACK).rglob("*.parquet")):
@@ -47,7 +51,7 @@ def read_truths(folder: Path) -> dict[str, dict[str, str]]:
 
 
 def row_examples(manifest: Manifest, row: Row) -> Iterator[dict[str, Array]]:
-    """The features of each example of one answered request, as a running server sees them."""
+    """Yield the features of each example in one row, the same as a running server computes."""
     given = _tensors(manifest.inputs, row, "input")
     answered = _tensors(manifest.outputs, row, "output")
     inputs = [spec for spec in manifest.inputs if spec.name in given]
@@ -69,7 +73,7 @@ def row_examples(manifest: Manifest, row: Row) -> Iterator[dict[str, Array]]:
 
 
 def output_of(manifest: Manifest, row: Row, output: str) -> Array | None:
-    """One output of a row's first example; ``None`` where it was not logged."""
+    """Return one output of a row's first example, without the batch dim; ``None`` if it was not logged."""
     spec = next(spec for spec in manifest.outputs if spec.name == output)
     array = _tensors([spec], row, "output").get(output)
     return None if array is None or not array.size else np.asarray(array[0])

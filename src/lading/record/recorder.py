@@ -1,4 +1,4 @@
-"""Hands answered requests to a background thread, and never waits for it."""
+"""Passes answered requests to a background thread without waiting for it."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from lading.record.metrics import RecordingMetrics
 log = structlog.get_logger("lading.recorder")
 _TICK_S = 1.0
 _GATHER_S = 0.05
-"""The thread sleeps so long between its turns: waking it for each request would take the lock from the event loop as
-often, and cost more than what it does."""
+"""Pause of the thread between its turns. Waking it for each request would take Python's lock from the event loop each
+time, and cost more than the recording itself."""
 
 
 class Recorder:
-    """A bounded queue in front of the consumers.
+    """A bounded queue in front of the consumers, and the thread that empties it.
 
     Args:
-        consumers: of every exchange that they want.
-        metrics: where drops are counted.
-        max_bytes: that exchanges may hold while they wait; what comes beyond is dropped.
+        consumers: each gets the exchanges that it wants.
+        metrics: counts what is dropped.
+        max_bytes: maximum size of the waiting exchanges. More are dropped.
     """
 
     def __init__(self, consumers: Sequence[Consumer], metrics: RecordingMetrics, max_bytes: float) -> None:
         self._consumers = tuple(consumers)
         self._metrics = metrics
         self._max_bytes = max_bytes
-        # Each is written by one thread alone, so neither needs a lock.
+        # Bytes put and taken. Only one thread writes each of them, so they need no lock.
         self._put = self._taken = 0
         self._queue: SimpleQueue[tuple[int, Callable[[], object]] | None] = SimpleQueue()
         self._wanted = threading.Event()
@@ -42,13 +42,13 @@ class Recorder:
         self._thread.start()
 
     def offer(self, exchange: Exchange) -> None:
-        """Hand one exchange over, or drop it. Belongs to the event loop."""
+        """Queue one exchange, or drop it. Call it on the event loop."""
         wanted = [consumer for consumer in self._consumers if consumer.wants(exchange)]
         if wanted:
             self.post(lambda: self._hand(exchange, wanted), size=exchange.nbytes)
 
     def post(self, work: Callable[[], object], *, size: int = 512) -> None:
-        """Do something else in the thread, behind what was handed over; drop it when too much waits."""
+        """Run ``work`` in the thread after everything queued so far. It is dropped when the queue is full."""
         if self._put - self._taken + size > self._max_bytes:
             self._metrics.payload_dropped.inc()
             return
@@ -56,7 +56,7 @@ class Recorder:
         self._queue.put((size, work))
 
     def settle(self) -> None:
-        """Return when all that was handed over until now has been consumed. Blocks: not for the event loop."""
+        """Wait until everything queued so far has been consumed. Blocks, so never call it on the event loop."""
         settled = threading.Event()
         self._queue.put((0, settled.set))
         self._wanted.set()
@@ -64,7 +64,7 @@ class Recorder:
         self._wanted.clear()
 
     def close(self) -> None:
-        """Return when everything that was handed over has been consumed."""
+        """Consume everything in the queue, then end the thread."""
         if self._thread.is_alive():
             self._queue.put(None)
             self._wanted.set()

@@ -27,10 +27,10 @@ log = structlog.get_logger("lading.server")
 
 
 class Ports:
-    """The ports that the settings name, open from :meth:`start` to :meth:`stop`.
+    """The configured ports, open from :meth:`start` to :meth:`stop`.
 
     Args:
-        app: what answers.
+        app: answers the requests.
         settings: addresses, limits, certificates.
 
     Raises:
@@ -50,10 +50,10 @@ class Ports:
             self._http = _OwnSignals(_config(app, settings))
 
     async def start(self) -> tuple[int, int]:
-        """Listen.
+        """Open the ports.
 
         Returns:
-            The HTTP and the gRPC port; 0 for one that is off.
+            The HTTP port and the gRPC port; 0 for a port that is off.
 
         Raises:
             ServerError: the gRPC port is taken.
@@ -61,7 +61,7 @@ class Ports:
         settings = self._settings
         http, grpc = 0, 0
         if settings.grpc_port != "off":
-            # grpcio and protobuf take a tenth of the start, and only with this port.
+            # Imported here: grpcio and protobuf take a tenth of the start, and only this port needs them.
             from lading.serve.grpc.server import GrpcServer
 
             self._grpc = GrpcServer(self._app, settings)
@@ -75,13 +75,13 @@ class Ports:
         return http, grpc
 
     async def show_readiness(self) -> None:
-        """Tell gRPC health checks whether the models are ready now, and when all workers are."""
+        """Wait until all workers are ready, then update the gRPC health service."""
         await self._app.health.all_ready()
         if self._grpc is not None:
             await self._grpc.show_readiness()
 
     async def stop(self) -> None:
-        """Accept nothing more, tell idle connections to close, and return when all others have been answered."""
+        """Accept no more requests, close idle connections, and wait until open requests are answered."""
         closing = []
         if self._grpc is not None:
             closing.append(asyncio.ensure_future(self._grpc.stop(self._settings.drain_s)))
@@ -92,11 +92,11 @@ class Ports:
 
 
 def run_worker(settings: Settings, parent: int | None = None) -> None:
-    """Serve from this process alone, or as one of several workers.
+    """Serve in this process, as the only worker or one of several.
 
     Args:
-        settings: of the whole server.
-        parent: a file descriptor that becomes readable when the process that started this one has ended.
+        settings: settings of the whole server. Limits are divided by the number of workers.
+        parent: a file descriptor that becomes readable when the parent process ends. The worker then stops.
 
     Raises:
         LadingError: as :func:`serve`.
@@ -136,7 +136,7 @@ async def _start(app: App, ports: Ports) -> None:
 
 
 def freeze_what_stays() -> None:
-    """Spare the garbage collector what was made until now, for the rest of the process: a full pass takes long."""
+    """Exclude all objects so far from garbage collection: a full pass over the models would take long."""
     gc.freeze()
     gc.enable()
 
@@ -164,7 +164,7 @@ def _config(app: App, settings: Settings) -> uvicorn.Config:
 
 
 class _OwnSignals(uvicorn.Server):
-    """uvicorn without its signal handlers: the process has other ports to close too."""
+    """uvicorn without its signal handlers: this process has other ports to close too."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -172,7 +172,13 @@ class _OwnSignals(uvicorn.Server):
 
 
 def listen(host: str, port: int, setting: str, *, shared: bool = False) -> socket.socket:
-    """Open a listening socket first, so that a taken port is one sentence; ``shared`` with other workers' sockets.
+    """Open a listening socket. It is opened before the server starts, so that a taken port is a clear error.
+
+    Args:
+        host: address to listen on.
+        port: port number; 0 for any free port.
+        setting: name of the port's setting, for the error message.
+        shared: let other workers listen on the same port.
 
     Raises:
         ServerError: the port is taken, or the address is not this machine's.
@@ -185,11 +191,12 @@ def listen(host: str, port: int, setting: str, *, shared: bool = False) -> socke
 
 
 def port_error(host: str, port: int, setting: str, error: OSError) -> ServerError:
-    """Say why a port cannot be opened, and what to do."""
+    """Return an error that says why a port cannot be opened, and what to do."""
+    free = f"stop the process that listens there, or choose another port with {setting} (off: none)"
     reasons = {
-        errno.EADDRINUSE: f"is in use: stop what listens there, or choose another with {setting} (off: none)",
-        errno.EACCES: "needs rights that this process does not have: choose one above 1023",
-        errno.EADDRNOTAVAIL: "cannot be opened: that address is not this machine's",
+        errno.EADDRINUSE: f"is in use: {free}",
+        errno.EACCES: "needs privileges that this process does not have: choose a port above 1023",
+        errno.EADDRNOTAVAIL: "cannot be opened: this machine does not have that address",
     }
     reason = reasons.get(error.errno or 0, f"cannot be opened: {error.strerror}")
     return ServerError(f"port {port} of {host} {reason}")
