@@ -148,11 +148,13 @@ test-chart: chart-tools $(CRDS)/.stamp $(VENV)/.dev ## lint and test the chart a
 	LADING_NEEDS_TOOLS=1 $(BIN)/pytest tests/chart/test_chart.py tests/k8s $(ARGS)
 
 ARTIFACT ?= artifacts/cards
+# The lock file that the serving image installs: bento, or serve without BentoML.
+REQUIREMENTS ?= bento
 IMAGE ?= $(notdir $(ARTIFACT)):$(shell sha256sum $(ARTIFACT)/lading.json 2>/dev/null | sed -E 's/^(.{12}).*/1-\1/')
 
 .PHONY: image
-image: $(ARTIFACT)/lading.json build/serve.cdx.json ## build the serving image of ARTIFACT with docker, podman or buildah, as IMAGE
-	docker/build serve "$(IMAGE)" "$(ARTIFACT)"
+image: $(ARTIFACT)/lading.json build/$(REQUIREMENTS).cdx.json ## build the serving image of ARTIFACT as IMAGE; REQUIREMENTS=serve leaves BentoML out
+	REQUIREMENTS=$(REQUIREMENTS) docker/build serve "$(IMAGE)" "$(ARTIFACT)"
 	@echo "image: $(IMAGE)"
 
 .PHONY: frontend-image
@@ -170,15 +172,15 @@ e2e-cluster-full: export LADING_E2E := full
 e2e-cluster-full: e2e-cluster ## the same with 50,000 requests, drains, killed workers and every kind of bad release
 
 # The bill of materials of the serving image: every wheel of the lock with its hashes, as CycloneDX.
-build/serve.cdx.json: requirements/serve.txt | $(VENV)/.dev
+build/serve.cdx.json build/bento.cdx.json: build/%.cdx.json: requirements/%.txt | $(VENV)/.dev
 	mkdir -p build
 	$(BIN)/cyclonedx-py requirements $< --pyproject pyproject.toml --output-reproducible --of JSON -o $@
 
 .PHONY: lock
-lock: $(UV) ## resolve requirements/*.txt anew from pyproject.toml
-	for set in serve load build dev batch; do \
-	  case $$set in serve) extras="--extra serve";; load) extras="--extra serve --extra load --extra kubernetes";; \
-	    build) extras="--extra serve --extra build --extra cards --extra kubernetes";; \
+lock: $(UV) ## resolve requirements/*.txt from pyproject.toml
+	for set in serve bento load build dev batch; do \
+	  case $$set in serve) extras="--extra serve";; bento) extras="--extra bento";; load) extras="--extra serve --extra load --extra kubernetes";; \
+	    build) extras="--extra bento --extra build --extra cards --extra kubernetes";; \
 	    dev) extras="--all-extras";; batch) extras="--extra score --extra ray --constraint requirements/dev.txt";; esac; \
 	  $(UV) pip compile pyproject.toml $$extras --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --custom-compile-command "make lock" --quiet --output-file requirements/$$set.txt; \
@@ -195,8 +197,8 @@ help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
 
 $(UV):
-	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
-	  || { echo "Python 3.11 to 3.13 is needed; name one with: make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' \
+	  || { echo "Python 3.11 to 3.14 is needed; name one with: make PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 

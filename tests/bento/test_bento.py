@@ -48,7 +48,7 @@ def test_a_bento_holds_the_artifact_the_source_and_the_requirements_of_serving(
     assert (bento / "src" / "lading" / "serve" / "pages" / "page.html").is_file()
     assert not list((bento / "src").rglob("__pycache__"))
     required = names_in((bento / "env" / "python" / "requirements.txt").read_text())
-    assert required == names_in((ROOT / "requirements" / "serve.txt").read_text())
+    assert required == names_in((ROOT / "requirements" / "bento.txt").read_text())
     assert {"bentoml", "onnxruntime"} <= required
     assert not required & {"torch", "torchvision", "lightning", "onnx", "onnxscript", "hydra-core", "wandb"}
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from lading.artifact import Artifact
 from lading.cli import app
 from lading.cli.terminal import console
-from lading.deploy.doctor import examine
+from lading.deploy.doctor import Check, checks_table, examine
 from lading.machine import memory_limit
 from lading.settings import Settings
 from tests.given.small_artifacts import table_artifact, with_golden_outputs
@@ -69,6 +69,12 @@ def test_memory_is_the_lesser_of_the_limit_and_what_is_there(
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     assert memory_limit(tmp_path, meminfo) == expected
+
+
+def test_the_table_shows_the_extra_to_install() -> None:
+    with console().capture() as printed:
+        console().print(checks_table([Check("packages", "failed", "pip install 'lading[serve]'")]))
+    assert "pip install 'lading[serve]'" in printed.get()
 
 
 def test_the_command_ends_with_1_when_something_failed(table: Artifact, tmp_path: Path) -> None:

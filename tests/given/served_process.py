@@ -1,4 +1,4 @@
-"""``lading serve`` in a process of its own, for what ends a process or needs several."""
+"""``lading serve`` in its own process, for tests that end a process or need several."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.given.live_server import wait_until
 
 ROOT = Path(__file__).parents[2]
-SERVE = "import sys; from lading.cli import main; sys.argv[0] = 'lading'; main()"
+LADING = (sys.executable, "-c", "import sys; from lading.cli import main; sys.argv[0] = 'lading'; main()")
 
 
 @dataclass
@@ -29,23 +29,32 @@ class ServedProcess:
 
 @contextlib.contextmanager
 def serving(
-    artifact: Path, log: Path, *, workers: int = 1, files: int = 0, **environment: str
+    artifact: Path,
+    log: Path,
+    *,
+    workers: int = 1,
+    files: int = 0,
+    program: Sequence[str] = LADING,
+    cwd: Path = ROOT,
+    **environment: str,
 ) -> Iterator[ServedProcess]:
     """Serve on free ports, once every worker is ready, until the block ends.
 
     Args:
-        artifact: what to serve.
-        log: where to write its log, as JSON.
-        workers: how many processes.
-        files: how many the process may have open, when not as many as this one.
+        artifact: the artifact to serve.
+        log: file for the server's log, as JSON.
+        workers: number of processes.
+        files: limit of open files; 0 keeps the limit of this process.
+        program: the command ``lading``.
+        cwd: folder to run it in.
         environment: settings.
     """
-    command = [sys.executable, "-c", SERVE, "serve", str(artifact), "--port", "0", "--grpc-port", "0"]
+    command = [*program, "serve", str(artifact), "--port", "0", "--grpc-port", "0"]
     settings = {"LADING_LOG_FORMAT": "json", "LADING_WORKERS": str(workers), **environment}
     if files:
         command = ["sh", "-c", f'ulimit -n {files} && exec "$@"', "sh", *command]
     with log.open("wb") as stream:
-        process = subprocess.Popen(command, env={**os.environ, **settings}, cwd=ROOT, stderr=stream)
+        process = subprocess.Popen(command, env={**os.environ, **settings}, cwd=cwd, stderr=stream)
     try:
         wait_until(lambda: log.read_bytes().count(b'"event": "ready"') >= workers or process.poll() is not None, 60)
         text = log.read_text()

@@ -1,4 +1,4 @@
-"""The documentation is true: its commands are accepted as they are written, its links lead somewhere."""
+"""The documentation is true: its commands are accepted as written, and its links have targets."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -37,12 +38,14 @@ def starting(*words: str) -> list[str]:
 
 TRAINING = starting("torchrun", "kubectl", "dvc", "wandb")
 DEBIAN = starting("apt-get")
+STARTER = "my_model.py"
+"""The file that ``lading init`` writes on a page; tests/e2e/test_wheel.py runs the commands that use it."""
 CLOUD = starting("gcloud", "terraform", "docker", "docker/build", "env", "sed")
 
 
 def test_every_command_of_the_documentation_is_of_a_kind_that_is_tested() -> None:
     tested = {*starting("make"), *starting("lading"), *starting("curl", "echo"), *starting("python"), *TRAINING}
-    tested |= {*starting("helm"), *starting("kind"), *starting("locust"), *CLOUD, *DEBIAN}
+    tested |= {*starting("pip"), *starting("helm"), *starting("kind"), *starting("locust"), *CLOUD, *DEBIAN}
     assert {command for _, command in ALL} == tested
 
 
@@ -62,8 +65,15 @@ def test_the_command_line_accepts_the_command(command: str) -> None:
         subcommand = subcommand.commands[name]
     with subcommand.make_context(name, [argument.replace("...", "x") for argument in arguments]) as context:
         given = context.params
-    if {"overrides", "model"} <= given.keys():
+    if {"overrides", "model"} <= given.keys() and not given["model"].startswith(STARTER):
         assert compose(given["model"], given["overrides"] or []).target == given["model"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_extra_that_a_page_names_exists(page: Path) -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    named = {extra for group in re.findall(r"lading\[([\w,]+)\]", page.read_text()) for extra in group.split(",")}
+    assert named <= extras.keys()
 
 
 @pytest.mark.parametrize("command", TRAINING)

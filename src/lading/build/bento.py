@@ -1,4 +1,4 @@
-"""An artifact as a Bento: the service, this package's source, the locked requirements of serving, and the artifact."""
+"""Packs an artifact into a Bento: the service, this package's source, the locked requirements, and the artifact."""
 
 from __future__ import annotations
 
@@ -10,31 +10,35 @@ import subprocess
 import sys
 import tempfile
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 
 from lading.artifact import Artifact
 from lading.errors import BentoError
 
 PACKAGE = Path(__file__).parents[1]
+SHIPPED = {"service.py": "service.py", "requirements-bento.txt": "requirements/bento.txt"}
+"""Files that a wheel keeps in the package, and where they are in a checkout."""
 _TAG = re.compile(r"__tag__:(\S+)")
 
 
 def build_bento(artifact_path: Path) -> str:
-    """Build a Bento named after the model, which ``bentoml serve NAME:latest`` serves from anywhere.
+    """Build a Bento named after the model. ``bentoml serve NAME:latest`` serves it from any folder.
 
-    It has the package as source next to ``service.py``, where Python looks first, so that no wheel is built. It also
-    has the lock file with its hashes. Its requirements have neither torch nor the build extra.
+    The package goes in as source next to ``service.py``, where Python looks first. So no wheel is built to pack it. The
+    lock file goes in with its hashes. The requirements do not include torch or the extra ``build``.
 
     Args:
         artifact_path: the artifact's folder.
 
     Returns:
-        The tag: ``NAME:VERSION-DIGEST-TIME``, so that the newest build sorts last and names its artifact.
+        The tag, ``NAME:VERSION-DIGEST-TIME``: the newest build sorts last, and the digest names the artifact.
 
     Raises:
-        ArtifactError: the artifact is corrupt or was edited.
-        BentoError: BentoML refused; the message ends with its reason.
+        ArtifactError: the artifact is incomplete or was edited.
+        BentoError: BentoML is not installed, or it failed; the message ends with BentoML's own.
     """
+    require_bentoml()
     artifact = Artifact.load(artifact_path)
     with tempfile.TemporaryDirectory(prefix="lading-bento-") as folder:
         context = Path(folder)
@@ -42,15 +46,21 @@ def build_bento(artifact_path: Path) -> str:
         return _run_build(context, _version(artifact))
 
 
+def require_bentoml() -> None:
+    """Raise ``BentoError`` if BentoML is not installed."""
+    if find_spec("bentoml") is None:
+        raise BentoError("building a Bento needs BentoML: pip install 'lading[bento]'")
+
+
 def bento_name(model: str) -> str:
-    """The model's name as BentoML allows it: lower case, beginning and ending with a letter or a digit."""
+    """The model's name as BentoML allows it: lower case, with a letter or a digit at both ends."""
     return model.lower().strip("-_.")
 
 
 def _stage(context: Path, artifact: Artifact) -> None:
-    shutil.copyfile(_shipped("service.py", "service.py"), context / "service.py")
-    shutil.copyfile(_shipped("requirements-serve.txt", "requirements/serve.txt"), context / "requirements.txt")
-    shutil.copytree(PACKAGE, context / "lading", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copyfile(_shipped("service.py"), context / "service.py")
+    shutil.copyfile(_shipped("requirements-bento.txt"), context / "requirements.txt")
+    shutil.copytree(PACKAGE, context / "lading", ignore=shutil.ignore_patterns("__pycache__", *SHIPPED))
     shutil.copytree(artifact.path, context / "artifact")
     bentofile = {
         "service": "service:Lading",
@@ -64,11 +74,11 @@ def _stage(context: Path, artifact: Artifact) -> None:
     (context / "bentofile.yaml").write_text(json.dumps(bentofile))
 
 
-def _shipped(in_wheel: str, in_checkout: str) -> Path:
-    installed = PACKAGE / in_wheel
-    file = installed if installed.is_file() else PACKAGE.parents[1] / in_checkout
+def _shipped(name: str) -> Path:
+    installed = PACKAGE / name
+    file = installed if installed.is_file() else PACKAGE.parents[1] / SHIPPED[name]
     if not file.is_file():
-        raise BentoError(f"{in_checkout} is missing at {file}: install lading again, or run in a complete checkout")
+        raise BentoError(f"{name} is missing at {file}: install lading again, or run in a complete checkout")
     return file
 
 

@@ -194,6 +194,10 @@ def build(
 
     Example: `lading build models/cards.py:Cards --bento`
     """
+    from lading.build.bento import build_bento, require_bentoml
+
+    if bento:
+        require_bentoml()  # before the stages, which take minutes
     from lading.build.build import build as run
 
     spec = load_spec(model)
@@ -209,8 +213,6 @@ def build(
         console=console(),
     )
     if bento:
-        from lading.build.bento import build_bento
-
         console().print(f"bento: {build_bento(out)}; serve it with `bentoml serve {spec.name}:latest`")
 
 

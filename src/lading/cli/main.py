@@ -45,11 +45,20 @@ def _root(version: Annotated[bool, typer.Option("--version", help="show the vers
         raise typer.Exit
 
 
+BUILD_PACKAGES = {"hydra", "jinja2", "lightning", "matplotlib", "onnx", "onnxscript", "torch", "torch_pruning"}
+"""Packages that the extra ``build`` brings, by the name that Python imports."""
+
+
 def main() -> None:
     """Entry point of the ``lading`` command."""
     logging.basicConfig(level=logging.WARNING)
     try:
         app()
+    except ModuleNotFoundError as error:
+        if error.name not in BUILD_PACKAGES:
+            raise
+        errors().print(f"this command needs {error.name}: pip install 'lading[build]'", markup=False, soft_wrap=True)
+        sys.exit(1)
     except LadingError as error:
         errors().print(f"[bold red]{type(error).__name__.removesuffix('Error')}[/bold red]: ", end="")
         errors().print(str(error), markup=False, highlight=False, soft_wrap=True)

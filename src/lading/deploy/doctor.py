@@ -1,4 +1,4 @@
-"""What must be right on a machine before it serves: each check a line that says what was found and what to do."""
+"""Checks of a machine before it serves. Each check is a line with what was found and what to do."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
+from rich.markup import escape
 from rich.table import Table
 
 from lading.artifact import Artifact
@@ -27,7 +28,7 @@ _COLOURS = {"ok": "green", "warning": "yellow", "failed": "bold red"}
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
     state: Literal["ok", "warning", "failed"]
@@ -35,7 +36,7 @@ class Check:
 
 
 def examine(artifacts: tuple[Path, ...], settings: Settings) -> list[Check]:
-    """Look at this machine, and at artifacts that it is to serve."""
+    """Check this machine, and the artifacts that it will serve."""
     machine = describe_machine()
     checks = [_packages(), _cpu(machine), _cpus(), _memory(), *_ports(settings), *_settings()]
     for path in artifacts:
@@ -46,19 +47,15 @@ def examine(artifacts: tuple[Path, ...], settings: Settings) -> list[Check]:
 def checks_table(checks: list[Check]) -> Table:
     table = Table("check", "", "found", box=None)
     for check in checks:
-        table.add_row(check.name, f"[{_COLOURS[check.state]}]{check.state}[/]", check.found)
+        table.add_row(check.name, f"[{_COLOURS[check.state]}]{check.state}[/]", escape(check.found))  # lading[serve]
     return table
 
 
 def _packages() -> Check:
-    missing = []
-    for name in ("lading.serve.ports", "bentoml"):
-        try:
-            importlib.import_module(name) if name.startswith("lading") else metadata.version(name)
-        except (ModuleNotFoundError, metadata.PackageNotFoundError) as error:
-            missing.append(str(error.name))
-    if missing:
-        return Check("packages", "failed", f"{', '.join(missing)} is missing: pip install 'lading[serve]'")
+    try:
+        importlib.import_module("lading.serve.ports")
+    except ModuleNotFoundError as error:
+        return Check("packages", "failed", f"{error.name} is missing: pip install 'lading[serve]'")
     return Check("packages", "ok", f"ONNX Runtime {metadata.version('onnxruntime')}")
 
 
