@@ -91,9 +91,9 @@ def test_a_command_of_another_tool_names_what_there_is(command: str) -> None:
     elif words[:2] == ["wandb", "sweep"]:
         assert read_sweep(ROOT / words[2])["command"]
     elif words[:2] == ["dvc", "repro"]:
-        assert set(words[2:]) <= yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].keys()
+        assert set(words[2:]) <= yaml.safe_load((ROOT / "configs" / "dvc" / "dvc.yaml").read_text())["stages"].keys()
     elif words[:3] == ["dvc", "exp", "run"]:
-        params = yaml.safe_load((ROOT / "params.yaml").read_text())
+        params = yaml.safe_load((ROOT / "configs" / "dvc" / "params.yaml").read_text())
         for word in words[4::2]:
             group, key = word.split("=")[0].split(".")
             assert key in params[group]

@@ -1,4 +1,4 @@
-"""The pipeline in DVC's hands: what changed reruns what depends on it, and a remote gives back what was made."""
+"""The DVC pipeline: a change reruns the stages that depend on it, and a remote restores their results."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from lading.artifact import Artifact
 from lading.build.train.config import compose
 
 ROOT = Path(__file__).parents[2]
+PIPELINES = ROOT / "configs" / "dvc"
 PIPELINE = """
 stages:
   data:
@@ -37,7 +38,7 @@ stages:
 
 
 def stages() -> dict[str, dict[str, object]]:
-    content: dict[str, dict[str, dict[str, object]]] = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+    content: dict[str, dict[str, dict[str, object]]] = yaml.safe_load((PIPELINES / "dvc.yaml").read_text())
     return content["stages"]
 
 
@@ -48,7 +49,7 @@ def stages() -> dict[str, dict[str, object]]:
 def test_a_model_runs_from_data_to_artifact_with_commands_that_are_accepted(
     name: str, target: str, examples: str
 ) -> None:
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())[name]
+    params = yaml.safe_load((PIPELINES / "params.yaml").read_text())[name]
     made = {stage: content for stage, content in stages().items() if stage.endswith(f"-{name}")}
     assert [stage.removesuffix(f"-{name}") for stage in made] == ["data", "train", "build"]
     words = str(made[f"train-{name}"]["cmd"]).split()
@@ -59,11 +60,21 @@ def test_a_model_runs_from_data_to_artifact_with_commands_that_are_accepted(
     assert config.model[examples] == params[examples]
     assert config.init == params["init"]
     for stage in made.values():
+        assert (PIPELINES / str(stage["wdir"])).resolve() == ROOT
+        (group,) = stage.get("params", [{}])  # type: ignore[misc]
+        assert all((ROOT / file).samefile(PIPELINES / "params.yaml") for file in group)
         missing = [dep for dep in stage["deps"] if not (ROOT / dep).exists() and not dep.startswith(("data/", "runs/"))]  # type: ignore[attr-defined]
         assert not missing
 
 
-def test_no_secret_and_no_message_to_others_stands_in_the_configuration() -> None:
+def test_a_stage_depends_on_folders_so_that_no_edit_of_their_code_is_missed() -> None:
+    for stage in stages().values():
+        code = [str(dep) for dep in stage["deps"] if str(dep).startswith("src/")]  # type: ignore[attr-defined]
+        assert all((ROOT / dep).is_dir() for dep in code)
+    assert "__pycache__" in (ROOT / ".dvcignore").read_text().split()
+
+
+def test_the_configuration_has_no_secret_and_sends_no_usage_reports() -> None:
     config = (ROOT / ".dvc" / "config").read_text()
     assert "analytics = false" in config
     keys = {line.split("=")[0].strip() for line in config.splitlines() if "=" in line and not line.startswith("#")}
@@ -74,7 +85,7 @@ def test_no_secret_and_no_message_to_others_stands_in_the_configuration() -> Non
 def test_a_changed_input_reruns_what_depends_on_it_and_a_remote_keeps_what_was_made(tmp_path: Path) -> None:
     repository, remote = tmp_path / "repository", tmp_path / "remote"
     repository.mkdir()
-    shutil.copy(ROOT / "tests" / "tiny.py", repository / "tiny.py")
+    shutil.copy(ROOT / "tests" / "given" / "tiny.py", repository / "tiny.py")
     (repository / "dvc.yaml").write_text(PIPELINE)
     (repository / "params.yaml").write_text("lr: 0.03\n")
     binaries = str(Path(sys.executable).parent)
