@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 import structlog
-from PIL import Image
 
 from lading.artifact import Artifact
 from tests.given.live_server import LiveServer, live_server
-
-BODY_LIMIT = 300_000
-Encode = Callable[..., bytes]
+from tests.given.pictures import BODY_LIMIT, Encode, encoded
 
 
 @pytest.fixture(autouse=True)
@@ -52,11 +48,4 @@ def graph(small: dict[str, Artifact]) -> Iterator[LiveServer]:
 
 @pytest.fixture(scope="session")
 def encode() -> Encode:
-    """Encode a picture of one colour, or a given one."""
-
-    def encoded(kind: str = "JPEG", picture: Image.Image | None = None, **options: object) -> bytes:
-        buffer = io.BytesIO()
-        (picture or Image.new("RGB", (64, 48), (230, 20, 20))).save(buffer, kind, **options)
-        return buffer.getvalue()
-
     return encoded

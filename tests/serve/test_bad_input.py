@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.given.live_server import LiveServer
-from tests.serve.conftest import BODY_LIMIT, Encode
+from tests.given.pictures import BODY_LIMIT, Encode
 
 HINT = (
     "send a JPEG, PNG or WebP file as the body (curl --data-binary @photo.jpg) "

@@ -20,7 +20,7 @@ import pytest
 
 from lading.artifact import Artifact
 from tests.given.live_server import live_server, wait_until
-from tests.serve.conftest import Encode
+from tests.given.pictures import Encode
 
 SERVE = "import sys; from lading.cli import main; sys.argv[0] = 'lading'; main()"
 ROOT = Path(__file__).parents[2]

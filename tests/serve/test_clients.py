@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.given.live_server import LiveServer
+from tests.given.pictures import Encode
 from tests.given.run_client import run_client
-from tests.serve.conftest import Encode
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from structlog.testing import capture_logs
 from lading.artifact import Artifact
 from lading.protocol.proto import inference_pb2 as pb
 from tests.given.live_server import LiveServer, live_server
-from tests.serve.conftest import Encode
+from tests.given.pictures import Encode
 
 COUNT = int(os.environ.get("LADING_FUZZ", "1500"))
 INFER = "/inference.GRPCInferenceService/ModelInfer"

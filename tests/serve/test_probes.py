@@ -18,8 +18,8 @@ from lading.log import configure_logging
 from lading.serve.http.app import App
 from lading.settings import Settings
 from tests.given.live_server import LiveServer, live_server, wait_until
+from tests.given.pictures import Encode
 from tests.given.small_artifacts import lookup_artifact, with_golden_outputs
-from tests.serve.conftest import Encode
 
 BODY = {"features": [[1, 2, 3, 4]]}
 

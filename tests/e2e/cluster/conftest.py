@@ -15,8 +15,6 @@ import pytest
 
 from tests.e2e.cluster.kube import ROOT, Release, run
 
-FULL = os.environ.get("LADING_E2E") == "full"
-
 
 @pytest.fixture(scope="session")
 def artifact() -> Path:

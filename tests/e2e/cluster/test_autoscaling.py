@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.cluster import prometheus
-from tests.e2e.cluster.conftest import FULL
 from tests.e2e.cluster.kube import ROOT, Release, run, wait_until
 from tests.e2e.cluster.prometheus import Prometheus
 from tests.e2e.cluster.replicas import Replicas, turns, watched
 from tests.e2e.cluster.report import under_load
+from tests.e2e.cluster.scale import FULL
 from tests.e2e.cluster.step import AFTER_S, BEFORE_S, STEP_S, Run, profile
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not FULL, reason="LADING_E2E=full runs it")]

@@ -8,8 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.cluster.conftest import FULL
 from tests.e2e.cluster.kube import Release, wait_until
+from tests.e2e.cluster.scale import FULL
 
 pytestmark = pytest.mark.slow
 full = pytest.mark.skipif(not FULL, reason="LADING_E2E=full runs it")

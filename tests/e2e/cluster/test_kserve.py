@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.cluster.conftest import FULL
 from tests.e2e.cluster.kube import Release, run, wait_until
 from tests.e2e.cluster.replicas import watched
 from tests.e2e.cluster.report import under_load
-from tests.e2e.cluster.test_rollout import RATE
+from tests.e2e.cluster.scale import FULL, RATE
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not FULL, reason="LADING_E2E=full runs it")]
 NODE_PORTS = {

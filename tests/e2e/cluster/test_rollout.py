@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 import time
@@ -12,12 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.cluster.conftest import FULL
 from tests.e2e.cluster.kube import Release, run, wait_until
 from tests.e2e.cluster.report import Report, under_load
+from tests.e2e.cluster.scale import FULL, RATE
 
 pytestmark = pytest.mark.slow
-RATE = float(os.environ.get("LADING_E2E_RATE", "200" if FULL else "80"))
 full = pytest.mark.skipif(not FULL, reason="LADING_E2E=full runs it")
 Load = Callable[[], AbstractContextManager[Report]]
 

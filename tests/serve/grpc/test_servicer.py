@@ -18,7 +18,7 @@ from lading.protocol.proto import inference_pb2 as pb
 from lading.protocol.proto.inference_pb2_grpc import GRPCInferenceServiceStub
 from tests.given.grpc_message import typed
 from tests.given.live_server import LiveServer, live_server, wait_until
-from tests.serve.conftest import Encode
+from tests.given.pictures import Encode
 
 SERVICE = "inference.GRPCInferenceService"
 

@@ -12,8 +12,8 @@ from PIL import Image
 
 from lading.protocol.plain import Classifier, classifier
 from tests.given.live_server import LiveServer, live_server
+from tests.given.pictures import Encode
 from tests.given.small_artifacts import picture_artifact
-from tests.serve.conftest import Encode
 
 RED = {"colour": "red", "shade": "bright"}
 

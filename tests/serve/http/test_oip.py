@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from lading.artifact import Artifact
 from tests.given.live_server import LiveServer, live_server
-from tests.serve.conftest import Encode
+from tests.given.pictures import Encode
 
 TABLE = "/v2/models/small-table"
 JSON_LENGTH = "inference-header-content-length"

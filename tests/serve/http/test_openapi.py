@@ -17,8 +17,8 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from lading.artifact import Artifact
 from tests.given.live_server import LiveServer, live_server
+from tests.given.pictures import Encode
 from tests.given.recorded import with_reference
-from tests.serve.conftest import Encode
 
 BOUNDED = settings(
     max_examples=20,

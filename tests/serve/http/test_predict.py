@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tests.given.live_server import LiveServer, live_server
+from tests.given.pictures import Encode
 from tests.given.small_artifacts import log_artifact
-from tests.serve.conftest import Encode
 
 
 def test_a_batch_of_numbers(table: LiveServer) -> None:

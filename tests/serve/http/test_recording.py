@@ -18,8 +18,8 @@ from lading.settings import Settings
 from tests.given.grpc_message import typed
 from tests.given.live_server import LiveServer, live_server, wait_until
 from tests.given.payload_rows import rows_in
+from tests.given.pictures import Encode
 from tests.given.recorded import send, with_reference
-from tests.serve.conftest import Encode
 
 FEATURES = {"features": [[1, 2, 3, 4]]}
 
