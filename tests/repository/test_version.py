@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 import lading
 
@@ -29,3 +30,15 @@ def test_a_release_has_one_version(place: str) -> None:
 def test_the_package_says_the_version_that_it_is_installed_as() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["version"] == lading.__version__
+
+
+def test_every_place_names_the_same_versions_of_python() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    pythons = [name.rpartition(" ")[2] for name in project["classifiers"] if name.startswith("Programming Language")]
+    first, last = pythons[0], pythons[-1]
+    assert project["requires-python"] == f">={first},<3.{int(last.removeprefix('3.')) + 1}"
+    for file in ("Makefile", "README.md"):
+        assert f"Python {first} to {last}" in (ROOT / file).read_text()
+    assert f"Python {', '.join(pythons[:-1])} or {last}" in (ROOT / "CONTRIBUTING.md").read_text()
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "deploy.yaml").read_text())["jobs"]
+    assert [first, *jobs["pythons"]["strategy"]["matrix"]["python"]] == pythons
