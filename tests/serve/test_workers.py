@@ -7,7 +7,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +26,7 @@ from lading.settings import Settings
 from tests.given.grpc_message import typed
 from tests.given.live_server import wait_until
 from tests.given.metric_names import NAMES
-from tests.given.served_process import SERVE, ServedProcess, serving
+from tests.given.served_process import LADING, ServedProcess, serving
 
 BODY = {"features": [[1, 2, 3, 4]]}
 
@@ -157,7 +156,7 @@ def test_workers_end_with_the_process_that_started_them(small: dict[str, Artifac
 def test_a_worker_that_cannot_start_ends_the_server_with_its_error(small: dict[str, Artifact], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     settings = {"LADING_WORKERS": "2", "LADING_PAYLOAD_LOG": str(tmp_path / "file" / "log")}
-    command = [sys.executable, "-c", SERVE, "serve", str(small["table"].path), "--port", "0", "--grpc-port", "0"]
+    command = [*LADING, "serve", str(small["table"].path), "--port", "0", "--grpc-port", "0"]
     ended = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 1
     assert "log cannot be written: Not a directory" in ended.stderr.replace("\n", " ")
