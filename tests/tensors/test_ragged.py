@@ -160,6 +160,15 @@ def test_the_size_of_a_dim_comes_from_the_first_tensor_that_has_it() -> None:
     assert dim_size("nodes", SPECS, arrays | {"nodes": np.zeros(7)}) == 0, "a wrong rank is left to the checks"
 
 
+def test_a_batch_of_one_example_can_be_written_to() -> None:
+    example = {"scale": np.frombuffer(b"0123456789ab", np.float32), "nodes": np.ones((1, 2), np.float32)}
+    batch = collate((SCALE, OWNER, NODES), [example])
+    batch["scale"][:] = 0
+    batch["nodes"][:] = 0
+    assert example["scale"].all()
+    assert example["nodes"].all()
+
+
 def test_a_single_request_is_not_copied(small: dict[str, Artifact]) -> None:
     predictor = Predictor(small["table"])
     one = checked(predictor, {"features": np.ones((1, 4), np.float32)})

@@ -65,12 +65,15 @@ def collate(specs: Sequence[TensorSpec], examples: Sequence[Mapping[str, Array]]
 
     Args:
         specs: the tensors to join.
-        examples: arrays by name, without the batch dim and without owner vectors. Arrays of a single one may be views.
+        examples: arrays by name, without the batch dim and without owner vectors.
 
     Returns:
-        Arrays by name, with the batch dim, in the order of ``specs``.
+        New arrays by name, with the batch dim, in the order of ``specs``.
     """
     joined = join_requests(specs, [_request(specs, example) for example in examples])
+    if len(examples) == 1:
+        # join_requests does not copy one request. A batch must be a copy: torch refuses read-only arrays of a data set.
+        joined = {name: array.copy() for name, array in joined.items()}
     return {spec.name: joined[spec.name] for spec in specs}
 
 

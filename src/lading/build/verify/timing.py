@@ -132,11 +132,11 @@ class Timings:
         another, and a shared machine may be half as fast a second later. Runners with the suffix ``ALONE`` measure
         that; without them the samples are added as they are.
         """
-        beside = {name.removesuffix(ALONE): turns for name, turns in samples.items() if name.endswith(ALONE)}
+        anchors = {name.removesuffix(ALONE): turns for name, turns in samples.items() if name.endswith(ALONE)}
         own = {name: turns for name, turns in samples.items() if not name.endswith(ALONE)}
-        judged = {name: _median(self.samples[FIRST][name]) for name in beside}
-        for number in range(len(next(iter(beside.values()), []))):
-            ratios = [np.median(turns[number]) / judged[name] for name, turns in beside.items()]
+        judged = {name: _median(self.samples[FIRST][name]) for name in anchors}
+        for number in range(len(next(iter(anchors.values()), []))):
+            ratios = [np.median(turns[number]) / judged[name] for name, turns in anchors.items()]
             slower = float(np.median(ratios))
             for turns in own.values():
                 turns[number] = turns[number] / slower
