@@ -55,9 +55,9 @@ class TensorSpec(Frozen):
     labels: tuple[str, ...] | None = None
     """Name of each entry of the last dim."""
     content: str | None = None
-    """Kind of encoded file that a request may send instead of numbers: ``image`` is a JPEG, PNG or WebP file.
+    """Content type of the files that a request may carry instead of numbers, such as ``image``; see ``lading.content``.
 
-    The kinds are the files of ``lading/content/``, which check dtype and shape when a spec or an artifact is loaded."""
+    Dtype and shape are checked against it when a spec or an artifact is loaded."""
     indexes: str | None = None
     """The ragged dim that the values of this integer tensor are indexes into."""
     owner_of: str | None = None

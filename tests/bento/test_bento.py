@@ -11,7 +11,7 @@ import pytest
 from lading.artifact import Artifact
 from lading.build.bento import bento_name, build_bento
 from lading.errors import ArtifactError, BentoError
-from tests.bento.bentoml_process import ROOT, red, served
+from tests.given.bentoml_process import ROOT, red, served
 
 
 @pytest.mark.parametrize(("model", "name"), [("cards", "cards"), ("_Cards-", "cards"), ("my_model.v2", "my_model.v2")])

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from lading.artifact import Artifact
-from tests.bento.bentoml_process import ROOT, bentoml_serve, free_port, red, served
+from tests.given.bentoml_process import ROOT, bentoml_serve, free_port, red, served
 from tests.given.live_server import wait_until
 from tests.given.run_client import run_client
 from tests.given.self_signed import self_signed

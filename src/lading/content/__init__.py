@@ -1,10 +1,14 @@
 """Content types: what the bytes of one example stand for.
 
-A tensor with ``content="image"`` may be sent as encoded files instead of numbers. What Lading does with such a tensor
-is asked of one object: decoding, drift features, load-test bodies, corruptions, the payload log and the API's docs.
+A client may send a tensor with ``content="image"`` as encoded files instead of numbers. One object answers everything
+that Lading needs to know about such a tensor: how to decode a file, its drift features, random files for a load test,
+corruptions, and what the API's docs say.
 
-The type ``image`` is the file ``image.py`` of this folder, which registers its object when it is imported. The first
-lookup imports it: when a spec or an artifact is loaded. To add a type, add such a file.
+A content type is found by its name, when a spec or an artifact is loaded:
+
+- A built-in type is a file of this folder. ``image.py`` registers the type ``image`` when it is imported.
+- An installed package adds a type by an entry point in the group ``lading.content``. So servers find it too.
+- :func:`register` adds a type to this process only.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,48 +28,51 @@ from numpy.typing import NDArray
 from lading.errors import ContentError, InputShapeError, RequestError, SpecError
 from lading.spec import Array, TensorSpec
 
+ENTRY_POINTS = "lading.content"
+"""Entry point group of content types from other packages: the name, and the import string of an object."""
+
 MAX_PIXELS = 50_000_000
-"""Default limit on what one encoded file decodes to; checked before anything is decoded."""
+"""Default limit on the number of elements that one encoded file decodes to; checked before decoding."""
 
 Corrupt = Callable[[Array, int, np.random.Generator], Array]
-"""One example, a severity from 1 to 5 and a generator to the corrupted example, of the same shape and dtype."""
+"""Takes one example, a severity from 1 to 5 and a generator; returns an example of the same shape and dtype."""
 
 
 class ContentType(ABC):
-    """How encoded files become a tensor, and what else depends on what they hold. Stateless and thread-safe."""
+    """A kind of encoded file, and the tensor that it becomes. Stateless and thread-safe."""
 
     name: ClassVar[str]
-    """The value of ``TensorSpec.content``, and the name of the file that defines the type."""
+    """The value of ``TensorSpec.content``. A built-in type is defined in the file of this name."""
     noun: ClassVar[str]
-    """What messages and docs call one file, in the singular: ``picture``."""
+    """The word for one file in messages and docs, singular: ``picture``."""
     formats: ClassVar[str]
-    """The file formats that are read, in words: ``JPEG, PNG or WebP``."""
+    """The file formats that can be decoded, as words: ``JPEG, PNG or WebP``."""
     media_types: ClassVar[tuple[str, ...]]
-    """Media types of those formats; first the one that :meth:`encode` writes."""
+    """Media types of those formats. The first is that of :meth:`encode`."""
     suffixes: ClassVar[tuple[str, ...]]
-    """File name suffixes of those formats, lower case; first the one that :meth:`encode` writes."""
+    """File name suffixes of those formats, lower case. The first is that of :meth:`encode`."""
     sample: ClassVar[str]
     """A file name for the examples in docs and messages: ``photo.jpg``."""
     note: ClassVar[str] = ""
-    """A sentence on decoding for the API's docs."""
+    """A sentence about decoding for the API's docs."""
     feature_names: ClassVar[tuple[str, ...]]
-    """Names of what :meth:`features` returns, in the same order."""
+    """Names of the values of :meth:`features`, in the same order."""
     corruptions: ClassVar[Mapping[str, Corrupt]]
-    """What ``lading verify --shift`` does to examples, by name."""
+    """Corruptions that ``lading verify --shift`` applies to examples, by name."""
     error: ClassVar[type[ContentError]] = ContentError
-    """Raised for bytes that cannot be decoded; its ``kind`` is the label that counts them."""
+    """Raised for bytes that cannot be decoded. Its ``kind`` is the label of the metric that counts them."""
     decode_ms: ClassVar[float] = 0.0
-    """CPU milliseconds that it takes to decode a typical file."""
+    """CPU milliseconds to decode a typical file."""
     decode_bytes: ClassVar[int] = 0
-    """Memory per pixel while a file is decoded; 0 when ``LADING_MAX_PIXELS`` does not apply."""
+    """Bytes of memory per pixel during decoding; 0 when ``LADING_MAX_PIXELS`` does not apply."""
 
     @abstractmethod
     def problem(self, spec: TensorSpec) -> str | None:
-        """Why this tensor cannot hold the content, as a clause without the tensor's name; ``None`` when it can."""
+        """The reason why this tensor cannot hold the content, as a clause; ``None`` when it can."""
 
     @abstractmethod
     def sniff(self, data: bytes) -> bool:
-        """Whether bytes look like one of the formats, judged by their first few."""
+        """Whether the first bytes look like one of the formats."""
 
     @abstractmethod
     def decode(self, data: bytes, spec: TensorSpec, max_pixels: int = MAX_PIXELS) -> Array:
@@ -73,51 +81,52 @@ class ContentType(ABC):
         Args:
             data: the encoded file.
             spec: the tensor that it becomes.
-            max_pixels: refuse a file that decodes to more elements than this, before it is decoded.
+            max_pixels: maximum number of pixels (or other elements) in the file, checked before decoding.
 
         Returns:
-            The spec's dtype and shape, without the batch dim.
+            An array of the spec's dtype and shape, without the batch dim.
 
         Raises:
-            ContentError: the bytes are not of the formats, or torn.
-            BodyTooLargeError: more than ``max_pixels``.
+            ContentError: the bytes are in none of the formats, or incomplete.
+            BodyTooLargeError: the file has more than ``max_pixels``.
         """
 
     @abstractmethod
     def encode(self, example: Array) -> bytes:
-        """A file that decodes to this example or close to it: for load tests and the payload log.
+        """Encode an example as a file, for load tests and the payload log. The format may lose some detail.
 
         Args:
-            example: as :meth:`decode` returns it.
+            example: an array as :meth:`decode` returns it.
         """
 
     @abstractmethod
     def draw(self, spec: TensorSpec, rng: np.random.Generator) -> bytes:
-        """A random file for this tensor: what a load test sends when it has no recorded example."""
+        """A random file for this tensor. A load test sends it when it has no recorded example."""
 
     @abstractmethod
     def features(self, example: Array) -> NDArray[np.float64]:
-        """The example's drift features, float64 (len(feature_names),)."""
+        """Compute the drift features of one example: float64, shape (len(feature_names),)."""
 
     def accepts(self, media_type: str) -> bool:
-        """Whether a body of this media type may hold the content."""
+        """Whether a body with this media type may hold the content."""
         return media_type in self.media_types
 
     def claims(self, spec: TensorSpec) -> bool:
-        """Whether an input of a bare ONNX file most likely holds this content, judged by its dtype and shape alone."""
+        """Whether an input of an ONNX file without a spec likely holds this content, from its dtype and shape alone."""
         del spec
         return False
 
     def json_schema(self) -> dict[str, Any]:
-        """JSON Schema of one encoded file inside a JSON body."""
+        """JSON Schema of one encoded file in a JSON body."""
         return {"type": "string", "format": "byte", "contentEncoding": "base64", "description": self.formats}
 
     def describe(self) -> dict[str, Any]:
-        """What ``GET /model`` says about the files that ``/classify`` takes."""
+        """The part of ``GET /model`` about the files that ``/classify`` accepts."""
         return {
             "noun": self.noun,
             "formats": self.formats,
             "media_types": list(self.media_types),
+            "suffixes": list(self.suffixes),
             "sample": self.sample,
         }
 
@@ -126,52 +135,79 @@ _TYPES: dict[str, ContentType] = {}
 
 
 def register(content: ContentType) -> None:
-    """Make a content type known under its name.
+    """Add a content type to this process.
 
     Raises:
-        ValueError: another type has that name.
+        ValueError: another class is registered under the same name.
     """
     if type(_TYPES.setdefault(content.name, content)) is not type(content):
-        raise ValueError(f"there are two content types named {content.name!r}")
+        raise ValueError(f"two content types are named {content.name!r}; rename one of them")
 
 
 def content_of(spec: TensorSpec) -> ContentType | None:
-    """The content type of a tensor; ``None`` for one that holds plain numbers.
+    """The content type of a tensor; ``None`` for a tensor of plain numbers.
 
     Raises:
-        SpecError: its content has no type of that name; the sentence lists the names.
+        SpecError: see :func:`content_type`.
     """
     return None if spec.content is None else content_type(spec.content)
 
 
 def content_type(name: str) -> ContentType:
-    """The content type of a name.
+    """Find a content type by its name: registered, built in, or from an installed package.
 
     Raises:
-        SpecError: no type has that name; the sentence lists the names.
+        SpecError: there is no such type, or its package cannot be imported; the sentence lists the known names.
     """
-    if name not in _TYPES and name in built_in():
-        import_module(f"{__name__}.{name}")
     if name not in _TYPES:
-        raise SpecError(f"the content type {name!r} is unknown; known are: {', '.join(sorted({*_TYPES, *built_in()}))}")
+        if name in _built_in():
+            import_module(f"{__name__}.{name}")
+        elif name in (installed := _installed()):
+            register(_loaded(installed[name]))
+        else:
+            raise SpecError(
+                f"the content type {name!r} is unknown; known types: {', '.join(_names())}. "
+                f"Correct the name, or install the package that has this type"
+            )
     return _TYPES[name]
 
 
 def content_types() -> list[ContentType]:
-    """Every content type, in the order of the names."""
-    return [content_type(name) for name in sorted({*_TYPES, *built_in()})]
+    """All content types, sorted by name.
+
+    Raises:
+        SpecError: the package of a type cannot be imported.
+    """
+    return [content_type(name) for name in _names()]
 
 
-def built_in() -> list[str]:
-    """Names of the types that are files of this folder."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+def _names() -> list[str]:
+    return sorted({*_TYPES, *_built_in(), *_installed()})
+
+
+def _built_in() -> list[str]:
+    return [module.name for module in pkgutil.iter_modules(__path__)]
+
+
+def _installed() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+
+
+def _loaded(point: EntryPoint) -> ContentType:
+    try:
+        content = point.load()
+    except (ImportError, AttributeError) as error:
+        raise SpecError(f"the content type {point.name!r} cannot be imported from {point.value}: {error}") from error
+    if not isinstance(content, ContentType) or content.name != point.name:
+        raise SpecError(f"{point.value} is not a ContentType object with the name {point.name!r}")
+    return content
 
 
 def check_contents(specs: Iterable[TensorSpec]) -> None:
-    """Refuse tensors whose content type is unknown, or whose dtype or shape the type cannot fill.
+    """Check that each content type exists, and that its tensor has a dtype and shape for it.
 
     Raises:
-        SpecError: the first problem; the sentence names the tensor.
+        SpecError: the first problem found; the sentence names the tensor.
     """
     for spec in specs:
         try:
@@ -191,11 +227,11 @@ def decode_rows(spec: TensorSpec, files: Iterable[bytes], max_pixels: int = MAX_
     """Decode one file per row.
 
     Returns:
-        The spec's dtype and shape, the files along the first dim.
+        An array of the spec's dtype and shape, one file per entry of the first dim.
 
     Raises:
-        RequestError: there are no files, or one of them cannot be decoded; the sentence says which.
-        BodyTooLargeError: a file decodes to more than ``max_pixels`` elements.
+        RequestError: there are no files, or one cannot be decoded; the sentence gives its row.
+        BodyTooLargeError: a file has more than ``max_pixels`` elements.
     """
     content = content_of(spec)
     assert content is not None
@@ -206,15 +242,15 @@ def decode_rows(spec: TensorSpec, files: Iterable[bytes], max_pixels: int = MAX_
         except RequestError as error:
             raise type(error)(f"input {spec.name!r}, {content.noun} {row}: {error}") from None
     if not rows:
-        raise InputShapeError(f"input {spec.name!r} has no {content.noun}")
+        raise InputShapeError(f"input {spec.name!r} has no {content.noun}; send at least one")
     return rows[0][None] if len(rows) == 1 else np.stack(rows)
 
 
 def from_base64(spec: TensorSpec, row: int, text: Any) -> bytes:
-    """The file in a base64 string, or in a data URL as a browser's FileReader makes them.
+    """Decode a base64 string, or a data URL as a browser's FileReader makes it, to the bytes of the file.
 
     Raises:
-        ContentError: it is something else.
+        ContentError: the value is neither.
     """
     try:
         if text.startswith("data:"):

@@ -27,9 +27,7 @@ def file_in_form(content_type: str, body: bytes) -> bytes:
     except FormParserError as error:
         raise RequestError(f"the form cannot be read: {error}") from None
     if len(parts.files) != 1:
-        raise RequestError(
-            f"the form has {len(parts.files)} complete files; send exactly one (curl -F file=@photo.jpg)"
-        )
+        raise RequestError(f"the form has {len(parts.files)} complete files; send exactly one (curl -F file=@FILE)")
     return bytes(parts.files[0])
 
 

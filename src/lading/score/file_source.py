@@ -1,4 +1,4 @@
-"""A folder of encoded files, such as pictures: one file per row, decoded into the model's only input."""
+"""A folder of encoded files, such as pictures. Each file is one row, decoded into the model's only input."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from lading.score.source import Block, Piece, Source
 from lading.spec import Array, TensorSpec
 
 MAX_BYTES = 64_000_000
-"""Largest size of one file in bytes. Larger ones are refused without reading them."""
+"""Maximum size of one file, checked before it is read."""
 
 
 class FileBlock(Block):
-    """Some files of a folder. The lane that decodes a file also reads it."""
+    """Some files of a folder. Each lane reads the files that it decodes."""
 
     def __init__(self, specs: Sequence[TensorSpec], root: Path, files: Sequence[str], first: int) -> None:
         super().__init__(specs, files, first)
@@ -59,9 +59,10 @@ class FileSource(Source):
 
     @property
     def _content(self) -> ContentType:
-        """The content type of the files, from their suffix."""
+        """The model's content type if it has the first file's suffix, else any type that has it."""
         suffix = Path(self.files[0]).suffix.lower()
-        return next(content for content in content_types() if suffix in content.suffixes)
+        own = [content for spec in self.specs if (content := content_of(spec)) is not None]
+        return next(content for content in (*own, *content_types()) if suffix in content.suffixes)
 
     def check(self) -> None:
         noun = self._content.noun

@@ -8,12 +8,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from lading import content
 from lading.serve.pages.page import PAGE, content_security_policy
+from tests.given.browser import browser
 from tests.given.live_server import LiveServer, live_server
-from tests.given.small_artifacts import colour_artifact, table_artifact
+from tests.given.small_artifacts import colour_artifact, sound_artifact, table_artifact
+from tests.given.wav import WAV
+
+__all__ = ["browser"]
 
 
 def test_the_page_loads_nothing_from_anywhere_else() -> None:
@@ -45,7 +51,7 @@ def page(browser: Any, colours: LiveServer) -> Iterator[Any]:
     opened.on("console", lambda message: said.append(message.text))
     opened.on("pageerror", lambda error: said.append(str(error)))
     opened.goto(colours.url)
-    opened.wait_for_selector("#picture:not([hidden])")
+    opened.wait_for_selector("#drop:not([hidden])")
     yield opened
     context.close()
     assert not [line for line in said if "400" not in line], said
@@ -149,7 +155,7 @@ def test_a_model_without_pictures_has_a_form_with_an_example_that_works(browser:
         opened = browser.new_page()
         opened.goto(live.url)
         opened.wait_for_selector("#form:not([hidden])")
-        assert opened.locator("#picture").is_hidden()
+        assert opened.locator("#drop").is_hidden()
         opened.click("#send")
         opened.wait_for_selector("#result .values")
         expected = live.artifact.golden_outputs()["total"][0, 0]
@@ -158,4 +164,23 @@ def test_a_model_without_pictures_has_a_form_with_an_example_that_works(browser:
         opened.click("#send")
         opened.wait_for_selector("#error:not([hidden])")
         assert "has shape [1, 2]" in opened.inner_text("#error")
+        opened.close()
+
+
+@pytest.mark.slow
+def test_a_model_of_another_content_type_asks_for_its_files(
+    browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(content._TYPES, "wav", WAV)
+    with live_server(sound_artifact(tmp_path / "sound")) as live:
+        opened = browser.new_page()
+        opened.goto(live.url)
+        opened.wait_for_selector("#drop:not([hidden])")
+        assert opened.inner_text("#formats") == "Drop a recording here, or paste one.\nWAV."
+        assert opened.get_by_label("Choose a recording").get_attribute("accept") == "audio/wav,audio/x-wav,.wav"
+        loud = WAV.encode(np.full(400, 0.9, np.float32))
+        opened.set_input_files("#file", {"name": "loud.wav", "mimeType": "audio/wav", "buffer": loud})
+        opened.wait_for_selector(".answer")
+        assert opened.inner_text(".answer") == "loud"
+        assert opened.locator("#preview").is_hidden()
         opened.close()

@@ -61,7 +61,7 @@ def score_shift(spec: Evaluated, graph: Path, variant: str, out: Path) -> ShiftS
     examples = spread(spec.dataset(spec.test_splits[0]), EXAMPLES)
     kinds = corruptions_of(spec.inputs, [given for given, _ in examples])
     if not kinds:
-        raise DataError(f"{spec.name} takes neither pictures nor numbers, so nothing can be corrupted")
+        raise DataError(f"{spec.name} has no input of encoded files or numbers, so there is nothing to corrupt")
     session = open_session(graph)
     with progress_bars() as progress:
         task = progress.add_task("shifted inputs", total=len(examples) * (1 + len(kinds) * len(SEVERITIES)))

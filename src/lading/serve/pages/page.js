@@ -132,13 +132,16 @@ function showRead(content, milliseconds) {
   showOutputs(content, milliseconds);
 }
 
-async function sendPicture(file) {
-  await loading; // a photo may be quicker than the description of the model
+async function sendFile(file) {
+  await loading; // a file may be chosen before the description of the model is here
   if (!file || !model || !model.classify) return;
   if (address) URL.revokeObjectURL(address);
-  address = URL.createObjectURL(file);
-  find("preview").src = address;
-  find("preview").hidden = false;
+  address = "";
+  find("preview").hidden = !file.type.startsWith("image/");
+  if (!find("preview").hidden) {
+    address = URL.createObjectURL(file);
+    find("preview").src = address;
+  }
   send("classify", file, file.type || "application/octet-stream", showLabels);
 }
 
@@ -157,11 +160,12 @@ function showModel() {
     fact("version", model.version), fact("variant", model.variant), fact("precision", model.precision),
     fact("digest", model.digest.slice(0, 19)));
   find("facts").title = model.digest;
-  find("picture").hidden = !model.classify;
+  find("drop").hidden = !model.classify;
   find("inputs").hidden = model.classify;
   const root = new URL(".", location.href).href;
   if (model.classify) {
-    find("curl").textContent = "curl --data-binary @photo.jpg " + root + "classify";
+    showFileKind(model.file);
+    find("curl").textContent = "curl --data-binary @" + model.file.sample + " " + root + "classify";
   } else {
     const example = JSON.stringify(model.example || Object.fromEntries(model.inputs.map((input) => [input.name, []])));
     find("body").value = example;
@@ -169,6 +173,16 @@ function showModel() {
     showTextForm(root);
     find("curl").textContent = "curl -H 'content-type: application/json' -d '" + example + "' " + root + "predict";
   }
+}
+
+function showFileKind(file) {
+  const one = (/^[aeiou]/.test(file.noun) ? "an " : "a ") + file.noun;
+  find("formats").replaceChildren("Drop " + one + " here, or paste one.", element("br"), file.formats + ".");
+  find("choose").textContent = "Choose " + one;
+  find("file").accept = [...file.media_types, ...file.suffixes].join(",");
+  find("camera-button").hidden = !file.media_types.some((type) => type.startsWith("image/"));
+  find("preview").alt = "The " + file.noun + " that was sent";
+  find("drop").setAttribute("aria-label", file.noun);
 }
 
 function showTextForm(root) {
@@ -183,24 +197,24 @@ function showTextForm(root) {
 find("preview").addEventListener("error", () => { find("preview").hidden = true; });
 for (const id of ["file", "camera"]) {
   find(id).addEventListener("change", (event) => {
-    sendPicture(event.target.files[0]);
+    sendFile(event.target.files[0]);
     event.target.value = "";
   });
 }
 for (const kind of ["dragenter", "dragover"]) {
-  document.addEventListener(kind, (event) => { event.preventDefault(); find("picture").classList.add("over"); });
+  document.addEventListener(kind, (event) => { event.preventDefault(); find("drop").classList.add("over"); });
 }
 document.addEventListener("dragleave", (event) => {
-  if (!event.relatedTarget) find("picture").classList.remove("over");
+  if (!event.relatedTarget) find("drop").classList.remove("over");
 });
 document.addEventListener("drop", (event) => {
   event.preventDefault();
-  find("picture").classList.remove("over");
-  sendPicture(event.dataTransfer.files[0]);
+  find("drop").classList.remove("over");
+  sendFile(event.dataTransfer.files[0]);
 });
 document.addEventListener("paste", (event) => {
   const files = event.clipboardData ? event.clipboardData.files : [];
-  if (files.length) sendPicture(files[0]);
+  if (files.length) sendFile(files[0]);
 });
 find("text-form").addEventListener("submit", (event) => {
   event.preventDefault();
