@@ -1,4 +1,4 @@
-"""The demo: ``streamlit run frontend/app.py``. Asks the server at ``LADING_URL``, whatever model that serves."""
+"""The demo: ``streamlit run frontend/app.py``. It works with any model that the server at ``LADING_URL`` serves."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-# Streamlit puts this file's folder on the path, and not the one that the package lies in.
+# Streamlit puts this file's folder on the path; the package is in the folder above.
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import streamlit as st
@@ -21,7 +21,7 @@ HISTORY = 20
 
 
 def main() -> None:
-    """The page, top to bottom; Streamlit runs it anew at each click."""
+    """The page, top to bottom. Streamlit runs it again at each click."""
     st.set_page_config(page_title="Lading", page_icon=":ship:", layout="centered")
     url = st.sidebar.text_input("Server", os.environ.get("LADING_URL", "http://127.0.0.1:8080"))
     client = Client(url, os.environ.get("LADING_KEY", ""))
@@ -33,7 +33,7 @@ def main() -> None:
     st.title(model["name"])
     st.caption(f"{model['description']} · version {model['version']} · variant {model['variant']}")
     if model["classify"]:
-        ask_picture(client)
+        ask_file(client, model["file"])
     for form in model.get("texts", []):
         ask_text(client, form)
     if not model["classify"]:
@@ -42,17 +42,20 @@ def main() -> None:
     show_history()
 
 
-def ask_picture(client: Client) -> None:
-    """A file, or the camera."""
-    upload, camera = st.tabs(["Upload a photo", "Take a photo"])
-    file = upload.file_uploader("Photo", type=["jpg", "jpeg", "png", "webp"])
-    # The camera is asked for only by who wants it: a browser would ask for the right to use it at once.
-    taken = camera.camera_input("Photo") if camera.toggle("Use the camera") else None
-    picture = file or taken
-    if picture is not None and picture.file_id != st.session_state.get("asked"):
-        st.session_state.asked = picture.file_id
-        content = picture.getvalue()
-        remember(lambda: client.classify(content), {"picture": content, "name": picture.name})
+def ask_file(client: Client, kind: dict[str, Any]) -> None:
+    """A file of the kind that the model reads; for pictures also the camera."""
+    title = kind["noun"].capitalize()
+    pictures = kind["media_types"][0].startswith("image/")
+    tabs = st.tabs(["Upload a file", "Take a photo"] if pictures else ["Upload a file"])
+    file = tabs[0].file_uploader(title, type=[suffix.removeprefix(".") for suffix in kind["suffixes"]])
+    if pictures:
+        # A toggle, because a browser asks for permission as soon as the page has a camera input.
+        file = file or (tabs[1].camera_input(title) if tabs[1].toggle("Use the camera") else None)
+    if file is not None and file.file_id != st.session_state.get("asked"):
+        st.session_state.asked = file.file_id
+        content = file.getvalue()
+        shown = {"picture": content} if pictures else {}
+        remember(lambda: client.classify(content), {**shown, "name": file.name})
 
 
 def ask_text(client: Client, form: dict[str, Any]) -> None:
@@ -77,7 +80,7 @@ def ask_numbers(client: Client, model: dict[str, Any]) -> None:
 
 
 def remember(ask: Any, shown: dict[str, Any]) -> None:
-    """Ask, and put the answer on top of the history."""
+    """Send a request, and put its answer at the top of the history."""
     try:
         answered: Answered = ask()
     except DemoError as error:
@@ -90,7 +93,7 @@ def remember(ask: Any, shown: dict[str, Any]) -> None:
 
 
 def show_answer(client: Client, model: dict[str, Any]) -> None:
-    """The newest answer: what was sent, probabilities or numbers, and feedback."""
+    """The latest answer: the input, probabilities or numbers, and a form for feedback."""
     if st.session_state.get("problem"):
         st.error(st.session_state.problem)
         return
@@ -122,7 +125,7 @@ def show_values(answered: Answered, model: dict[str, Any]) -> None:
 
 
 def tell_truth(client: Client, model: dict[str, Any], answered: Answered) -> None:
-    """Right or wrong, and what it is: sent to the server's ``/feedback``."""
+    """A form for the right answer, which is sent to the server's ``/feedback``."""
     labelled = [output for output in model["outputs"] if output.get("labels")]
     if not model["classify"] or not labelled:
         return
@@ -144,7 +147,7 @@ def tell_truth(client: Client, model: dict[str, Any], answered: Answered) -> Non
 
 
 def show_history() -> None:
-    """What was asked before."""
+    """Earlier requests."""
     history = st.session_state.get("history", [])
     if len(history) > 1:
         st.subheader("Earlier requests")

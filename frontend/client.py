@@ -1,4 +1,4 @@
-"""What the demo asks of a server, and the sentences that it gets when something is wrong."""
+"""The demo's client of a server, and its errors."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ TIMEOUT_S = 30.0
 
 
 class DemoError(Exception):
-    """Something that the visitor shall read: the server's own sentence, or that there is no server."""
+    """An error to show to the visitor: the server's own message, or that no server answers."""
 
 
 @dataclass(frozen=True)
 class Answered:
-    """One answer, with the id that feedback is sent under."""
+    """One answer, with the request id that feedback needs."""
 
     request_id: str
     content: dict[str, Any]
@@ -27,9 +27,9 @@ class Client:
     """A server's endpoints.
 
     Args:
-        url: of the server, for example http://127.0.0.1:8080.
+        url: address of the server, for example http://127.0.0.1:8080.
         key: sent as a bearer token; empty: none.
-        transport: instead of the network.
+        transport: replaces the network.
     """
 
     def __init__(self, url: str, key: str = "", transport: httpx.BaseTransport | None = None) -> None:
@@ -37,31 +37,31 @@ class Client:
         self._headers = {"authorization": f"Bearer {key}"} if key else {}
 
     def model(self) -> dict[str, Any]:
-        """What is served: name, version, variant, inputs, outputs.
+        """Describe the model: name, version, variant, inputs, outputs, kind of file.
 
         Raises:
             DemoError: no server answers there, or it refused.
         """
         return self._ask("GET", "/model").content
 
-    def classify(self, picture: bytes) -> Answered:
-        """Label a picture: the bytes of a JPEG, PNG or WebP file."""
-        return self._ask("POST", "/classify", content=picture)
+    def classify(self, file: bytes) -> Answered:
+        """Label an encoded file, such as a JPEG."""
+        return self._ask("POST", "/classify", content=file)
 
     def predict(self, inputs: dict[str, Any]) -> Answered:
-        """Any model's inputs by name."""
+        """Run any model on inputs by name."""
         return self._ask("POST", "/predict", json=inputs)
 
     def read_text(self, form: str, text: str) -> Answered:
-        """A text that the server reads, such as SMILES."""
+        """Run the model on a text, such as SMILES."""
         return self._ask("POST", f"/predict/{form}", content=text.encode())
 
     def tell(self, request_id: str, truth: dict[str, Any]) -> dict[str, Any]:
-        """Say what the right answer would have been."""
+        """Send the right answer as feedback."""
         return self._ask("POST", "/feedback", json={"request_id": request_id, "truth": truth}).content
 
     def _ask(self, method: str, path: str, **request: Any) -> Answered:
-        # A connection a request: Streamlit forgets this object at each click, and nobody would close it.
+        # One connection per request: Streamlit drops this object at each click, and the connection would stay open.
         known: dict[str, Any] = {"base_url": self._url, "headers": self._headers, "timeout": TIMEOUT_S}
         try:
             with httpx.Client(**known, transport=self._transport) as http:
@@ -71,7 +71,7 @@ class Client:
         try:
             content = answer.json()
         except ValueError:
-            raise DemoError(f"{self._url} answers, but not as a Lading server does") from None
+            raise DemoError(f"{self._url} answers, but it is not a Lading server") from None
         if answer.is_error:
             raise DemoError(str(content.get("error", f"the server refused with {answer.status_code}")))
         return Answered(answer.headers.get("x-request-id", ""), content, answer.elapsed.total_seconds() * 1e3)

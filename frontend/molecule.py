@@ -6,7 +6,7 @@ WIDTH, HEIGHT = 380, 260
 
 
 def draw_smiles(text: str) -> str | None:
-    """SVG of a molecule written as SMILES; ``None`` when it is none, or RDKit is not installed."""
+    """SVG of a molecule written as SMILES; ``None`` if it is not valid, or RDKit is not installed."""
     try:
         from rdkit import Chem, RDLogger
         from rdkit.Chem.Draw import rdMolDraw2D

@@ -8,9 +8,9 @@ SHOWN = 8
 
 
 def label_rows(content: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """By output, the likeliest labels with their probability, the likeliest first.
+    """The most likely labels of each output with their probabilities, the most likely first.
 
-    Reads the answers of ``/classify`` (labels by name); an output without labels is left out.
+    Takes an answer of ``/classify``. Outputs without labels are left out.
     """
     values = content.get("probabilities") or content.get("scores") or {}
     return {
@@ -23,7 +23,7 @@ def label_rows(content: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
 
 
 def number_rows(content: dict[str, Any], outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One row a predicted number of the first example: property, value, unit. Reads the answers of ``/predict``."""
+    """One row per number of the first example: property, value, unit. Takes an answer of ``/predict``."""
     rows: list[dict[str, Any]] = []
     for output in outputs:
         values = _flat((content.get("outputs") or {}).get(output["name"]))

@@ -52,19 +52,19 @@ def test_an_edited_file_is_refused_by_name(copied: Path, name: str) -> None:
 
 def test_a_missing_file_is_named(copied: Path) -> None:
     (copied / "reference.json").unlink()
-    with pytest.raises(ArtifactError, match=r"reference\.json is missing: the artifact is torn"):
+    with pytest.raises(ArtifactError, match=r"reference\.json is missing: the artifact is incomplete"):
         Artifact.load(copied)
 
 
 def test_a_torn_manifest_is_refused(copied: Path) -> None:
     (copied / MANIFEST).write_text((copied / MANIFEST).read_text()[:-40])
-    with pytest.raises(ArtifactError, match=r"lading\.json is torn: .*; build the artifact again"):
+    with pytest.raises(ArtifactError, match=r"lading\.json is corrupt: .*; build the artifact again"):
         Artifact.load(copied)
 
 
 def test_an_artifact_of_a_newer_schema_says_to_upgrade(copied: Path) -> None:
     edit_manifest(copied, lambda content: content.update(schema_version=SCHEMA_VERSION + 1))
-    with pytest.raises(ArtifactError, match=f"schema_version {SCHEMA_VERSION + 1}, and this lading reads up to"):
+    with pytest.raises(ArtifactError, match=f"schema_version {SCHEMA_VERSION + 1}; this version of lading reads up to"):
         Artifact.load(copied)
 
 
@@ -88,7 +88,7 @@ def test_a_variant_without_a_checksum_is_refused(copied: Path) -> None:
 
 def test_a_manifest_may_not_name_files_outside_its_directory(copied: Path) -> None:
     edit_manifest(copied, lambda content: content["files"].update({"../secret": "0" * 64}))  # type: ignore[attr-defined]
-    with pytest.raises(ArtifactError, match="lies outside the artifact"):
+    with pytest.raises(ArtifactError, match="is outside the artifact"):
         Artifact.load(copied)
 
 

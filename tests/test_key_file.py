@@ -47,7 +47,7 @@ def test_a_file_without_keys_is_refused(tmp_path: Path, read: Callable[[Path], o
     with pytest.raises(SettingsError, match="nothing cannot be read"):
         read(tmp_path / "nothing")
     (tmp_path / "empty").write_text("# none yet\n")
-    with pytest.raises(SettingsError, match="holds no key"):
+    with pytest.raises(SettingsError, match="has no key: write one per line"):
         read(tmp_path / "empty")
 
 

@@ -64,7 +64,7 @@ def test_a_graph_without_a_declared_output_is_refused(tiny_artifact: Artifact, t
     content = json.loads((path / MANIFEST).read_text())
     content["outputs"][0]["name"] = "hue"
     (path / MANIFEST).write_text(json.dumps(content))
-    with pytest.raises(ArtifactError, match="has no output 'hue', which the manifest names"):
+    with pytest.raises(ArtifactError, match="has no output 'hue', but the manifest lists it"):
         Predictor(Artifact.load(path))
 
 

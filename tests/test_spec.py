@@ -104,7 +104,7 @@ def test_tensors_may_depend_on_an_option(model_file: Path) -> None:
         ("{file}", "not of the form file.py:Class"),
         ("{folder}/gone.py:Scores", "there is no file"),
         ("{file}:Missing", "the models in it are: Scores, Half, Shaped"),
-        ("{file}:Half", "does not state 'inputs'"),
+        ("{file}:Half", "has no 'inputs': set it in the class"),
         ("no_such_package.module:Scores", "cannot be imported"),
     ],
 )
@@ -128,12 +128,12 @@ def test_a_model_file_that_fails_to_import_is_refused_with_its_error(tmp_path: P
 @pytest.mark.parametrize(
     ("extra", "reason"),
     [
-        ("variants = (Variant(name='int8', pruning=0.5),)", "need a plain fp32 one"),
+        ("variants = (Variant(name='int8', pruning=0.5),)", "add a variant without pruning and quantization"),
         ("variants = (Variant(name='a'), Variant(name='a'))", "two variants are named 'a'"),
         ("outputs = (TensorSpec(name='x', dtype='float32', shape=('batch', 2)),)", "two tensors are named 'x'"),
         (
             "inputs = (TensorSpec(name='e', dtype='int64', shape=(2, 'edges'), indexes='nodes'),)",
-            "points into 'nodes', a dim that no input has",
+            "points into 'nodes', but no input has that dim",
         ),
     ],
 )

@@ -1,12 +1,13 @@
-"""The Artifact: a directory that passed its own checksums.
+"""The artifact: a folder whose files match their checksums.
 
 ::
 
     cards/
       lading.json            the manifest (schema: docs/lading.schema.json)
-      variants/<name>.onnx   one self-contained graph a variant
-      golden/inputs.npz      a few real requests, batched; golden/<variant>.npz what each variant answered
-      reference.json         statistics of the data it was trained on
+      variants/<name>.onnx   one self-contained graph per variant
+      golden/inputs.npz      a few real requests, batched
+      golden/<variant>.npz   the answers of each variant to them
+      reference.json         statistics of normal traffic, for drift detection
 """
 
 from __future__ import annotations
@@ -34,19 +35,19 @@ MANIFEST = "lading.json"
 
 @dataclass(frozen=True)
 class Artifact:
-    """A verified artifact directory. Make one with :meth:`load`."""
+    """A verified artifact folder. :meth:`load` makes one."""
 
     path: Path
     manifest: Manifest
     digest: str
-    """``sha256:`` and the hash of ``lading.json``, which itself holds the hash of every other file."""
+    """``sha256:`` and the hash of ``lading.json``, which contains the hash of every other file."""
 
     @classmethod
     def load(cls, path: Path | str) -> Artifact:
-        """Read and verify an artifact directory.
+        """Read and verify an artifact folder.
 
         Raises:
-            ArtifactError: the directory is missing, torn, edited, or of a newer schema; the message names the file.
+            ArtifactError: the folder is missing, incomplete, edited, or of a newer schema; the message names the file.
         """
         path = Path(path)
         manifest_file = path / MANIFEST
@@ -58,10 +59,10 @@ class Artifact:
         return cls(path=path, manifest=manifest, digest=f"sha256:{hashlib.sha256(content).hexdigest()}")
 
     def variant(self, name: str | None = None) -> PackedVariant:
-        """Return the variant of that name, or the chosen one.
+        """Return the variant with this name, or the chosen one.
 
         Raises:
-            ArtifactError: no variant has that name.
+            ArtifactError: no variant has this name.
         """
         wanted = name or self.manifest.chosen
         for packed in self.manifest.variants:
@@ -85,12 +86,12 @@ class Artifact:
 
 
 def write_artifact(path: Path, manifest: Manifest, files: Mapping[str, bytes | Path]) -> Artifact:
-    """Write all files and the manifest beside ``path``, then move the whole into place.
+    """Write all files and the manifest into a temporary folder, then move it to ``path``.
 
     Args:
-        path: the directory to make; one that is there is replaced.
-        manifest: what to record; its ``files`` are filled in here.
-        files: content, or a file to copy, by path inside the artifact.
+        path: the folder to create or replace.
+        manifest: the manifest; its ``files`` are filled in here.
+        files: the content, or a file to copy, by path inside the artifact.
 
     Returns:
         The artifact, read back and verified.
@@ -114,7 +115,7 @@ def write_artifact(path: Path, manifest: Manifest, files: Mapping[str, bytes | P
 def tensors_to_bytes(tensors: Mapping[str, Array]) -> bytes:
     """Serialise arrays by name as an uncompressed ``.npz``."""
     buffer = io.BytesIO()
-    # Not np.savez: it takes the names as keywords, beside its own "file" and "allow_pickle".
+    # Not np.savez: a tensor named "file" or "allow_pickle" would clash with its own arguments.
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, array in tensors.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
@@ -126,7 +127,7 @@ def read_tensors(file: Path) -> dict[str, Array]:
     """Read arrays by name from an ``.npz``; pickled objects are refused.
 
     Raises:
-        ArtifactError: the file is missing or torn.
+        ArtifactError: the file is missing or corrupt.
     """
     try:
         with np.load(file, allow_pickle=False) as archive:
@@ -139,24 +140,24 @@ def read_manifest(file: Path, content: bytes) -> Manifest:
     """Parse a manifest.
 
     Raises:
-        ArtifactError: it is torn, of a newer schema, or not valid; the message names the file.
+        ArtifactError: it is corrupt, of a newer schema, or not valid; the message names the file.
     """
     try:
         raw = json.loads(content)
     except ValueError as error:
-        raise ArtifactError(f"{file} is torn: {error}; build the artifact again") from None
+        raise ArtifactError(f"{file} is corrupt: {error}; build the artifact again") from None
     version = raw.get("schema_version") if isinstance(raw, dict) else None
     if not isinstance(version, int):
         raise ArtifactError(f"{file} has no schema_version: it was not written by lading")
     if version > SCHEMA_VERSION:
         raise ArtifactError(
-            f"{file} has schema_version {version}, and this lading reads up to {SCHEMA_VERSION}: upgrade lading"
+            f"{file} has schema_version {version}; this version of lading reads up to {SCHEMA_VERSION}: upgrade lading"
         )
     try:
         manifest = Manifest.model_validate(raw)
         check_contents((*manifest.inputs, *manifest.outputs))
     except SpecError as error:
-        raise ArtifactError(f"{file}: {error}; was it built by a newer lading?") from None
+        raise ArtifactError(f"{file}: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
@@ -173,9 +174,9 @@ def _verify_files(path: Path, manifest: Manifest) -> None:
     for name, expected in manifest.files.items():
         file = path / name
         if not file.resolve().is_relative_to(root):
-            raise ArtifactError(f"{path / MANIFEST} names {name!r}, which lies outside the artifact: it was edited")
+            raise ArtifactError(f"{path / MANIFEST} names {name!r}, which is outside the artifact: it was edited")
         if not file.is_file():
-            raise ArtifactError(f"{file} is missing: the artifact is torn; copy or build it again")
+            raise ArtifactError(f"{file} is missing: the artifact is incomplete; copy or build it again")
         if _sha256(file) != expected:
             raise ArtifactError(f"{file} does not match its checksum in {MANIFEST}: it was edited or damaged")
 

@@ -1,7 +1,6 @@
-"""Every error a user can meet, each a sentence that says what was wrong, where, and what to do.
+"""All errors that a user can meet. Each message says what was wrong, where, and what to do.
 
-One base class carries the HTTP status, so that one handler turns any of them into an answer,
-and the command line turns any of them into an exit code.
+The base class has the HTTP status and the exit code, so one handler per port and one in the command line are enough.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ class SettingsError(LadingError):
 
 
 class DataError(LadingError):
-    """A data set is missing, torn or not laid out as expected."""
+    """A data set is missing, incomplete, or has an unexpected layout."""
 
 
 class CheckpointError(LadingError):
@@ -41,7 +40,7 @@ class CheckpointError(LadingError):
 
 
 class ExportError(LadingError):
-    """ONNX Runtime does not reproduce the torch module; lists every difference found."""
+    """ONNX Runtime does not reproduce the torch module; the message lists all differences."""
 
     def __init__(self, model: str, failures: list[str]) -> None:
         self.failures = list(failures)
@@ -54,21 +53,21 @@ class QuantizationError(LadingError):
 
 
 class WrapError(LadingError):
-    """An ONNX file from elsewhere, its labels or its calibration data cannot be used as they are."""
+    """An ONNX file without a spec, its labels or its calibration data cannot be used."""
 
 
 class GateRefusedError(LadingError):
-    """A required variant is outside its budget, so nothing may be deployed."""
+    """A required variant exceeds its budget, so nothing may be deployed."""
 
     exit_code = 3
 
 
 class ArtifactError(LadingError):
-    """An artifact directory is torn, edited, or written by a newer version."""
+    """An artifact folder is incomplete, was edited, or was written by a newer version."""
 
 
 class RequestError(LadingError):
-    """The caller sent something that cannot be answered; ``kind`` says in a word what of it, for counting."""
+    """The request cannot be answered as it was sent. ``kind`` is the label of the metric that counts it."""
 
     status = HTTPStatus.BAD_REQUEST
     kind: ClassVar[str] = "format"
@@ -105,32 +104,32 @@ class ContentError(RequestError):
 
 
 class PictureError(ContentError):
-    """What was sent as a picture cannot be decoded."""
+    """A file sent as a picture cannot be decoded."""
 
     kind = "picture"
 
 
 class UnknownModelError(RequestError):
-    """No model of that name or version is served here."""
+    """No model with this name or version is served here."""
 
     status = HTTPStatus.NOT_FOUND
 
 
 class BodyTooLargeError(RequestError):
-    """The body, or what it would decode to, is above a limit."""
+    """The body, or a file in it after decoding, exceeds a limit."""
 
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     kind = "size"
 
 
 class ContentTypeError(RequestError):
-    """The content type is not one that this endpoint reads."""
+    """This endpoint does not accept the request's content type."""
 
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
 
 
 class UnanswerableError(RequestError):
-    """The inputs are well formed, and the model has no finite answer to them."""
+    """The inputs are valid, but the model's answer is not finite."""
 
     status = HTTPStatus.UNPROCESSABLE_ENTITY
 
@@ -142,7 +141,7 @@ class NotReadyError(LadingError):
 
 
 class OverloadedError(LadingError):
-    """The queue is full, or the deadline cannot be met; ``retry_after_s`` is when to ask again, in seconds."""
+    """The queue is full, or the deadline cannot be met. ``retry_after_s`` is the time until a retry, in seconds."""
 
     status = HTTPStatus.TOO_MANY_REQUESTS
 
@@ -158,31 +157,31 @@ class ExpiredError(LadingError):
 
 
 class UnauthorizedError(RequestError):
-    """The request carries no key, or one that is not known."""
+    """The request has no key, or an unknown one."""
 
     status = HTTPStatus.UNAUTHORIZED
 
 
 class ForbiddenError(RequestError):
-    """What was asked for is turned off here."""
+    """The requested operation is turned off on this server."""
 
     status = HTTPStatus.FORBIDDEN
 
 
 class ServerError(LadingError):
-    """The server cannot start: the port is taken, or the address is not this machine's."""
+    """The server cannot start: the port is in use, or this machine does not have the address."""
 
 
 class BentoError(LadingError):
-    """BentoML did not build the Bento."""
+    """BentoML could not build the Bento."""
 
 
 class FetchError(LadingError):
-    """An artifact cannot be fetched from where it should lie."""
+    """An artifact cannot be fetched from its source."""
 
 
 class ClientError(LadingError):
-    """A running server does not answer, refuses, or answers something else; ``answered`` is its HTTP status."""
+    """A server does not answer, refuses, or sends an unexpected answer. ``answered`` is its HTTP status."""
 
     def __init__(self, message: str, *, answered: int | None = None) -> None:
         self.answered = answered
@@ -190,7 +189,7 @@ class ClientError(LadingError):
 
 
 class CheckError(LadingError):
-    """A running server does not answer as its artifact says; lists every difference found."""
+    """A server's answers differ from those in its artifact; the message lists all differences."""
 
 
 class KubernetesError(LadingError):
@@ -202,4 +201,4 @@ class KubernetesError(LadingError):
 
 
 class CanaryError(LadingError):
-    """A route or a release cannot be asked or changed."""
+    """A route or a release cannot be read or changed."""

@@ -1,7 +1,8 @@
-"""Write files and folders so that a reader, or a crash, never finds half of one; open buckets, which do so themselves.
+"""Atomic writes of files and folders, and buckets (whose own writes are atomic).
 
-On a disk, the content is written next to its target, flushed, and renamed. A rename lasts once the folder that holds
-the name has been flushed too. If anything fails, the old content stays and the new is removed.
+A reader finds the old content or the new one, never half of it, even after a crash. On a disk, the content goes to a
+temporary name in the same folder, is flushed, and is renamed; then the folder is flushed, because only that makes the
+rename last. If anything fails, the old content stays and the new one is removed.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ def first_line(error: Exception) -> str:
 
 
 def _swap(new: Path, path: Path) -> None:
-    """Move a folder to ``path``. A rename cannot replace a folder that has files, so the old one steps aside first."""
+    """Move a folder to ``path``. A rename cannot replace a folder that has files, so the old one is renamed first."""
     old = _unused(path)
     with suppress(FileNotFoundError):
         path.rename(old)

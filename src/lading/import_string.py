@@ -1,4 +1,4 @@
-"""A model named by import string, ``models/cards.py:Cards``, as uvicorn and bentoml name theirs."""
+"""Load a spec or a function by an import string such as ``models/cards.py:Cards``, as uvicorn does."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def load_spec(target: str, options: Mapping[str, Any] | None = None) -> ModelSpe
     """
     location, separator, attribute = target.partition(":")
     if not separator or not location or not attribute:
-        raise SpecError(f"{target!r} is not of the form file.py:Class; for example models/cards.py:Cards")
+        raise SpecError(f"{target!r} is not of the form file.py:Class; write for example models/cards.py:Cards")
     module = _import_file(Path(location)) if location.endswith(".py") else _import_module(location)
     cls = getattr(module, attribute, None)
     if cls is None:
@@ -37,14 +37,14 @@ def load_spec(target: str, options: Mapping[str, Any] | None = None) -> ModelSpe
     assert isinstance(spec, ModelSpec)
     for required in ("name", "inputs", "outputs"):
         if not hasattr(spec, required):
-            raise SpecError(f"{target} does not state {required!r}")
+            raise SpecError(f"{target} has no {required!r}: set it in the class")
     check_spec(spec)
     check_contents((*spec.inputs, *spec.outputs))
     return spec
 
 
 def load_function(target: str) -> Callable[..., Any]:
-    """Import ``package.module:function``; modules are also found in the folder that the command runs in.
+    """Import ``package.module:function``. Modules in the current folder are found too.
 
     Raises:
         SpecError: the module or the function is missing.
@@ -54,7 +54,7 @@ def load_function(target: str) -> Callable[..., Any]:
         sys.path.insert(0, str(Path.cwd()))
     function = getattr(_import_module(location), attribute, None) if location and attribute else None
     if not callable(function):
-        raise SpecError(f"{target!r} is no function; write package.module:function")
+        raise SpecError(f"{target!r} is not a function; write package.module:function")
     return function  # type: ignore[no-any-return]  # a callable is all that can be known
 
 
@@ -70,8 +70,8 @@ def _import_file(path: Path) -> ModuleType:
     known = sys.modules.get(name)
     if known is not None and getattr(known, "__file__", None) == str(path):
         return known
-    # The folder above the model's own is importable, so that models/cards.py finds models.card_decks; and its own, last
-    # of all, so that a file beside it is found as a script would find it.
+    # The parent folder comes first, so that models/cards.py can import models.card_decks. The file's own folder comes
+    # last, so that it can import its neighbours, as a script can.
     if str(path.parent.parent) not in sys.path:
         sys.path.insert(0, str(path.parent.parent))
     if str(path.parent) not in sys.path:

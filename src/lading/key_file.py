@@ -1,4 +1,4 @@
-"""Files of API keys, as servers check them and clients send them."""
+"""Files of API keys, for servers to check and for clients to send."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Key:
 
     secret: bytes = field(repr=False)
     expires: float
-    """Seconds since 1970; infinite for a key without a last day."""
+    """Seconds since 1970; infinite if the key does not expire."""
 
 
 def read_keys(file: Path) -> tuple[Key, ...]:
@@ -27,7 +27,7 @@ def read_keys(file: Path) -> tuple[Key, ...]:
     that start with ``#`` are skipped.
 
     Raises:
-        SettingsError: the file cannot be read, holds no key, or has something else after a key.
+        SettingsError: the file cannot be read, has no key, or has other text after a key.
     """
     try:
         lines = file.read_bytes().splitlines()
@@ -40,7 +40,7 @@ def read_keys(file: Path) -> tuple[Key, ...]:
         secret, *end = line.split(maxsplit=1)
         keys.append(Key(secret, _expiry(file, number, b"".join(end).strip())))
     if not keys:
-        raise SettingsError(f"the key file {file} holds no key")
+        raise SettingsError(f"the key file {file} has no key: write one per line")
     return tuple(keys)
 
 
@@ -53,7 +53,7 @@ def bearer(file: Path) -> dict[str, str]:
     for key in read_keys(file):
         if time.time() < key.expires:
             return {"authorization": f"Bearer {key.secret.decode('latin-1')}"}
-    raise SettingsError(f"every key in the key file {file} has expired")
+    raise SettingsError(f"every key in the key file {file} has expired: add a new one")
 
 
 def _expiry(file: Path, number: int, end: bytes) -> float:

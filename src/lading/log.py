@@ -1,4 +1,4 @@
-"""How the server logs: structured lines, for a person or for a collector."""
+"""Structured logging: coloured lines for people, or JSON for collectors."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import logging
 import sys
 from typing import Literal, TextIO
 
-# structlog imports rich where it finds it, to draw tracebacks in colour: a tenth of a server's start, and the log uses
-# none of it.
+# If rich is installed, structlog imports it for coloured tracebacks. That takes a tenth of a server's start time, and
+# this log does not use it.
 _HIDDEN = "rich" not in sys.modules
 if _HIDDEN:
-    sys.modules["rich"] = None  # type: ignore[assignment]  # how Python notes that a module is not to be found
+    sys.modules["rich"] = None  # type: ignore[assignment]  # makes the import fail
 try:
     import structlog
 finally:
@@ -24,8 +24,8 @@ from structlog.typing import Processor  # noqa: E402
 
 
 def configure_logging(level: str, form: Literal["console", "json"]) -> None:
-    """Send structlog's lines to standard error, from this level on, in the form for a person or for a collector."""
-    # Tracebacks without local variables: those hold what clients sent.
+    """Log to standard error, from this level on, as text (``console``) or as JSON."""
+    # No local variables in tracebacks: they contain what clients sent.
     json_traceback = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
     plain = structlog.dev.plain_traceback
     renderer: list[Processor] = (
@@ -45,7 +45,7 @@ def configure_logging(level: str, form: Literal["console", "json"]) -> None:
 
 
 class _Forgiving(io.TextIOBase):
-    """Drops a line that cannot be written: a full disk must not stop the answers."""
+    """Drops lines that cannot be written, because a full disk must not stop the server."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

@@ -1,4 +1,4 @@
-"""The machine this runs on: how many CPUs it may use, and what decides the speed of inference on them."""
+"""This machine: its usable CPUs and memory, and the CPU features that decide the speed of inference."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from pathlib import Path
 from lading.manifest import Machine
 
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimddp", "i8mm", "sve")
-"""Of the instruction sets, those that decide which kernels run: the dot products of VNNI, AMX and their Arm kin."""
+"""Instruction sets that decide which kernels run: dot products of VNNI, AMX and their Arm counterparts."""
 _CGROUP = Path("/sys/fs/cgroup")
 _OWN_CGROUP = Path("/proc/self/cgroup")
 _CPUINFO = Path("/proc/cpuinfo")
 
 
 def usable_cpus(cgroup: Path = _CGROUP, own: Path = _OWN_CGROUP) -> float:
-    """CPUs that this process may use: the least of its affinity and the limits of its cgroup and those above it.
+    """CPUs that this process may use: the minimum of its affinity and the limits of its cgroup and the parents of that.
 
     Args:
-        cgroup: where the hierarchies are mounted: v2 with ``cpu.max``, v1 with a quota under ``cpu``.
-        own: says in which of their groups this process is; in a container that is their root.
+        cgroup: mount point of the hierarchies: v2 has ``cpu.max``, v1 has a quota under ``cpu``.
+        own: file with the groups of this process; in a container they are the root.
     """
     limits = [float(len(os.sched_getaffinity(0)))]
     for group in _groups(cgroup, own):
@@ -31,7 +31,7 @@ def usable_cpus(cgroup: Path = _CGROUP, own: Path = _OWN_CGROUP) -> float:
 
 
 def _groups(cgroup: Path, own: Path) -> set[Path]:
-    """This process's group and all above it, in v2's hierarchy and in v1's of the CPU."""
+    """The group of this process and its parents, in the hierarchy of v2 and in the CPU hierarchy of v1."""
     found = {cgroup, cgroup / "cpu"}
     try:
         lines = own.read_text().splitlines()
@@ -59,12 +59,12 @@ def _quota(read: Callable[[], list[str]]) -> float | None:
     try:
         quota, period = (int(word) for word in read())
     except (OSError, ValueError):
-        return None  # no such file, or "max"
+        return None  # the file does not exist, or says "max"
     return quota / period if quota > 0 and period > 0 else None
 
 
 def describe_machine(cpuinfo: Path = _CPUINFO) -> Machine:
-    """Describe this machine for a measurement's record; imports neither torch nor ONNX Runtime."""
+    """Describe this machine, for the record of a measurement. Imports neither torch nor ONNX Runtime."""
     facts = _cpuinfo(cpuinfo)
     present = set((facts.get("flags") or facts.get("Features") or "").split())
     return Machine(
@@ -79,7 +79,7 @@ def describe_machine(cpuinfo: Path = _CPUINFO) -> Machine:
 
 
 def _cpuinfo(file: Path) -> dict[str, str]:
-    """The first processor's entries."""
+    """Entries of the first processor."""
     try:
         first = file.read_text().split("\n\n", 1)[0]
     except OSError:
@@ -100,13 +100,13 @@ _MEMINFO = Path("/proc/meminfo")
 
 
 def memory_limit(cgroup: Path = _CGROUP_ROOT, meminfo: Path = _MEMINFO) -> int | None:
-    """Bytes that this process may use: the lesser of what is available and its cgroup's limit (v2, then v1)."""
+    """Bytes that this process may use: the minimum of available memory and the cgroup's limit (v2, then v1)."""
     found: list[int] = []
     for file in ("memory.max", "memory/memory.limit_in_bytes"):
         try:
             found.append(int((cgroup / file).read_text()))
             break
-        except (OSError, ValueError):  # "max" is no number
+        except (OSError, ValueError):  # "max" is not a number
             continue
     try:
         lines = (line.split() for line in meminfo.read_text().splitlines())

@@ -1,4 +1,4 @@
-"""``Predictor(artifact)(inputs) -> outputs``: what is verified is what is served."""
+"""``Predictor(artifact)(inputs) -> outputs``. Verify, scoring and servers all use it, so they get the same answers."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from lading.spec import Array, TensorSpec
 from lading.tensors.agreement import max_abs_difference
 from lading.tensors.checks import check_inputs
 
-# Set before ONNX Runtime is first imported: its wheel carries a telemetry endpoint.
+# The wheel of ONNX Runtime has telemetry; this turns it off.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def open_session(graph: Path | bytes, *, threads: int = 1) -> ort.InferenceSession:
-    """Open an ONNX file, or the bytes of one, on the CPU.
+    """Open an ONNX file, or its bytes, on the CPU.
 
-    ``run`` releases the GIL and may be called from several threads at once; with ``threads=1`` there is no pool inside,
-    so nothing spins and a container's CPU limit is kept.
+    ``run`` releases the GIL, and several threads may call it at the same time. With ``threads=1`` it has no thread
+    pool, so nothing spins, and a container stays within its CPU limit.
 
     Raises:
         ArtifactError: ONNX Runtime cannot read the graph.
@@ -32,15 +32,15 @@ def open_session(graph: Path | bytes, *, threads: int = 1) -> ort.InferenceSessi
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    # A plan of the memory for each shape that comes, with a block of its own in the arena: batches and graphs of many
-    # sizes would fill it with blocks (27 MB for the cards model's batches of 1 to 8), and one size gains nothing by it.
+    # With this option, ONNX Runtime keeps a memory block per input shape. Batches and graphs of many sizes would fill
+    # the arena (27 MB for the cards model at batches of 1 to 8), and a single size is no faster with it.
     options.enable_mem_pattern = False
     options.log_severity_level = 3
     try:
         return ort.InferenceSession(
             graph if isinstance(graph, bytes) else str(graph), options, providers=["CPUExecutionProvider"]
         )
-    except Exception as error:  # ONNX Runtime's own exceptions share no public base.
+    except Exception as error:  # ONNX Runtime's exceptions have no public base class
         name = "the graph" if isinstance(graph, bytes) else graph
         raise ArtifactError(f"{name} cannot be opened by ONNX Runtime {ort.__version__}: {error}") from error
 
@@ -50,7 +50,7 @@ class Predictor:
 
     Args:
         artifact: a loaded artifact.
-        variant: its name; the chosen one by default.
+        variant: name of the variant; default: the chosen one.
         threads: intra-op threads of the session.
     """
 
@@ -63,7 +63,10 @@ class Predictor:
         self._output_names = [tensor.name for tensor in self.outputs]
         missing = set(self._output_names) - {output.name for output in self.session.get_outputs()}
         if missing:
-            raise ArtifactError(f"{self.packed.file} has no output {sorted(missing)[0]!r}, which the manifest names")
+            raise ArtifactError(
+                f"{self.packed.file} has no output {sorted(missing)[0]!r}, but the manifest lists it; "
+                "build the artifact again"
+            )
 
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run a batch.
@@ -75,13 +78,13 @@ class Predictor:
             Arrays by output name.
 
         Raises:
-            RequestError: a missing, unknown or misshapen tensor.
+            RequestError: a tensor is missing, unknown, or has another dtype or shape.
         """
         check_inputs(self.inputs, inputs)
         return self.run(inputs)
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Like calling it, without the checks: for inputs that passed them already."""
+        """Run a batch without the checks, for inputs that passed them already."""
         feed = {tensor.name: inputs[tensor.name] for tensor in self.inputs}
         return dict(zip(self._output_names, self.session.run(self._output_names, feed), strict=True))
 
@@ -89,7 +92,7 @@ class Predictor:
         """Answer the golden inputs and compare.
 
         Raises:
-            NotReadyError: this machine computes something else than the one that built the artifact.
+            NotReadyError: this machine's outputs differ from those of the machine that built the artifact.
         """
         answered = self(self.artifact.golden_inputs())
         for name, expected in self.artifact.golden_outputs(self.packed.variant.name).items():

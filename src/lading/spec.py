@@ -1,6 +1,6 @@
 """What a user writes about a model, and the frozen types that all other modules read.
 
-This module imports neither torch nor ONNX Runtime: the serving image reads ``TensorSpec`` and ``Variant`` too.
+This module imports neither torch nor ONNX Runtime, because servers read ``TensorSpec`` and ``Variant`` too.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 Example = tuple[Mapping[str, Array], Mapping[str, Array]]
-"""One item of a data set: inputs by name and targets by name, both without the batch dim."""
+"""An item of a data set: inputs by name and targets by name, both without the batch dim."""
 
 DType = Literal[
     "bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "float32", "float64"
@@ -178,7 +178,7 @@ class Budget(Frozen):
     A variant must always be faster by more than noise, even if this is 0."""
     max_size_mib: float | None = Field(default=None, gt=0)
     max_latency_ms: float | None = Field(default=None, gt=0)
-    """Largest p99 of one inference at batch 1 on one thread, in milliseconds."""
+    """Maximum p99 of one inference at batch 1 on one thread, in milliseconds."""
 
 
 class Dataset(Protocol):
@@ -265,7 +265,7 @@ class ModelSpec(Evaluated):
     def checkpoint(self, pruning: float = 0.0) -> Path:
         """Path of the reference checkpoint: next to the model's file, with the name of the model.
 
-        A pruned one's name ends with the percentage of multiply-accumulates removed: ``cards-pruned50.safetensors``.
+        With pruning, the name ends with the percentage of multiply-accumulates removed: ``cards-pruned50.safetensors``.
         """
         suffix = f"-pruned{round(pruning * 100)}" if pruning else ""
         return Path(inspect.getfile(type(self))).with_name(f"{self.name}{suffix}.safetensors")
@@ -288,7 +288,7 @@ def check_spec(spec: Evaluated) -> None:
     for tensor in spec.inputs:
         for pointed in (tensor.indexes, tensor.owner_of):
             if pointed is not None and pointed not in dims:
-                raise SpecError(f"{where}: tensor {tensor.name!r} points into {pointed!r}, a dim that no input has")
+                raise SpecError(f"{where}: tensor {tensor.name!r} points into {pointed!r}, but no input has that dim")
 
 
 def _refuse_duplicates(where: str, kind: str, names: Sequence[str]) -> None:

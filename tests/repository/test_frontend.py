@@ -18,9 +18,11 @@ from streamlit.testing.v1 import AppTest
 from frontend.client import Client, DemoError
 from frontend.molecule import draw_smiles
 from frontend.probabilities import label_rows, number_rows
+from lading import content
 from tests.given.browser import CHROMIUM, FLAGS
 from tests.given.live_server import LiveServer, live_server, wait_until
-from tests.given.small_artifacts import colour_artifact, table_artifact
+from tests.given.small_artifacts import colour_artifact, sound_artifact, table_artifact
+from tests.given.wav import WAV
 
 ROOT = Path(__file__).parents[2]
 APP = ROOT / "frontend" / "app.py"
@@ -85,6 +87,18 @@ def test_any_model_can_be_asked_with_json(monkeypatch: pytest.MonkeyPatch, table
     page.text_area[0].set_value("{")
     page.button[0].click().run()
     assert "this is not JSON" in page.error[0].value
+
+
+def test_it_asks_for_the_kind_of_file_that_the_model_reads(
+    monkeypatch: pytest.MonkeyPatch, colours: LiveServer, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(content._TYPES, "wav", WAV)
+    with live_server(sound_artifact(tmp_path / "sound")) as sounds:
+        page = opened(monkeypatch, sounds.url)
+        assert [tab.label for tab in page.tabs] == ["Upload a file"]
+        assert not page.exception
+    page = opened(monkeypatch, colours.url)
+    assert [tab.label for tab in page.tabs] == ["Upload a file", "Take a photo"]
 
 
 @pytest.mark.slow

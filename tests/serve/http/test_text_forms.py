@@ -51,7 +51,7 @@ def test_a_function_for_another_model_is_not_offered(small: dict[str, Artifact])
     ("target", "reason"),
     [
         ("nowhere.at_all:read", "module 'nowhere.at_all' cannot be imported"),
-        (f"{HERE}:missing", "is no function; write package.module:function"),
+        (f"{HERE}:missing", "is not a function; write package.module:function"),
         (f"{HERE}:without_example", "has no attribute 'example', a text that it reads"),
     ],
 )
