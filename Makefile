@@ -26,7 +26,7 @@ artifacts/cards/lading.json: $(wildcard models/*.py models/card_decks/*.py model
 	$(BIN)/lading build models/cards.py:Cards
 
 .PHONY: serve-molecules
-serve-molecules: artifacts/molecules/lading.json ## the same for the molecules model, with a box for SMILES on its page
+serve-molecules: artifacts/molecules/lading.json ## do the same for the molecules model; its page has a box for SMILES
 	@echo "serving artifacts/molecules on http://127.0.0.1:$(PORT) (stop with Ctrl-C)"
 	@echo "  curl -d CCO http://127.0.0.1:$(PORT)/predict/smiles"
 	LADING_TEXT_FORMS=smiles=models.molecule_graphs.smiles:read_smiles \
@@ -59,26 +59,26 @@ lint: $(VENV)/.dev ## ruff and mypy --strict
 	$(BIN)/mypy
 
 .PHONY: format
-format: $(VENV)/.dev ## rewrite the code as ruff wants it
+format: $(VENV)/.dev ## format the code with ruff
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 .PHONY: generate
-generate: $(VENV)/.dev ## write what is generated: schemas, tables of commands, settings and chart values, protobuf
+generate: $(VENV)/.dev ## write the generated files: schemas, tables of commands, settings and chart values, diagrams, protobuf
 	$(BIN)/python -m tools.generate
 	cd src && ../$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. \
 	  lading/protocol/proto/inference.proto
 
 .PHONY: check-generated
-check-generated: generate ## fail when generating changed a committed file
+check-generated: generate ## fail if a generated file is not up to date
 	git diff --exit-code -- docs helm src/lading/protocol/proto k8s/gke/monitoring k8s/kserve
 
 .PHONY: watch
-watch: artifacts/cards/lading.json $(VENV)/.dev ## a server under load, its status page, and Prometheus with the real rules
+watch: artifacts/cards/lading.json $(VENV)/.dev ## run a server under load, its status page, and Prometheus with the real rules
 	$(BIN)/python -m tools.watch $(ARGS)
 
 .PHONY: bench
-bench: artifacts/cards/lading.json $(VENV)/.dev ## Lading beside its peers and beside what this machine can do (half an hour; two cores)
+bench: artifacts/cards/lading.json $(VENV)/.dev ## compare Lading with its peers and with the limits of this machine (half an hour; two cores)
 	$(BIN)/python -m benchmarks.server.compare all
 
 .PHONY: bench-variants
@@ -86,19 +86,19 @@ bench-variants: artifacts/cards/lading.json $(VENV)/.dev ## measure the cards va
 	$(BIN)/lading verify models/cards.py:Cards --effort full
 
 .PHONY: bench-loader
-bench-loader: $(VENV)/.dev ## training pictures a second by number of loader processes, with a plot
+bench-loader: $(VENV)/.dev ## measure training pictures per second by number of loader processes, with a plot
 	$(BIN)/python -m benchmarks.studies.0017_loader --out docs/images
 
 .PHONY: trainer-image
-trainer-image: ## the image that trains, as lading-trainer:1 (CONTAINER=docker, podman or buildah; DEVICE=cuda or cpu)
+trainer-image: ## build the image for training, as lading-trainer:1 (CONTAINER=docker, podman or buildah; DEVICE=cuda or cpu)
 	$(or $(CONTAINER),docker) build --build-arg DEVICE=$(or $(DEVICE),cuda) -f docker/trainer.Containerfile -t lading-trainer:1 $(BUILD_OPTIONS) .
 
 .PHONY: batch-image
-batch-image: ## the image that k8s/batch/rayjob.yaml names (CONTAINER=docker, podman or buildah)
+batch-image: ## build the image of k8s/batch/rayjob.yaml (CONTAINER=docker, podman or buildah)
 	$(or $(CONTAINER),docker) build -f docker/batch.Containerfile -t lading-batch:0.1.0 $(BUILD_OPTIONS) .
 
 .PHONY: demo
-demo: $(VENV)/.dev ## the demo app in front of a running server (LADING_URL), on port 8501
+demo: $(VENV)/.dev ## run the demo app for a running server (LADING_URL), on port 8501
 	$(BIN)/streamlit run frontend/app.py --browser.gatherUsageStats=false --client.toolbarMode=minimal
 
 # Helm and what tests a chart are Go programs. They are built into build/tools, in the versions that the chart is tested with.
@@ -144,7 +144,7 @@ $(CRDS)/.stamp: Makefile tests/chart/gke-crds.yaml
 	chmod -R u+w $(CRDS) && cp tests/chart/gke-crds.yaml $(CRDS) && touch $@
 
 .PHONY: test-chart
-test-chart: chart-tools $(CRDS)/.stamp $(VENV)/.dev ## lint and test the chart and the workflows, and validate all that is rendered and what lies in k8s
+test-chart: chart-tools $(CRDS)/.stamp $(VENV)/.dev ## lint and test the chart and the workflows, and validate all rendered manifests and those in k8s
 	LADING_NEEDS_TOOLS=1 $(BIN)/pytest tests/chart/test_chart.py tests/k8s $(ARGS)
 
 ARTIFACT ?= artifacts/cards
@@ -164,12 +164,12 @@ frontend-image: ## build the demo's image as IMAGE
 E2E_IMAGE ?= $(IMAGE)
 
 .PHONY: e2e-cluster
-e2e-cluster: $(VENV)/.dev ## prove installs, rollouts and bad releases on the cluster of KUBECONFIG, whose nodes have E2E_IMAGE
+e2e-cluster: $(VENV)/.dev ## test installs, rollouts and bad releases on the cluster of KUBECONFIG; its nodes need E2E_IMAGE
 	LADING_E2E_IMAGE="$(E2E_IMAGE)" $(BIN)/pytest -m slow tests/e2e/cluster -rA -s $(ARGS)
 
 .PHONY: e2e-cluster-full
 e2e-cluster-full: export LADING_E2E := full
-e2e-cluster-full: e2e-cluster ## the same with 50,000 requests, drains, killed workers and every kind of bad release
+e2e-cluster-full: e2e-cluster ## run the same with 50,000 requests, drains, killed workers and every kind of bad release
 
 # The bill of materials of the serving image: every wheel of the lock with its hashes, as CycloneDX.
 build/serve.cdx.json build/bento.cdx.json: build/%.cdx.json: requirements/%.txt | $(VENV)/.dev
@@ -189,7 +189,7 @@ lock: $(UV) ## resolve requirements/*.txt from pyproject.toml
 	  --custom-compile-command "make lock" --quiet --output-file requirements/frontend.txt
 
 .PHONY: clean
-clean: ## remove what was built; keeps .venv
+clean: ## remove all build outputs, but not .venv
 	rm -rf build artifacts dist runs outputs .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .PHONY: help

@@ -1,12 +1,12 @@
-"""The BentoML service: :mod:`lading.serve.http.app` on BentoML's port, beside its own HTTP and gRPC ports.
+"""The BentoML service: :mod:`lading.serve.http.app` on BentoML's port, in addition to its own HTTP and gRPC ports.
 
 ``bentoml serve`` at the root of the repository serves ``LADING_ARTIFACT``, else the artifact inside the Bento, else
 ``artifacts/cards``. It imports neither torch nor the build extra.
 
-BentoML has routes of its own for ``/``, ``/docs.json``, ``/metrics``, ``/livez`` and ``/readyz``, and they come before
-a mounted app's. So the app stands in front of them, as a middleware. BentoML keeps ``/schema.json``, which its clients
-read first. Its Swagger page is not served: it loads a tracker from the network. Connections are ours too, so that
-limits, timeouts and the short way of inference are those of the lean port.
+BentoML has its own routes for ``/``, ``/docs.json``, ``/metrics``, ``/livez`` and ``/readyz``, and they take precedence
+over a mounted app. So the app is a middleware in front of them. BentoML keeps ``/schema.json``, because its clients
+read it first. Its Swagger page is not served, because it loads a tracker from the network. The connections are ours
+too, so that limits, timeouts and the fast path of inference are the same as on port 8080.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from typing import Any
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 WORKERS = os.environ.get("LADING_WORKERS") or "1"
 if WORKERS == "1":
-    # BentoML always names a folder for the metrics of several workers. One alone keeps them in memory: faster, and a
-    # full disk cannot end it.
+    # BentoML always sets a folder for the metrics of several workers. A single worker keeps them in memory: this is
+    # faster, and a full disk does not stop it.
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
 
 import bentoml
@@ -46,7 +46,7 @@ BENTOML_PATHS = ("/schema.json",)
 
 
 def served_settings() -> Settings:
-    """The settings from the environment, with the artifact found if none is named."""
+    """The settings from the environment. Without an artifact setting, look for one in the default places."""
     settings = Settings()
     if not settings.artifact and settings.models is None:
         inside = HERE / "artifact"
@@ -57,10 +57,10 @@ def served_settings() -> Settings:
 
 @bentoml.service(
     name="lading",
-    # One process has all lanes and one queue; more capacity is more pods. What is no number is refused below.
+    # One process has all lanes and one queue; add pods for more capacity. Settings() refuses a value that is no number.
     workers=int(WORKERS) if WORKERS.isdecimal() else 1,
-    traffic={"timeout": 60.0},  # how many requests may wait is LADING_MAX_QUEUE: it answers with Retry-After
-    metrics={"enabled": False},  # the app's /metrics, whose labels are bounded
+    traffic={"timeout": 60.0},  # LADING_MAX_QUEUE limits waiting requests, and its answer has Retry-After
+    metrics={"enabled": False},  # the app has its own /metrics, with bounded labels
     logging={"access": {"enabled": False}},  # LADING_ACCESS_LOG
 )
 class Lading:
@@ -71,7 +71,7 @@ class Lading:
     @bentoml.on_deployment  # type: ignore[untyped-decorator]
     @staticmethod
     def check() -> None:
-        """Refuse in one sentence, before any worker starts, when the artifact or a setting cannot be used."""
+        """Check the artifact and the settings before any worker starts, so that an error is one message."""
         try:
             settings = served_settings()
             accept(named_artifacts(settings), settings)
@@ -90,17 +90,17 @@ class Lading:
         self.ports = Ports(self.app, settings)
         self.connection = LeanHttp.of(settings, self.app.endpoint_at)
 
-    # What BentoML's clients read in /schema.json. The middleware below answers before these are reached, so that a
+    # These two are only for /schema.json, which BentoML's clients read. The middleware below answers first, so that a
     # request does not pay for BentoML's own handling.
 
     @bentoml.api(route="/classify")  # type: ignore[untyped-decorator]
     async def classify(self, image: Path) -> dict[str, Any]:
-        """A JPEG, PNG or WebP file in, the label of each output back."""
+        """Take one encoded file, such as a JPEG, and return the label of each output."""
         raise AssertionError(image)
 
     @bentoml.api(route="/predict")  # type: ignore[untyped-decorator]
     async def predict(self, inputs: dict[str, Any], /) -> dict[str, Any]:
-        """Inputs by name, outputs by name back."""
+        """Take inputs by name, and return outputs by name."""
         raise AssertionError(inputs)
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
@@ -119,7 +119,7 @@ class Lading:
 
 
 class LadingFirst:
-    """ASGI middleware: hands every request to the app of the running service, but for BentoML's few own paths."""
+    """ASGI middleware: passes every request to the app of the running service, except those for BentoML's paths."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.bentoml_app = app
@@ -132,11 +132,11 @@ class LadingFirst:
 
 
 def connection(**given: Any) -> asyncio.Protocol:
-    """What speaks HTTP on a new connection."""
+    """The HTTP protocol of a new connection."""
     protocol: asyncio.Protocol = bentoml.get_current_service().connection(**given)
     return protocol
 
 
-# BentoML leaves the choice of a protocol to uvicorn, which looks it up here when the worker starts.
-HTTP_PROTOCOLS["auto"] = connection  # type: ignore[assignment]  # what is no import string is taken as it is
+# BentoML lets uvicorn choose the protocol, and uvicorn looks it up here when the worker starts.
+HTTP_PROTOCOLS["auto"] = connection  # type: ignore[assignment]  # uvicorn uses an object as it is
 Lading.add_asgi_middleware(LadingFirst)  # type: ignore[attr-defined]  # the decorator made it a Service

@@ -17,7 +17,7 @@ from models.card_decks import RANKS, SUITS, FreshDecks, KaggleCards, RenderedDec
 
 Backbone = Literal["mobilenet_v3_small", "resnet18", "shufflenet_v2_x1_0"]
 EXAMPLES = {"train": 74_200, "valid": 1_060, "test": 2_120, "test_in_style": 2_120}
-"""Rendered pictures a split: 106 a deck."""
+"""Rendered pictures per split: 106 per deck."""
 
 
 class CardNet(nn.Module):
@@ -55,7 +55,7 @@ class Cards(ModelSpec):
         root: folder of Kaggle's data set where it is already on disk.
         train_examples: rendered training pictures, rounded up to whole decks of 106.
         train_from: number of the first training deck; those from 700 on are wide.
-        side: pixels a side that the backbone is given: it halves them five times, and reads an enlarged photo finer.
+        side: height and width of the backbone's input, in pixels; it halves them five times, so more keep detail.
     """
 
     name = "cards"
@@ -106,7 +106,7 @@ class Cards(ModelSpec):
         return torch.stack(losses).sum()
 
     def score(self, outputs: Mapping[str, Array], targets: Mapping[str, Array]) -> float:
-        """Share of pictures with both the suit and the rank right."""
+        """Share of pictures with the right suit and the right rank."""
         right = [outputs[name].argmax(1) == targets[name] for name in ("suit", "rank")]
         return float(np.mean(right[0] & right[1]))
 

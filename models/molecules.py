@@ -121,7 +121,7 @@ class Molecules(ModelSpec):
         return self.source.split(split)
 
     def reference(self) -> MoleculeSplit:
-        # Validation has scaffolds of its own, which live requests are not confined to.
+        # The validation split has only its own scaffolds; live requests have others too.
         return self.dataset("train" if self.source.data == "generated" else "valid")
 
     def adapt(self, module: nn.Module) -> None:
@@ -145,7 +145,7 @@ def _perceptron(width: int, out: int, dropout: float) -> nn.Sequential:
 
 
 def _size(size: Tensor) -> int:
-    """A size that is in the data alone, as a number that torch.export takes for a symbol."""
+    """A size that depends on the data, as a number that torch.export treats as a symbol."""
     number = int(size.item())
     torch._check(number >= 1)
     return number

@@ -1,13 +1,13 @@
-"""What is generated from ``helm/lading/values.yaml``: the strict ``values.schema.json`` and the chart's ``README.md``.
+"""Generate the strict ``values.schema.json`` and the ``README.md`` of the chart from ``helm/lading/values.yaml``.
 
-A value is documented where it is defined::
+A comment above each value documents it::
 
     # -- What it means, over one or more lines.
     # @schema {minimum: 1}
     key: value
 
-``# @section`` begins a section. A mapping whose keys are documented is an object that refuses other keys; one that is
-documented itself is what ``# @schema`` says. ``# @schema settings`` stands for the server's settings.
+``# @section`` starts a section. A mapping with documented keys is an object without other keys. A mapping with its own
+comment has the schema in ``# @schema``. ``# @schema settings`` is the schema of the server's settings.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DRAFT = "http://json-schema.org/draft-07/schema#"
 SET_BY_CHART = frozenset(
     {"artifact", "digest", "models", "http_host", "http_port", "grpc_port", "api_keys", "tls_certificate", "tls_key"}
 )
-"""Settings that follow from other values, and are refused under ``settings``."""
+"""Settings that the chart sets from other values. They are not allowed under ``settings``."""
 _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
 _COMMENT = re.compile(r"^\s*# ?(.*)$")
 
@@ -49,10 +49,10 @@ class UndocumentedValueError(ValueError):
 
 
 def values(text: str) -> Iterator[Value]:
-    """Every documented value of a values file, in its order.
+    """All documented values of a values file, in order.
 
     Raises:
-        UndocumentedValueError: a leaf without documentation; names it.
+        UndocumentedValueError: a leaf has no documentation; the message names it.
     """
     lines = text.splitlines()
     root = yaml.compose(text)
@@ -120,7 +120,7 @@ def settings_schema() -> dict[str, Any]:
             if key in field
         }
         if kept.get("type") == "array" or "anyOf" in kept:
-            kept = {"type": "string"}  # as the environment variable is written
+            kept = {"type": "string"}  # the text of the environment variable
         properties[name] = {**kept, "description": field["description"]}
     return {"type": "object", "additionalProperties": False, "properties": properties}
 
@@ -141,7 +141,7 @@ def _object() -> dict[str, Any]:
 
 
 def readme(text: str, chart: dict[str, Any]) -> str:
-    """The chart's page: how it is installed, and a table of values a section."""
+    """The chart's README: how to install it, and one table of values per section."""
     parts = [_HEAD.format(**chart)]
     section = None
     for value in values(text):

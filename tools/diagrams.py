@@ -1,7 +1,7 @@
-"""Renders the diagrams of ``docs/diagrams`` with Graphviz.
+"""Render the diagrams of ``docs/diagrams`` with Graphviz.
 
-Each SVG names the SHA-256 of the source that it was drawn from. Only a source that changed is drawn again, so the files
-do not depend on the version of Graphviz, and a check needs no Graphviz at all.
+Each SVG contains the SHA-256 of its source. Only a changed source is drawn again, so another version of Graphviz does
+not change the files, and ``make check-generated`` works without Graphviz.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ DIAGRAMS = Path(__file__).parents[1] / "docs" / "diagrams"
 
 
 def drawn_from(source: Path) -> str:
-    """The comment that the SVG of a source carries."""
+    """The comment in the SVG of a source."""
     return f"<!-- Drawn from {source.name}, SHA-256 {hashlib.sha256(source.read_bytes()).hexdigest()} -->"
 
 
 def is_current(source: Path) -> bool:
-    """Whether the SVG next to a ``.dot`` file was drawn from it as it is now."""
+    """Whether the SVG next to a ``.dot`` file was drawn from its current content."""
     picture = source.with_suffix(".svg")
     return picture.is_file() and drawn_from(source) in picture.read_text()
 

@@ -24,7 +24,7 @@ ALERTMANAGER_EXAMPLE = Path(__file__).parents[1] / "monitoring" / "alertmanager.
 
 @dataclass(frozen=True)
 class Stack:
-    """Where they listen."""
+    """Addresses of the two programs."""
 
     prometheus: str
     alertmanager: str
@@ -43,12 +43,12 @@ def prometheus_stack(
     """Run both until the block ends.
 
     Args:
-        folder: for their configuration and data.
-        targets: addresses to scrape, ``host:port``, by the namespace that service discovery would say they are in.
+        folder: configuration, data and logs.
+        targets: addresses to scrape, ``host:port``, by their Kubernetes namespace.
         groups: rules to evaluate.
-        interval: between scrapes, and between evaluations.
-        webhook: URL that Alertmanager posts to; nowhere when empty.
-        token: bearer token that it sends with that; none when empty.
+        interval: time between scrapes, and between evaluations.
+        webhook: URL that Alertmanager posts to; empty: none.
+        token: bearer token for the webhook; empty: none.
 
     Raises:
         FileNotFoundError: Prometheus or Alertmanager is not installed.
@@ -82,14 +82,14 @@ def prometheus_stack(
 
 
 def free_port() -> int:
-    """A port that nothing listens on now."""
+    """A free port."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
         return port
 
 
 def _routes(webhook: str, token: str) -> dict[str, Any]:
-    """The example's routes and inhibitions, without waiting, to one receiver."""
+    """The routes and inhibitions of the example, without delays, to one receiver."""
     example: dict[str, Any] = yaml.safe_load(ALERTMANAGER_EXAMPLE.read_text())
     receiver: dict[str, Any] = {"name": "team"}
     if webhook:

@@ -1,4 +1,4 @@
-"""``make watch``: a server, load on it, and Prometheus with the real rules, until Ctrl-C. Prints where to look."""
+"""``make watch``: a server, load on it, and Prometheus with the real rules, until Ctrl-C. Prints their addresses."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def watch(artifact: Artifact, *, rate: float, seconds: float) -> None:
-    """Serve, scrape, ask, and print the addresses.
+    """Start the server, Prometheus and the load, and print the addresses.
 
     Args:
         artifact: what is served; its SLO is derived from what verify measured.
@@ -67,7 +67,7 @@ def watch(artifact: Artifact, *, rate: float, seconds: float) -> None:
 
 
 def wait_until_ready(url: str, server: subprocess.Popen[bytes]) -> None:
-    """Return when the server answers.
+    """Wait until the server answers.
 
     Raises:
         SystemExit: it ended, or did not become ready within a minute.
@@ -84,7 +84,7 @@ def wait_until_ready(url: str, server: subprocess.Popen[bytes]) -> None:
 
 
 def sender(artifact: Artifact) -> Send:
-    """How a request to this model is made: a picture for those that take one, golden inputs for others."""
+    """A function that sends one request: a picture if the model takes one, else golden inputs."""
     picture = ROOT / "examples" / "ace-of-hearts.jpg"
     if any(spec.content == "image" for spec in artifact.manifest.inputs) and picture.is_file():
         photo = picture.read_bytes()
@@ -94,7 +94,7 @@ def sender(artifact: Artifact) -> Send:
 
 
 def load(url: str, send: Send, *, rate: float, seconds: float, clients: int = 8) -> dict[int, int]:
-    """Send requests at random moments from a few connections.
+    """Send requests at random times over a few connections.
 
     Returns:
         How many were answered with each status.

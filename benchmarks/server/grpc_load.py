@@ -1,6 +1,6 @@
 """A closed loop over gRPC: a number of callers, each with its own connection and one call in flight.
 
-Run as a program, in a process of its own: ``python -m benchmarks.server.grpc_load ADDRESS BODY SECONDS CONNECTIONS``.
+Runs in its own process: ``python -m benchmarks.server.grpc_load ADDRESS BODY SECONDS CONNECTIONS``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ METHOD = "/inference.GRPCInferenceService/ModelInfer"
 
 
 async def closed_loop(address: str, body: bytes, seconds: float, connections: int) -> Load:
-    """Call as fast as the answers come; each answer must be the first one's bytes again.
+    """Call as fast as the answers arrive. Each answer must equal the first one.
 
     Raises:
         RuntimeError: it is not.

@@ -23,7 +23,7 @@ PORT = 17_700
 
 
 def measure_loads(bench: Bench, peer: Peer, seconds: float, shares: tuple[float, ...] = SHARES) -> None:
-    """One server at shares of its own peak in closed loop, which is measured before each of them and after it.
+    """One server at shares of its peak in closed loop. The peak is measured before and after each of them.
 
     Each request says its deadline in a header.
     """

@@ -27,7 +27,7 @@ class Peer:
     tiny: tuple[str, MakeBody] | None
     """The same of a row of numbers."""
     requirements: tuple[str, ...] = ()
-    """Of its own environment; none: this one."""
+    """Name of its own environment; none: this one."""
     command: tuple[str, ...] = ()
     """After the interpreter; the peer's ``server.py`` when empty."""
     environment: tuple[tuple[str, str], ...] = ()
@@ -113,7 +113,7 @@ ALL = (
         ("/", RAW),
         ("/", ROW),
         ("ray[serve]==2.54.0", "protobuf<6"),
-        # Its proxy starts on the one core as well, and its replica, a process of its own, imports what the peers share.
+        # Its proxy starts on the same core, and its replica, a separate process, imports the shared code.
         environment=(("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60"), ("PYTHONPATH", f"{ROOT / 'src'}:{PEERS}")),
     ),
     Peer(

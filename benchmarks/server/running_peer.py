@@ -85,7 +85,7 @@ def serving(bench: Bench, peer: Peer, port: int, **settings: str) -> Iterator[Ru
 
 
 def refuse_taken(port: int) -> None:
-    """A server that was left over would be measured in the new one's place.
+    """Check for a leftover server, which would be measured instead of the new one.
 
     Raises:
         RuntimeError: something listens on the port.

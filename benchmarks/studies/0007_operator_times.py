@@ -29,7 +29,7 @@ class Share:
     operator: str
     nodes: int
     milliseconds: float
-    """Sum over its nodes of each one's median."""
+    """Sum of the medians of all nodes."""
 
 
 @app.command()

@@ -44,7 +44,7 @@ DAY = 1440
 PENDING = 16
 """Evaluations in a row that the alert waits for: 15 minutes."""
 TRAFFIC = (Traffic(1), Traffic(5), Traffic(20))
-"""What clients do: each request is of a group of its own, or five and twenty requests are of one."""
+"""Behaviour of clients: each request from its own group, or 5 or 20 requests from one."""
 USUAL = TRAFFIC[1]
 SHARES = (0.25, 1.0)
 """Of the requests that a shift concerns."""

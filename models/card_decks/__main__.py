@@ -1,4 +1,4 @@
-"""``python -m models.card_decks OUT.jpg``: a contact sheet of photographs, to look at what a model is shown."""
+"""``python -m models.card_decks OUT.jpg``: a contact sheet of photographs, as a model gets them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many decks, a few photographs of each: what requests look like, more than a few decks photographed often."""
+"""Many decks with a few photographs each. Requests look like this, more than like many photographs of a few decks."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class KaggleCards:
 
 
 def _download() -> Path:
-    """The data set's folder, downloaded once; without a network, what an earlier download left in kagglehub's cache."""
+    """The data set's folder, downloaded once. Without a network, an earlier download in kagglehub's cache is used."""
     import kagglehub
 
     try:
@@ -70,7 +70,7 @@ def _download() -> Path:
 
 
 def _newest_complete(folder: Path) -> Path | None:
-    """kagglehub marks version N as whole with a file ``N.complete`` beside ``versions``."""
+    """The newest complete version. For version N, kagglehub writes a file ``N.complete`` next to ``versions``."""
     whole = [int(file.stem) for file in folder.glob("*.complete") if file.stem.isdigit()]
     versions = [folder / "versions" / str(version) for version in sorted(whole, reverse=True)]
     return next((version for version in versions if version.is_dir()), None)

@@ -1,4 +1,4 @@
-"""``python -m models.card_decks.misses``: which cards a checkpoint reads wrongly, and what it takes them for."""
+"""``python -m models.card_decks.misses``: the cards that a checkpoint reads wrongly, with the wrong answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from models.card_decks.style import DeckStyle
 from models.cards import EXAMPLES, Cards
 
 ACROSS = 16
-"""Pictures a row of the contact sheet."""
+"""Pictures per row of the contact sheet."""
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -53,7 +53,7 @@ def misses(
 
 
 def missed(outputs: Mapping[str, Array], targets: Mapping[str, Array]) -> dict[int, str]:
-    """What each missed picture was taken for, as "true, answered", by its number: the rank if that is wrong."""
+    """The wrong answer of each missed picture as "true, answered", by its number: the rank if that is wrong."""
     found: dict[int, str] = {}
     for name, labels in (("suit", SUITS), ("rank", RANKS)):
         answered = outputs[name].argmax(axis=1)
@@ -63,7 +63,7 @@ def missed(outputs: Mapping[str, Array], targets: Mapping[str, Array]) -> dict[i
 
 
 def by_deck(wrong: Mapping[int, str], styles: Sequence[DeckStyle]) -> Table:
-    """A line for each deck with a miss, worst first."""
+    """One line for each deck with a miss, worst first."""
     table = Table("deck", "number cards", "courts", "aces", "font", "missed", "most often (true, answered)")
     counts = {
         deck: Counter(what for number, what in wrong.items() if number // PHOTOS_A_DECK == deck)

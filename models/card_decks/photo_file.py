@@ -1,4 +1,4 @@
-"""Many encoded pictures and their cards in one file, so that a data set is read without opening a file a picture."""
+"""Many encoded pictures and their cards in one file, so that reading a data set opens one file only."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ class PhotoFile:
     The file is little-endian int64 (magic, count, count x (length, card)), then the pictures one after another.
 
     Raises:
-        DataError: the file is torn.
+        DataError: the file is incomplete or not of this format.
     """
 
     def __init__(self, path: Path) -> None:
         self._bytes = np.memmap(path, dtype=np.uint8, mode="r")
         head = self._bytes[:16].view("<i8")
         if len(head) != 2 or head[0] != _MAGIC[0]:
-            raise DataError(f"{path} is not a file of pictures: delete it, and it is made again")
+            raise DataError(f"{path} is not a file of pictures: delete it, and it will be made again")
         table = self._bytes[16 : 16 + 16 * int(head[1])].view("<i8").reshape(-1, 2)
         self.cards = tuple(CARDS[index] for index in table[:, 1])
         self._ends = np.cumsum(table[:, 0]) + 16 + 16 * int(head[1])
         self._starts = self._ends - table[:, 0]
         if len(table) != head[1] or (len(table) and self._ends[-1] != len(self._bytes)):
-            raise DataError(f"{path} is torn: delete it, and it is made again")
+            raise DataError(f"{path} is incomplete: delete it, and it will be made again")
 
     def __len__(self) -> int:
         return len(self.cards)
@@ -58,5 +58,5 @@ def write_photos(path: Path, photos: Iterable[tuple[bytes, Card]]) -> None:
 
 
 def cache_root() -> Path:
-    """Where data sets are kept: ``LADING_DATA``, else ``~/.cache/lading``."""
+    """The folder of data sets: ``LADING_DATA``, else ``~/.cache/lading``."""
     return Path(os.environ.get("LADING_DATA") or Path.home() / ".cache" / "lading")

@@ -1,4 +1,4 @@
-"""``python -m models.card_decks.real_decks``: how a checkpoint reads printed decks that it was never shown.
+"""``python -m models.card_decks.real_decks``: scores of a checkpoint on printed decks that it was not trained on.
 
 The decks are not in this repository: KDE's are a Debian package (``kdegames-card-data-kf5``), drawn by ``rsvg-convert``
 (``librsvg2-bin``). Nothing is trained on them or chosen by them.
@@ -39,7 +39,7 @@ _RANKS = ("1", *(str(number) for number in range(2, 11)), "jack", "queen", "king
 _NAMES = {
     f"{name}_{suit[:-1]}": Card(suit, rank) for suit in SUITS[:4] for name, rank in zip(_RANKS, RANKS[:13], strict=True)
 }
-"""What KDE calls a card's drawing: ``1_club``, ``10_heart``, ``queen_spade``."""
+"""KDE's name of a card's drawing: ``1_club``, ``10_heart``, ``queen_spade``."""
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -111,7 +111,7 @@ def _draw(deck: Path, name: str, folder: Path) -> None:
     for _ in range(3):
         command = ["rsvg-convert", "--unlimited", "--zoom", str(zoom), "--export-id", name, str(drawing)]
         image = Image.open(io.BytesIO(subprocess.run(command, capture_output=True, check=True).stdout)).convert("RGBA")
-        # The drawing stands somewhere on a page of its own size.
+        # The drawing is somewhere on the page, and the size of the page differs.
         box = image.getchannel("A").point(lambda alpha: 255 * (alpha > 128)).getbbox()
         if box is None:
             raise DataError(f"{name} of {deck} is empty")

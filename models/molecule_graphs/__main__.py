@@ -1,4 +1,4 @@
-"""``python -m models.molecule_graphs ARTIFACT``: errors of each property on unseen scaffolds, beside two guesses."""
+"""``python -m models.molecule_graphs ARTIFACT``: errors of each property on unseen scaffolds, next to two guesses."""
 
 from __future__ import annotations
 

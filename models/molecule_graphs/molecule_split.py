@@ -1,4 +1,4 @@
-"""What both data sets look like to the model."""
+"""The interface of both data sets."""
 
 from __future__ import annotations
 
@@ -82,11 +82,11 @@ class ScaffoldSplit(MoleculeSplit):
         self._scaffolds = scaffolds
 
     def group(self, index: int) -> str:
-        """The scaffold: molecules that share one are alike, and a chemist asks about many of them at once."""
+        """The scaffold. Molecules with the same one are alike, and a chemist sends many of them together."""
         return self._scaffolds[int(self.members[index])]
 
 
 def check_split(split: str) -> None:
-    """Raises DataError for a split that there is not."""
+    """Raises DataError if the split does not exist."""
     if split not in SPLITS:
         raise DataError(f"the molecules have no split {split!r}; the splits are: {', '.join(SPLITS)}")

@@ -19,7 +19,7 @@ Graph = tuple[NDArray[np.float32], NDArray[np.int64]]
 
 @dataclass(frozen=True)
 class PackedGraphs:
-    """Graphs by number. ``targets`` is float64 (graphs, properties), ``names`` what each graph is called (SMILES)."""
+    """Graphs by number. ``targets`` is float64 (graphs, properties), ``names`` the name of each graph (SMILES)."""
 
     node_features: NDArray[np.uint8]
     edge_index: NDArray[np.int16]
@@ -59,15 +59,15 @@ class PackedGraphs:
 
     @classmethod
     def load(cls, path: Path) -> PackedGraphs:
-        """Raises DataError when the file is torn."""
+        """Read a file. Raises DataError if it is corrupt."""
         try:
             with np.load(path, allow_pickle=False) as archive:
                 arrays: dict[str, Any] = {name: archive[name] for name in archive.files}
             return cls(**arrays)
         except (OSError, ValueError, TypeError, EOFError, KeyError) as error:
-            raise DataError(f"{path} cannot be read ({error}): delete it, and it is made again") from None
+            raise DataError(f"{path} cannot be read ({error}): delete it, and it will be made again") from None
 
 
 def cache_root() -> Path:
-    """Where data sets are kept: ``LADING_DATA``, else ``~/.cache/lading``."""
+    """The folder of data sets: ``LADING_DATA``, else ``~/.cache/lading``."""
     return Path(os.environ.get("LADING_DATA") or Path.home() / ".cache" / "lading")

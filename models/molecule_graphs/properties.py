@@ -1,4 +1,4 @@
-"""What is predicted of a molecule: properties with their units."""
+"""The predicted properties of a molecule, with their units."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ COMPUTED: dict[Property, Callable[[Chem.Mol], float]] = {
     Property("complexity", None, "structural complexity index (Bertz, 1981)"): GraphDescriptors.BertzCT,
     Property("qed", None, "quantitative estimate of drug-likeness, 0 to 1 (Bickerton et al., 2012)"): QED.qed,
 }
-"""Of the molecules that are made up here. A is the angstrom, 1e-10 m."""
+"""Properties of generated molecules. A is the angstrom, 1e-10 m."""
 
 QM9 = (
     Property("mu", "D", "dipole moment"),

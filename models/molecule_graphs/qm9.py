@@ -79,7 +79,7 @@ def _targets(data: Any) -> NDArray[np.float64]:
 
 
 def _graph(data: Any) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Build the molecule anew from its atoms and bonds, in their order, and describe it as a client's would be."""
+    """Build the molecule again from its atoms and bonds, in their order, and describe it like a client's molecule."""
     molecule = Chem.RWMol()
     for number in data.z.tolist():
         molecule.AddAtom(Chem.Atom(number))

@@ -1,4 +1,4 @@
-"""Which split a molecule belongs to: all molecules of one scaffold fall into the same one."""
+"""The split of a molecule: all molecules with the same scaffold are in the same split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How good predictions of a property are."""
+"""Scores of the predictions of a property."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SMILES, the way that chemists write a molecule, as a request."""
+"""Requests as SMILES, the notation of chemists for molecules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where molecules come from: made up here, or QM9, behind one interface."""
+"""The source of molecules: generated, or QM9, behind one interface."""
 
 from __future__ import annotations
 

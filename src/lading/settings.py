@@ -1,4 +1,4 @@
-"""Settings of what a server keeps of the requests it answered: payload log, feedback, drift."""
+"""Settings of a server, read from ``LADING_*`` environment variables when it starts."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from lading.content import MAX_PIXELS
 from lading.errors import SettingsError
 
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
 
 class RecordingSettings(BaseSettings):
-    """The part of :class:`lading.settings.Settings` that is about recording. All of it is off by default but drift."""
+    """The settings of recording. Only drift detection is on by default."""
 
     payload_log: str | None = Field(
         default=None,
@@ -34,34 +36,20 @@ class RecordingSettings(BaseSettings):
     )
     payload_images: Literal["features", "files"] = Field(
         default="features",
-        description="how to log a picture: as a few numbers (brightness, sharpness ...), or also as a JPEG file",
+        description="how to log an encoded file, such as a picture: its drift features, or also the file",
     )
-    payload_buffer_mb: float = Field(
-        default=64.0,
-        gt=0,
-        allow_inf_nan=False,
-        description="maximum megabytes of requests that wait to be written; more are dropped and counted",
+    payload_buffer_mb: Positive = Field(
+        default=64.0, description="maximum megabytes of requests that wait to be written; more are dropped and counted"
     )
-    payload_rotate_s: float = Field(
-        default=60.0, gt=0, allow_inf_nan=False, description="seconds after which a log file is written"
+    payload_rotate_s: Positive = Field(default=60.0, description="seconds after which a log file is written")
+    payload_rotate_mb: Positive = Field(
+        default=8.0, description="megabytes after which a log file is written, even before `LADING_PAYLOAD_ROTATE_S`"
     )
-    payload_rotate_mb: float = Field(
-        default=8.0,
-        gt=0,
-        allow_inf_nan=False,
-        description="megabytes after which a log file is written, even before `LADING_PAYLOAD_ROTATE_S`",
+    payload_disk_mb: Positive = Field(
+        default=1024.0, description="maximum megabytes of the log on a local disk; the oldest files are deleted first"
     )
-    payload_disk_mb: float = Field(
-        default=1024.0,
-        gt=0,
-        allow_inf_nan=False,
-        description="maximum megabytes of the log on a local disk; the oldest files are deleted first",
-    )
-    payload_keep_h: float = Field(
-        default=168.0,
-        gt=0,
-        allow_inf_nan=False,
-        description="hours to keep a log file on a local disk; for a bucket set a lifecycle rule",
+    payload_keep_h: Positive = Field(
+        default=168.0, description="hours to keep a log file on a local disk; for a bucket set a lifecycle rule"
     )
     feedback: int = Field(
         default=0,
@@ -73,10 +61,8 @@ class RecordingSettings(BaseSettings):
     drift_window: int = Field(
         default=500, ge=50, le=100_000, description="number of requests that a drift score is computed over"
     )
-    drift_per_second: float = Field(
+    drift_per_second: Positive = Field(
         default=20.0,
-        gt=0,
-        allow_inf_nan=False,
         description="maximum requests per second that are examined for drift; limits the cost of drift detection",
     )
 
@@ -88,10 +74,10 @@ _SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)(_\w+)?$|_PORT_\d+_(TCP|UDP|SCT
 
 
 class Settings(RecordingSettings):
-    """What can be set about a server. An empty variable counts as not set, as charts write it.
+    """All settings of a server. An empty variable counts as not set, because charts write such variables.
 
     Raises:
-        SettingsError: a value cannot be used; the message names the variable.
+        SettingsError: a value is not valid; the message names the variable.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
@@ -127,11 +113,8 @@ class Settings(RecordingSettings):
         default=8080, description="port of the HTTP server, also with BentoML; `0`: a free port; `off`: none"
     )
     grpc_port: Port = Field(default=9000, description="port of the gRPC server; `0`: a free port; `off`: none")
-    grpc_max_message_mb: float = Field(
-        default=16.0,
-        gt=0,
-        allow_inf_nan=False,
-        description="maximum size of a gRPC message, in megabytes (1,000,000 bytes)",
+    grpc_max_message_mb: Positive = Field(
+        default=16.0, description="maximum size of a gRPC message, in megabytes (1,000,000 bytes)"
     )
     grpc_connection_s: float = Field(
         default=10.0,
@@ -176,16 +159,11 @@ class Settings(RecordingSettings):
     max_queue: int = Field(
         default=256, ge=0, description="maximum requests waiting for a lane; more get 429 with `Retry-After`"
     )
-    max_queue_mb: float = Field(
-        default=256.0,
-        gt=0,
-        allow_inf_nan=False,
-        description="maximum megabytes of bodies that accepted requests hold together",
+    max_queue_mb: Positive = Field(
+        default=256.0, description="maximum megabytes of bodies that accepted requests hold together"
     )
-    deadline_ms: float = Field(
+    deadline_ms: Positive = Field(
         default=2000.0,
-        gt=0,
-        allow_inf_nan=False,
         description="deadline of a request in milliseconds, unless it sets one (`x-request-timeout-ms`, the gRPC "
         "deadline); a request that cannot be answered in time gets 429 at once",
     )
@@ -193,14 +171,13 @@ class Settings(RecordingSettings):
         default=60.0, gt=0, description="seconds that one run may take before `/livez` fails and the pod is restarted"
     )
     max_batch: int = Field(default=128, ge=1, description="maximum examples in one request")
-    max_body_mb: float = Field(
-        default=16.0,
-        gt=0,
-        allow_inf_nan=False,
-        description="maximum size of a request body, in megabytes (1,000,000 bytes)",
+    max_body_mb: Positive = Field(
+        default=16.0, description="maximum size of a request body, in megabytes (1,000,000 bytes)"
     )
     max_pixels: int = Field(
-        default=MAX_PIXELS, ge=1, description="maximum pixels of a picture, checked before any of them is decoded"
+        default=MAX_PIXELS,
+        ge=1,
+        description="maximum pixels of a picture (or elements of another file), checked before decoding",
     )
     text_forms: Annotated[dict[str, str], NoDecode] = Field(
         default={},
@@ -264,13 +241,13 @@ class Settings(RecordingSettings):
             return value
         pairs = [part.strip().partition("=") for part in value.split(",") if part.strip()]
         if any(not re.fullmatch(r"[a-z][a-z0-9-]*", name) or not target for name, _, target in pairs):
-            raise ValueError("write NAME=package.module:function, the name in small letters")
+            raise ValueError("write NAME=package.module:function, with NAME in lower case")
         return {name: target for name, _, target in pairs}
 
     @model_validator(mode="after")
     def _whole(self) -> Settings:
         if (self.tls_certificate is None) != (self.tls_key is None):
-            raise ValueError("LADING_TLS_CERTIFICATE and LADING_TLS_KEY go together; one of them is not set")
+            raise ValueError("LADING_TLS_CERTIFICATE and LADING_TLS_KEY go together: set both or neither")
         return self
 
     @property
@@ -283,7 +260,7 @@ class Settings(RecordingSettings):
 
 
 def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
-    """One sentence for each ``LADING_*`` variable that no setting reads: most often a misspelling."""
+    """A warning for each ``LADING_*`` variable that is not a setting, most likely a misspelling."""
     known = [variable_of(name) for name in Settings.model_fields]
     sentences = []
     for name, value in sorted((os.environ if environ is None else environ).items()):
@@ -298,7 +275,7 @@ def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
 
 
 def variable_of(field: str) -> str:
-    """The environment variable that sets a field."""
+    """The environment variable of a field."""
     return f"{PREFIX}{field.upper()}"
 
 

@@ -5,22 +5,18 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from lading import content as contents
 from lading.artifact import MANIFEST, Artifact
-from lading.content import check_contents, content_types, from_base64, register
+from lading.content import check_contents, from_base64, register
 from lading.content.image import Pictures
 from lading.errors import ArtifactError, ContentError, PictureError, SpecError
 from lading.import_string import load_spec
 from lading.spec import TensorSpec
+from tests.given.content_round_trip import check_round_trip
 from tests.given.small_artifacts import picture_artifact
-from tests.given.wav import WAV
 
 IMAGE = TensorSpec(name="photo", dtype="uint8", shape=("batch", 8, 12, 3), content="image")
-SPECS = [IMAGE, TensorSpec(name="sound", dtype="float32", shape=("batch", 400), content="wav")]
-"""A tensor of each type that ships with Lading, and of one from a package."""
 
 
 @pytest.mark.parametrize(
@@ -67,27 +63,8 @@ def test_one_name_is_one_type() -> None:
         register(Other())
 
 
-def test_every_type_that_ships_is_in_the_table() -> None:
-    assert {content.name for content in content_types()} <= {spec.content for spec in SPECS}
-
-
-@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.content)
-def test_every_type_reads_what_it_writes(spec: TensorSpec, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(contents._TYPES, "wav", WAV)
-    content = contents.content_type(spec.content or "")
-    check_contents([spec])
-    drawn = content.draw(spec, np.random.default_rng(0))
-    assert content.sniff(drawn)
-    assert content.accepts(content.media_types[0])
-    example = content.decode(drawn, spec)
-    assert example.dtype == spec.numpy_dtype
-    assert example.shape == spec.example_shape
-    again = content.decode(content.encode(example), spec)
-    assert np.abs(again.astype(float) - example).mean() < 0.1 * np.ptp(example.astype(float))
-    assert content.features(example).shape == (len(content.feature_names),)
-    for corrupt in content.corruptions.values():
-        corrupted = corrupt(example, 3, np.random.default_rng(0))
-        assert (corrupted.dtype, corrupted.shape) == (example.dtype, example.shape)
+def test_a_picture_is_read_as_it_was_written() -> None:
+    check_round_trip(IMAGE)
 
 
 def test_a_string_that_is_no_base64_is_the_types_own_error() -> None:

@@ -23,6 +23,7 @@ from lading.protocol.client import Client
 from lading.score.score import Options, score
 from lading.spec import TensorSpec
 from tests.given.bentoml_process import served
+from tests.given.content_round_trip import check_round_trip
 from tests.given.live_server import LiveServer, live_server, wait_until
 from tests.given.payload_rows import rows_in
 from tests.given.small_artifacts import sound_artifact
@@ -63,6 +64,7 @@ def live(artifact: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def test_it_is_found_by_its_name_and_checks_its_tensors() -> None:
     assert content_type("wav") is WAV
     assert [one.name for one in content_types()] == ["image", "wav"]
+    check_round_trip(SOUND)
     with pytest.raises(SpecError, match="tensor 'sound': a recording is float32"):
         check_contents([SOUND.model_copy(update={"dtype": "uint8"})])
 

@@ -255,7 +255,7 @@ def test_a_torn_file_of_pictures_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "deck.photos"
     write_photos(path, [(b"0123456789", CARDS[0])] * 3)
     path.write_bytes(path.read_bytes()[:-5])
-    with pytest.raises(DataError, match=r"deck\.photos is torn: delete it"):
+    with pytest.raises(DataError, match=r"deck\.photos is incomplete: delete it"):
         PhotoFile(path)
     path.write_bytes(b"something else, and long enough")
     with pytest.raises(DataError, match="is not a file of pictures"):

@@ -107,7 +107,7 @@ def test_a_torn_file_and_an_unknown_split_are_refused(cache: Path, tmp_path: Pat
     with pytest.raises(DataError, match="the molecules have no split 'dev'; the splits are: train, valid, test"):
         generated("dev", COUNT, cache=cache)
     (tmp_path / "torn.npz").write_bytes(b"PK")
-    with pytest.raises(DataError, match="delete it, and it is made again"):
+    with pytest.raises(DataError, match="delete it, and it will be made again"):
         PackedGraphs.load(tmp_path / "torn.npz")
 
 

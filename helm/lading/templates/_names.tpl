@@ -28,7 +28,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: server
 {{- end -}}
 
-{{- /* Labels that every object carries; `component` beside the server's are given as (dict "root" . "component" NAME). */ -}}
+{{- /* Labels of every object; for another `component` than the server's, pass (dict "root" . "component" NAME). */ -}}
 {{- define "lading.labels" -}}
 {{- include "lading.labelsOf" (dict "root" . "component" "server") -}}
 {{- end -}}

@@ -1,4 +1,4 @@
-{{- /* Fewest pods that run, whoever sets their number. */ -}}
+{{- /* Minimum number of running pods, with any autoscaler. */ -}}
 {{- define "lading.fewestReplicas" -}}
 {{- if ne .Values.autoscaling.kind "none" -}}{{ int .Values.autoscaling.minReplicas }}
 {{- else if kindIs "invalid" .Values.replicaCount -}}2

@@ -1,9 +1,8 @@
-"""The content type ``image``: JPEG, PNG or WebP files to uint8 RGB, by one function that training and serving share.
+"""The content type ``image``: JPEG, PNG or WebP files to uint8 RGB. Training and serving use the same function.
 
-The whole picture is stretched to the model's height and width without keeping its aspect, so that no part of it is cut
-off. Large JPEGs are decoded at a reduced scale first (the smallest that is still at least twice the target). What is
-still more than twice too large is reduced by a whole number, and the rest is resized with an antialiased bilinear
-filter. EXIF rotation is honoured, and transparency is laid over white.
+The picture is stretched to the model's height and width, so that no part of it is cut off. A large JPEG is decoded at
+the smallest scale that is at least twice the target. Larger pictures are then reduced by a whole factor, and an
+antialiased bilinear filter does the rest. EXIF rotation is applied, and transparency becomes white.
 """
 
 from __future__ import annotations
@@ -26,21 +25,21 @@ from lading.spec import Array, TensorSpec
 FORMATS = ("JPEG", "PNG", "WEBP")
 _JPEG = b"\xff\xd8\xff"
 _ORIENTED = (b"Exif\0\0", b"http://ns.adobe.com/xap")
-"""How EXIF and XMP begin: a JPEG without either has no orientation, and its header needs no second parser."""
+"""First bytes of EXIF and XMP. A JPEG without both has no orientation, so Pillow need not parse its header."""
 _MARKER, _APP1, _START_OF_SCAN = b"\xff", b"\xe1", b"\xda"
 _EXIF_ORIENTATION = 0x0112
-# Pillow's own limit would answer before ours does, with another error; ours is checked before any pixel is decoded.
+# Pillow's own limit would raise another error first. Our limit is checked before any pixel is decoded.
 Image.MAX_IMAGE_PIXELS = None
 _BILINEAR = ResizeAlg.convolution(FilterType.bilinear)
 _WHOLE = ResizeOptions(resize_alg=_BILINEAR, use_alpha=False)
 _JPEG_QUALITY = 90
 _SAMPLED = 28 * 28
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
-_GAP = 2  # reducing by whole numbers leaves at least so many times the target, so that the filter decides what is seen
+_GAP = 2  # the reduced picture is at least this many times the target, so that the bilinear filter decides the result
 
 
 class _OfThread(threading.local):
-    """A resizer keeps its buffers, and is not to be used by two threads at once."""
+    """One resizer per thread: it reuses its buffers, so two threads must not share it."""
 
     def __init__(self) -> None:
         self.resizer = Resizer()
@@ -56,14 +55,14 @@ def decode_image(data: bytes, *, height: int, width: int, max_pixels: int = MAX_
         data: the encoded file.
         height: rows of the result.
         width: columns of the result.
-        max_pixels: refuse a picture that claims more pixels than this, before any of them is decoded.
+        max_pixels: maximum number of pixels, checked before any of them is decoded.
 
     Returns:
         uint8 of shape (height, width, 3).
 
     Raises:
-        RequestError: not a picture, an unread format, or a torn file.
-        BodyTooLargeError: more than ``max_pixels`` pixels.
+        RequestError: not a picture, another format, or an incomplete file.
+        BodyTooLargeError: the picture has more than ``max_pixels``.
     """
     if not data:
         raise PictureError("the picture is empty: send the bytes of a JPEG, PNG or WebP file")
@@ -73,7 +72,7 @@ def decode_image(data: bytes, *, height: int, width: int, max_pixels: int = MAX_
             if colorspace in ("YCbCr", "RGB"):
                 _refuse_large(columns, rows, max_pixels)
                 return _resize(_decode_jpeg(data, height, width), height, width)
-        # Pillow reads only the header here, so that size and orientation are known before pixels are touched.
+        # Pillow reads only the header here: size and orientation are known before any pixel is decoded.
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _refuse_large(*image.size, max_pixels)
             orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
@@ -89,7 +88,7 @@ def decode_image(data: bytes, *, height: int, width: int, max_pixels: int = MAX_
 
 
 def _may_be_turned(data: bytes) -> bool:
-    """Whether a JPEG has EXIF or XMP before its pixels, or is built in a way that is left to Pillow to judge."""
+    """Whether a JPEG has EXIF or XMP before its pixels, or a structure that only Pillow can read."""
     at = len(_JPEG) - 1
     while data[at : at + 1] == _MARKER:
         kind = data[at + 1 : at + 2]
@@ -137,7 +136,7 @@ def _resize(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.ui
     options = _WHOLE
     factors = max(1, columns // (_GAP * width)), max(1, rows // (_GAP * height))
     if factors != (1, 1):
-        # The last pixel of a reduced row or column may stand for less than the others.
+        # The last pixel of a reduced row or column may cover fewer pixels than the others.
         box = CropBox(0, 0, columns / factors[0], rows / factors[1])
         options = ResizeOptions(resize_alg=_BILINEAR, use_alpha=False, crop_box=box)
         pixels = np.asarray(Image.fromarray(pixels).reduce(factors))
@@ -150,12 +149,12 @@ def _resize(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.ui
 
 
 def picture_descriptors(picture: Array) -> NDArray[np.float64]:
-    """Drift features of uint8 (height, width, 3), float64 (6,) on the scale of a pixel, 0 to 255.
+    """Compute the drift features of uint8 (height, width, 3): float64 (6,), on the scale of pixels, 0 to 255.
 
-    Their names are ``Pictures.feature_names``.
+    ``Pictures.feature_names`` has their names.
     """
-    # Some 800 pixels of a picture are enough for these sums: the mean of as many strays by a thirtieth of the contrast,
-    # and pictures differ by far more. Sharpness needs the neighbour below each of them too.
+    # About 800 pixels are enough: their mean has an error of 1/30 of the contrast, and pictures differ by far more.
+    # Sharpness also needs the pixel below each of them.
     height, width, _ = picture.shape
     step = max(1, math.isqrt(height * width // _SAMPLED))
     pixels = picture[: max(1, height - 1) : step, ::step].transpose(2, 0, 1)
@@ -163,7 +162,7 @@ def picture_descriptors(picture: Array) -> NDArray[np.float64]:
     planes[0], planes[1] = pixels, picture[min(1, height - 1) :: step, ::step].transpose(2, 0, 1)
     planes = planes.reshape(2, 3, -1)
     count = planes.shape[2]
-    # Not a matrix product, as in lading.drift.sketch.
+    # einsum and not a matrix product, for the reason given in lading.drift.sketch
     luma, below = np.einsum("c,pcn->pn", _LUMA, planes.astype(np.float32))
     red, green, blue = planes[0].sum(axis=1) / count
     brightness = luma.sum() / count
@@ -198,7 +197,7 @@ def _less_colour(picture: Image.Image, severity: int) -> Image.Image:
 
 
 def _blur(picture: Image.Image, severity: int) -> Image.Image:
-    # In pixels of a picture 224 wide, as the paper's; smaller pictures are blurred less.
+    # In pixels of a picture 224 wide, as in the paper; smaller pictures get less blur.
     radius = (0.7, 1.2, 2.0, 3.0, 4.5)[severity - 1] * picture.width / 224
     return picture.filter(ImageFilter.GaussianBlur(radius))
 
@@ -238,7 +237,7 @@ CORRUPTIONS: Mapping[str, Corrupt] = {
 
 
 class Pictures(ContentType):
-    """Pictures as uint8 (batch, height, width, 3) of a fixed height and width."""
+    """Pictures as uint8 (batch, height, width, 3), with a fixed height and width."""
 
     name = "image"
     noun = "picture"
@@ -264,7 +263,7 @@ class Pictures(ContentType):
         return self.problem(spec) is None
 
     def accepts(self, media_type: str) -> bool:
-        # What the bytes are is found out by decoding them: clients call a JPEG image/jpg, image/* and worse.
+        # Any image type: clients send JPEGs as image/jpg or image/*, and decoding shows what the bytes are.
         return media_type.startswith("image/")
 
     def sniff(self, data: bytes) -> bool:
