@@ -162,6 +162,7 @@ def test_its_features_are_watched_for_drift_and_logged(live: LiveServer) -> None
     assert "sound.crossings" in report
     folder = Path(live.app.settings.payload_log or "")
     wait_until(lambda: any(folder.rglob("recordings/*.wav")))
+    wait_until(lambda: bool(rows_in(folder, "small-sound")))
     row = rows_in(folder, "small-sound")[0]
     assert row["input.sound.loudness"] == pytest.approx([0.8], abs=0.01)
     assert "input.sound" not in row
