@@ -38,6 +38,7 @@ QUIET = WAV.encode(np.zeros(400, np.float32))
 @pytest.fixture(autouse=True, scope="module")
 def _installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The package is on the path of this process and of those that it starts."""
+    content_types()  # the built-in types register once per process, so they must not be in the copy only
     folder = install(tmp_path_factory.mktemp("packages"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(content, "_TYPES", dict(content._TYPES))
