@@ -283,7 +283,9 @@ def check_spec(spec: Evaluated) -> None:
     _refuse_duplicates(where, "tensor", [tensor.name for tensor in (*spec.inputs, *spec.outputs)])
     _refuse_duplicates(where, "variant", [variant.name for variant in spec.variants])
     if not any(variant.pruning == 0 and variant.quantization is None for variant in spec.variants):
-        raise SpecError(f"{where}: the variants need a plain fp32 one: all others are compared with it")
+        raise SpecError(
+            f"{where}: add a variant without pruning and quantization (fp32): all others are compared with it"
+        )
     dims = {dim for tensor in spec.inputs for dim in tensor.symbolic_dims}
     for tensor in spec.inputs:
         for pointed in (tensor.indexes, tensor.owner_of):
