@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 
 from lading.artifact import Artifact
-from lading.serve.engine.model import ServedModel
+from lading.serve.engine.model import Job, ServedModel
 from lading.serve.http.app import App
 from lading.settings import Settings
 from lading.spec import Array
@@ -29,6 +31,62 @@ async def started(artifact: Artifact, **settings: object) -> AsyncIterator[tuple
     await app.start()
     yield app, app.repository.find()
     await app.stop()
+
+
+Read = Callable[[], Mapping[str, Array]]
+
+
+@dataclass
+class Given:
+    """A codec that reads what a test gives."""
+
+    given: Read
+    brief: bool = False
+    message_id: str | None = None
+
+    def read(self, _: None) -> Mapping[str, Array]:
+        return self.given()
+
+    def write(self, _: Mapping[str, Array]) -> None:
+        """No one is answered."""
+
+
+class Awaited(Job):
+    """A request that sets a future."""
+
+    __slots__ = ("answer",)
+
+    def __init__(self, model: ServedModel, codec: Given, deadline: float, size: int) -> None:
+        super().__init__()
+        self.model, self.codec, self.body, self.deadline, self.size = model, codec, None, deadline, size
+        self.answer: asyncio.Future[dict[str, Array]] = asyncio.get_running_loop().create_future()
+
+    def done(self, result: Mapping[str, Array] | BaseException) -> None:
+        if self.answer.done():
+            return
+        if isinstance(result, BaseException):
+            self.answer.set_exception(result)
+        else:
+            self.answer.set_result(dict(result))
+
+
+async def infer(
+    app: App,
+    model: ServedModel,
+    given: Read,
+    *,
+    deadline: float = math.inf,
+    size: int = 0,
+    brief: bool = False,
+) -> dict[str, Array]:
+    """Have an engine admit and answer one request; when this is cancelled, the request leaves the queue."""
+    app.engine.admit(model, deadline, size)
+    job = Awaited(model, Given(given, brief), deadline, size)
+    app.engine.submit(job)
+    try:
+        return await job.answer
+    finally:
+        job.abandoned = True
 
 
 def read() -> Mapping[str, Array]:
@@ -50,7 +108,7 @@ def held(gate: threading.Event, begun: threading.Event | None = None) -> Callabl
 async def in_lane(app: App, model: ServedModel, gate: threading.Event) -> asyncio.Task[dict[str, Array]]:
     """Keep one lane busy until the gate opens."""
     begun = threading.Event()
-    task = asyncio.create_task(app.engine.infer(model, held(gate, begun)))
+    task = asyncio.create_task(infer(app, model, held(gate, begun)))
     await asyncio.to_thread(begun.wait, 20)
     return task
 

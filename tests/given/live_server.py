@@ -18,6 +18,7 @@ from lading.serve.http.app import App
 from lading.serve.ports import Ports
 from lading.settings import Settings
 from lading.spec import Array
+from tests.given.engine import infer
 
 DEADLINE_S = 20.0
 
@@ -48,7 +49,7 @@ class LiveServer:
             assert gate.wait(DEADLINE_S)
             return self.artifact.golden_inputs()
 
-        asyncio.run_coroutine_threadsafe(self.app.engine.infer(self.app.repository.find(), read), self.loop)
+        asyncio.run_coroutine_threadsafe(infer(self.app, self.app.repository.find(), read), self.loop)
         assert begun.wait(DEADLINE_S)
 
 

@@ -17,6 +17,7 @@ import httpx
 
 from lading.errors import LadingError
 from lading.spec import Array
+from tests.given.engine import infer
 from tests.given.live_server import LiveServer
 
 PATIENCE_S = 150.0
@@ -52,6 +53,6 @@ def hold_a_lane(live: LiveServer) -> None:
         time.sleep(1.0)
         return live.artifact.golden_inputs()
 
-    asked = asyncio.run_coroutine_threadsafe(live.app.engine.infer(live.app.repository.find(), read), live.loop)
+    asked = asyncio.run_coroutine_threadsafe(infer(live.app, live.app.repository.find(), read), live.loop)
     with contextlib.suppress(LadingError):
         asked.result(PATIENCE_S)

@@ -12,7 +12,7 @@ import pytest
 from lading.artifact import Artifact
 from lading.errors import OverloadedError
 from lading.spec import Array
-from tests.given.engine import in_lane, read, started
+from tests.given.engine import in_lane, infer, read, started
 
 
 def test_a_lane_that_hangs_fails_liveness_and_only_that_does(small: dict[str, Artifact]) -> None:
@@ -39,14 +39,14 @@ def test_neither_a_full_queue_nor_a_failing_model_fails_liveness(small: dict[str
     async def scenario() -> None:
         async with started(small["table"], lanes=1, max_queue=1) as (app, model):
             with pytest.raises(MemoryError):
-                await app.engine.infer(model, fail)
+                await infer(app, model, fail)
             assert app.health.alive
             gate = threading.Event()
             first = await in_lane(app, model, gate)
-            second = asyncio.create_task(app.engine.infer(model, read))
+            second = asyncio.create_task(infer(app, model, read))
             await asyncio.sleep(0)
             with pytest.raises(OverloadedError):
-                await app.engine.infer(model, read)
+                await infer(app, model, read)
             assert app.health.alive
             gate.set()
             await asyncio.gather(first, second)

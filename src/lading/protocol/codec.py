@@ -1,4 +1,4 @@
-"""What a port needs of a codec: a request's body to the model's inputs, and the model's outputs to an answer."""
+"""A codec turns a request's body into the model's inputs, and the model's outputs into an answer."""
 
 from __future__ import annotations
 
@@ -27,8 +27,10 @@ class Codec(Protocol[Body_contra, Answer_co]):
 
     brief: bool
     """``read`` does no more than parse the body, so the event loop may do it for a small one."""
-    message_id: str | None
-    """The id inside the request, once it is known."""
+
+    @property
+    def message_id(self) -> str | None:
+        """The id inside the request, once it is known."""
 
     def read(self, body: Body_contra) -> Mapping[str, Array]:
         """The body to the model's inputs, batch dim included. Runs in a lane.
@@ -41,7 +43,7 @@ class Codec(Protocol[Body_contra, Answer_co]):
         """The outputs, batch dim included, to the answer.
 
         Raises:
-            RequestError: an output was asked for that the model does not have, or holds a value that cannot be written.
+            RequestError: the model has no such output, or a value cannot be written.
         """
 
 

@@ -35,15 +35,14 @@ class OipGrpcCodec:
     """One message of the protocol and its answer.
 
     Args:
-        model: which tensors it takes and gives.
-        max_pixels: most pixels of one encoded picture.
-        message_id: the message's id.
+        model: its inputs and outputs.
+        max_pixels: maximum of one encoded picture.
     """
 
     brief = True
 
-    def __init__(self, model: ModelInfo, _headers: Mapping[bytes, bytes], max_pixels: int, *, message_id: str) -> None:
-        self.message_id: str | None = message_id
+    def __init__(self, model: ModelInfo, _headers: Mapping[bytes, bytes], max_pixels: int) -> None:
+        self.message_id: str | None = None
         self._model, self._max_pixels = model, max_pixels
         self._raw = False
         self._wanted: list[str] = []
@@ -56,6 +55,7 @@ class OipGrpcCodec:
             BodyTooLargeError: a picture of too many pixels.
         """
         raw = body.raw_input_contents
+        self.message_id = body.id
         self._raw, self._wanted = bool(raw), [output.name for output in body.outputs]
         if raw and len(raw) != len(body.inputs):
             raise RequestError(f"there are {len(body.inputs)} inputs and {len(raw)} raw_input_contents: send one each")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 TRACEPARENT = b"traceparent"
@@ -49,10 +50,6 @@ class TraceContext:
         headers = [(TRACEPARENT, self.traceparent.encode())]
         return [*headers, (TRACESTATE, self.state.encode())] if self.state else headers
 
-    def metadata(self) -> list[tuple[str, str]]:
-        """As gRPC metadata."""
-        return [(name.decode(), value.decode()) for name, value in self.headers()]
-
 
 def read_trace_context(traceparent: bytes, tracestate: bytes = b"") -> TraceContext | None:
     """The caller's place in its trace; ``None`` when ``traceparent`` is none.
@@ -68,6 +65,21 @@ def read_trace_context(traceparent: bytes, tracestate: bytes = b"") -> TraceCont
     if version == b"ff" or (version == b"00" and more) or not (trace_id.strip(b"0") and span_id.strip(b"0")):
         return None
     return TraceContext(trace_id.decode(), span_id.decode(), int(flags, 16) & _KNOWN_FLAGS, _state(tracestate))
+
+
+def caller_in(headers: Iterable[tuple[bytes, bytes]]) -> TraceContext | None:
+    """The client's span as its headers or metadata name it; ``None`` when they do not.
+
+    Args:
+        headers: pairs of name, in lower case, and value; ``tracestate`` may come several times.
+    """
+    parent, states = None, []
+    for name, value in headers:
+        if name == TRACEPARENT:
+            parent = value
+        elif name == TRACESTATE:
+            states.append(value)
+    return None if parent is None else read_trace_context(parent, b",".join(states))
 
 
 def _state(sent: bytes) -> str:

@@ -13,7 +13,7 @@ from lading.errors import RequestError
 from lading.serve.engine.model import ServedModel
 from lading.serve.http.app import App
 from lading.spec import Array
-from tests.given.engine import in_lane, read, started, value
+from tests.given.engine import in_lane, infer, read, started, value
 from tests.given.small_artifacts import with_costs
 
 
@@ -38,7 +38,7 @@ def test_small_requests_to_a_brief_model_that_come_in_one_turn_of_the_loop_share
                 return read()
 
             first = await in_lane(app, model, gate)  # the lane is busy, and nobody needs it
-            asked = [app.engine.infer(model, one, brief=True) for one in (note, refuse, note, *[note] * 9)]
+            asked = [infer(app, model, one, brief=True) for one in (note, refuse, note, *[note] * 9)]
             good, bad, *others = await asyncio.gather(*asked, return_exceptions=True)
             assert isinstance(bad, RequestError)
             assert all(isinstance(one, dict) and one["total"].tolist() == [[4.0], [4.0]] for one in (good, *others))
@@ -59,7 +59,7 @@ def test_what_is_not_brief_goes_to_a_lane(small: dict[str, Artifact], tmp_path: 
             names.append(threading.current_thread().name)
             return read()
 
-        await app.engine.infer(model, note, **how)
+        await infer(app, model, note, **how)
         return names[0]
 
     async def scenario() -> None:

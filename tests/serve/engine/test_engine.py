@@ -15,7 +15,7 @@ from lading.artifact import Artifact
 from lading.errors import ExpiredError, NotReadyError, OverloadedError, RequestError
 from lading.machine import usable_cpus
 from lading.spec import Array
-from tests.given.engine import app_of, held, in_lane, read, started, value
+from tests.given.engine import app_of, held, in_lane, infer, read, started, value
 from tests.given.small_artifacts import with_costs, with_golden_outputs, with_renamed_golden_outputs
 
 
@@ -23,9 +23,9 @@ def test_an_engine_answers_once_started(small: dict[str, Artifact]) -> None:
     async def scenario() -> dict[str, Array]:
         app = app_of(small["table"], lanes=1)
         with pytest.raises(NotReadyError, match="the model is being loaded"):
-            await app.engine.infer(app.repository.find(), read)
+            await infer(app, app.repository.find(), read)
         await app.start()
-        answer = await app.engine.infer(app.repository.find(), read)
+        answer = await infer(app, app.repository.find(), read)
         await app.stop()
         return answer
 
@@ -47,7 +47,7 @@ def test_lanes_run_at_the_same_time(small: dict[str, Artifact]) -> None:
             return read()
 
         async with started(small["table"], lanes=2) as (app, model):
-            await asyncio.gather(app.engine.infer(model, meet), app.engine.infer(model, meet))
+            await asyncio.gather(infer(app, model, meet), infer(app, model, meet))
 
     asyncio.run(scenario())
 
@@ -63,7 +63,7 @@ def test_requests_that_gather_while_a_lane_is_busy_share_a_run_when_that_is_chea
             gate = threading.Event()
             first = await in_lane(app, model, gate)
             rows = [np.full((1, 4), number, np.float32) for number in range(11)]
-            waiting = [asyncio.create_task(app.engine.infer(model, lambda x=x: {"features": x})) for x in rows]  # type: ignore[misc]
+            waiting = [asyncio.create_task(infer(app, model, lambda x=x: {"features": x})) for x in rows]  # type: ignore[misc]
             await asyncio.sleep(0)
             gate.set()
             await first
@@ -86,7 +86,7 @@ def test_one_bad_request_does_not_fail_those_it_shares_a_run_with(small: dict[st
         async with started(artifact, lanes=1) as (app, model):
             gate = threading.Event()
             first = await in_lane(app, model, gate)
-            tasks = [asyncio.create_task(app.engine.infer(model, one)) for one in (read, refuse, read)]
+            tasks = [asyncio.create_task(infer(app, model, one)) for one in (read, refuse, read)]
             await asyncio.sleep(0)
             gate.set()
             good, bad, other = await asyncio.gather(*tasks, return_exceptions=True)
@@ -102,14 +102,14 @@ def test_one_request_too_many_is_refused_at_once_and_told_when_to_return(small: 
     async def scenario() -> None:
         async with started(small["table"], lanes=1, max_queue=1) as (app, model):
             gate = threading.Event()
-            accepted = [asyncio.ensure_future(app.engine.infer(model, held(gate))) for _ in range(2)]
+            accepted = [asyncio.ensure_future(infer(app, model, held(gate))) for _ in range(2)]
             await asyncio.sleep(0)
             with pytest.raises(OverloadedError, match="2 in progress or waiting") as refused:
-                await app.engine.infer(model, read)
+                await infer(app, model, read)
             assert refused.value.retry_after_s >= 1
             gate.set()
             assert [answer["total"].shape for answer in await asyncio.gather(*accepted)] == [(2, 1)] * 2
-            assert (await app.engine.infer(model, read))["total"].shape == (2, 1)
+            assert (await infer(app, model, read))["total"].shape == (2, 1)
             assert value(app, "lading_shed_total", reason="queue") == 1
 
     asyncio.run(scenario())
@@ -119,7 +119,7 @@ def test_more_bytes_than_may_wait_are_refused(small: dict[str, Artifact]) -> Non
     async def scenario() -> None:
         async with started(small["table"], lanes=1, max_queue_mb=0.001) as (app, model):
             gate = threading.Event()
-            accepted = asyncio.ensure_future(app.engine.infer(model, held(gate), size=900))
+            accepted = asyncio.ensure_future(infer(app, model, held(gate), size=900))
             await asyncio.sleep(0)
             with pytest.raises(OverloadedError, match="hold 900 bytes"):
                 app.engine.admit(model, time.perf_counter() + 60, 200)
@@ -140,7 +140,7 @@ def test_what_cannot_be_done_in_time_is_refused_before_its_body_is_read(
             gate = threading.Event()
             now = time.perf_counter()
             app.engine.admit(model, now + 0.05)  # an idle server takes everything
-            accepted = [asyncio.ensure_future(app.engine.infer(model, held(gate))) for _ in range(3)]
+            accepted = [asyncio.ensure_future(infer(app, model, held(gate))) for _ in range(3)]
             await asyncio.sleep(0)
             app.engine.admit(model, now + 1.0)
             for seconds in (0.3, 0.6):  # the second would do by this clock, and be late by the client's
@@ -161,7 +161,7 @@ def test_a_request_whose_deadline_passes_in_the_queue_is_never_run(small: dict[s
             model.service_seconds = 0.0  # so that it is accepted
             first = await in_lane(app, model, gate)
             due = time.perf_counter() + 0.01
-            late = asyncio.create_task(app.engine.infer(model, held(gate, ran), deadline=due))
+            late = asyncio.create_task(infer(app, model, held(gate, ran), deadline=due))
             await asyncio.sleep(0)
             while time.perf_counter() < due:
                 await asyncio.sleep(0.001)
@@ -180,12 +180,12 @@ def test_stopping_answers_everything_accepted_and_nothing_new(small: dict[str, A
         app = app_of(small["table"], lanes=2)
         await app.start()
         model, gate = app.repository.find(), threading.Event()
-        accepted = [asyncio.ensure_future(app.engine.infer(model, held(gate))) for _ in range(8)]
+        accepted = [asyncio.ensure_future(infer(app, model, held(gate))) for _ in range(8)]
         await asyncio.sleep(0)
         stopping = asyncio.ensure_future(app.stop())
         await asyncio.sleep(0)
         with pytest.raises(NotReadyError, match="shutting down"):
-            await app.engine.infer(model, read)
+            await infer(app, model, read)
         assert not stopping.done()
         gate.set()
         assert len(await asyncio.gather(*accepted)) == 8
@@ -199,14 +199,14 @@ def test_a_caller_that_goes_away_leaves_the_queue_and_not_its_lane(small: dict[s
         async with started(small["table"], lanes=1, max_queue=1) as (app, model):
             gate, ran = threading.Event(), threading.Event()
             in_its_lane = await in_lane(app, model, gate)
-            waiting = asyncio.create_task(app.engine.infer(model, held(gate, ran)))
+            waiting = asyncio.create_task(infer(app, model, held(gate, ran)))
             await asyncio.sleep(0)
             for task in (in_its_lane, waiting):
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await task
             with pytest.raises(OverloadedError):
-                await app.engine.infer(model, read)
+                await infer(app, model, read)
             gate.set()
         assert not ran.is_set()
 
@@ -221,8 +221,8 @@ def test_a_refused_request_leaves_its_place_free(small: dict[str, Artifact]) -> 
         async with started(small["table"], lanes=1, max_queue=0) as (app, model):
             for _ in range(3):
                 with pytest.raises(RequestError, match="no"):
-                    await app.engine.infer(model, refuse)
-            await app.engine.infer(model, read)
+                    await infer(app, model, refuse)
+            await infer(app, model, read)
 
     asyncio.run(scenario())
 
@@ -244,6 +244,6 @@ def test_a_model_that_is_not_what_it_says_never_becomes_ready(
             assert reason in app.repository.not_ready_because
             assert value(app, "lading_ready", model="small-table") == 0
             with pytest.raises(NotReadyError, match=reason):
-                await app.engine.infer(model, read)
+                await infer(app, model, read)
 
     asyncio.run(scenario())

@@ -15,6 +15,7 @@ from lading.errors import OverloadedError
 from lading.serve.http.app import App
 from lading.settings import Settings
 from lading.spec import Array
+from tests.given.engine import infer
 
 ONES = np.ones((2, 4), dtype=np.float32)
 
@@ -52,10 +53,10 @@ async def refuse_one(app: App) -> tuple[int, set[int], int]:
         lane.append(policy())
         return {"features": ONES}
 
-    first = asyncio.create_task(app.engine.infer(model, wait))
+    first = asyncio.create_task(infer(app, model, wait))
     await asyncio.sleep(0)
     with pytest.raises(OverloadedError):
-        await app.engine.infer(model, wait)
+        await infer(app, model, wait)
     loop, threads = policy(), await policies_of_new_threads()
     gate.set()
     await first

@@ -19,10 +19,9 @@ import structlog
 from lading.errors import ExpiredError, NotReadyError, OverloadedError
 from lading.machine import usable_cpus
 from lading.serve.engine.lanes import Lanes, attempt_jobs
-from lading.serve.engine.model import Done, Job, Outcome, Read, ServedModel, Stages
+from lading.serve.engine.model import Job, JobOutcome, ServedModel
 from lading.serve.metrics import Metrics
 from lading.settings import Settings
-from lading.spec import Array
 
 log = structlog.get_logger("lading.engine")
 
@@ -89,9 +88,9 @@ class Engine:
         """Refuse new requests, and return when every accepted one has been answered."""
         self.draining = True
         await self._idle.wait()
-        if self._threads is not None:
-            await asyncio.to_thread(self._threads.close)
-            self._threads = None
+        threads, self._threads = self._threads, None  # a body that arrives from now on is refused
+        if threads is not None:
+            await asyncio.to_thread(threads.close)
 
     async def idle(self, model: ServedModel) -> None:
         """Return when no request of this model is left."""
@@ -115,10 +114,7 @@ class Engine:
             raise NotReadyError("not ready: the server is shutting down")
         if not model.ready:
             raise NotReadyError(f"not ready: {model.not_ready_because}")
-        if self._pending >= self._limit:
-            self._shed("queue", f"{self._pending} in progress or waiting, which is as many requests as may")
-        if self._bytes + size > self._max_bytes and self._pending:
-            self._shed("bytes", f"the requests that wait hold {self._bytes} bytes, and no more fit")
+        self._check_room(size)
         now = time.perf_counter()
         if now >= deadline:
             raise ExpiredError("the deadline has passed already")
@@ -128,78 +124,39 @@ class Engine:
             ms = round(expected * 1e3)
             self._shed("deadline", f"the answer would take about {ms} ms, and the deadline is sooner")
 
-    async def infer(
-        self,
-        model: ServedModel,
-        read: Read,
-        *,
-        deadline: float = math.inf,
-        size: int = 0,
-        brief: bool = False,
-        stages: Stages | None = None,
-    ) -> dict[str, Array]:
-        """Like :meth:`submit`, for a coroutine: returns the outputs, batch dim included, or raises what came instead.
+    def submit(self, job: Job) -> None:
+        """Answer a request that was admitted: in a lane, or on the loop when that takes next to no time.
 
-        When it is cancelled, the request leaves the queue.
-        """
-        answer: asyncio.Future[dict[str, Array]] = asyncio.get_running_loop().create_future()
-
-        def done(outcome: dict[str, Array] | BaseException) -> None:
-            if answer.done():
-                return
-            if isinstance(outcome, dict):
-                answer.set_result(outcome)
-            else:
-                answer.set_exception(outcome)
-
-        job = self.submit(model, read, done, deadline=deadline, size=size, brief=brief, stages=stages)
-        try:
-            return await answer
-        finally:
-            job.abandoned = True
-
-    def submit(
-        self,
-        model: ServedModel,
-        read: Read,
-        done: Done,
-        *,
-        deadline: float = math.inf,
-        size: int = 0,
-        brief: bool = False,
-        stages: Stages | None = None,
-    ) -> Job:
-        """Read one request and answer it, both in a lane, or both on the loop when that takes next to no time.
-
-        Args:
-            model: what answers.
-            read: gives the model's inputs, batch dim included.
-            done: is called on the loop, later, with the outputs, or with what ``read`` or the model raised.
-            deadline: on ``time.perf_counter``, in seconds.
-            size: bytes of the body.
-            brief: ``read`` takes no longer than it takes to parse so many bytes.
-            stages: where to note when the request was where.
+        Its ``done`` is called on the loop, later.
 
         Raises:
-            NotReadyError, OverloadedError, ExpiredError: as :meth:`admit`.
+            NotReadyError: the model was closed or the server has stopped since its admission.
+            OverloadedError: the queue has filled up while the body arrived.
         """
-        self.admit(model, deadline, size)
+        model, size = job.model, job.size
         if self._loop is None or self._threads is None:
-            raise NotReadyError("not ready: the server is starting")
-        expected = model.service_seconds
-        job = Job(model, model.predictor, read, time.perf_counter(), deadline, size, expected, done, stages=stages)
+            raise NotReadyError(f"not ready: the server is {'shutting down' if self.draining else 'starting'}")
+        self._check_room(size)
+        job.predictor = model.predictor
+        job.queued = time.perf_counter()
+        job.expected = expected = model.service_seconds
         self._pending += 1
         self._bytes += size
         self._backlog += expected
         model.pending += 1
         self._idle.clear()
-        if brief and size <= BRIEF_BYTES and self.brief(model):
+        if job.codec.brief and size <= BRIEF_BYTES and self.brief(model):
             if not self._brief:
                 self._loop.call_soon(self._turn)
             self._brief.append(job)
         else:
             self._threads.put(job)
-        return job
+
+    def _check_room(self, size: int) -> None:
+        if self._pending >= self._limit:
+            self._shed("queue", f"{self._pending} in progress or waiting, which is as many requests as may")
+        if self._bytes + size > self._max_bytes and self._pending:
+            self._shed("bytes", f"the requests that wait hold {self._bytes} bytes, and no more fit")
 
     def _turn(self) -> None:
         """Run what came since the last turn: the loop reads every socket that has something before it comes here."""
@@ -218,11 +175,11 @@ class Engine:
         wait = self._backlog / self.lanes
         raise OverloadedError(f"{sentence}: send it again later", retry_after_s=max(1, math.ceil(wait)))
 
-    def _deliver(self, outcomes: list[tuple[Job, Outcome]]) -> None:
+    def _deliver(self, outcomes: list[tuple[Job, JobOutcome]]) -> None:
         assert self._loop is not None
         self._loop.call_soon_threadsafe(self._answer, outcomes)
 
-    def _answer(self, outcomes: list[tuple[Job, Outcome]]) -> None:
+    def _answer(self, outcomes: list[tuple[Job, JobOutcome]]) -> None:
         for job, outcome in outcomes:
             self._pending -= 1
             self._bytes -= job.size

@@ -15,12 +15,12 @@ from queue import SimpleQueue
 import structlog
 
 from lading.errors import ExpiredError, LadingError
-from lading.serve.engine.model import Job, Outcome, ServedModel
+from lading.serve.engine.model import Job, JobOutcome, ServedModel
 from lading.tensors.ragged import CheckedInputs, group_requests, join_requests, part_outputs
 
 log = structlog.get_logger("lading.lanes")
 
-Deliver = Callable[[list[tuple[Job, Outcome]]], None]
+Deliver = Callable[[list[tuple[Job, JobOutcome]]], None]
 
 
 class Lanes:
@@ -79,7 +79,7 @@ class Lanes:
         return min(model.batch, max(1, -(-model.queue.qsize() // idle)))
 
 
-def attempt_jobs(model: ServedModel, jobs: list[Job]) -> list[tuple[Job, Outcome]]:
+def attempt_jobs(model: ServedModel, jobs: list[Job]) -> list[tuple[Job, JobOutcome]]:
     """Run jobs; what no one foresaw is their outcome too, and does not end the thread."""
     try:
         return run_jobs(model, jobs)
@@ -87,10 +87,10 @@ def attempt_jobs(model: ServedModel, jobs: list[Job]) -> list[tuple[Job, Outcome
         return [(job, error) for job in jobs]
 
 
-def run_jobs(model: ServedModel, jobs: list[Job]) -> list[tuple[Job, Outcome]]:
+def run_jobs(model: ServedModel, jobs: list[Job]) -> list[tuple[Job, JobOutcome]]:
     """Decode jobs and run them in as few batches as their sizes allow."""
     begin = time.perf_counter()
-    outcomes: list[tuple[Job, Outcome]] = []
+    outcomes: list[tuple[Job, JobOutcome]] = []
     ready: list[tuple[Job, CheckedInputs]] = []
     at = begin
     for job in jobs:
@@ -103,7 +103,9 @@ def run_jobs(model: ServedModel, jobs: list[Job]) -> list[tuple[Job, Outcome]]:
             outcomes.append((job, ExpiredError("the deadline passed while the request was waiting for a lane")))
         else:
             try:
-                inputs = model.check(job.read())
+                job.inputs = job.codec.read(job.body)
+                job.body = None  # a large body should not wait for the run
+                inputs = model.check(job.inputs)
             except Exception as error:
                 model.metrics.violation(error)
                 outcomes.append((job, error))
@@ -122,7 +124,7 @@ def run_jobs(model: ServedModel, jobs: list[Job]) -> list[tuple[Job, Outcome]]:
     return outcomes
 
 
-def _run(model: ServedModel, group: list[tuple[Job, CheckedInputs]]) -> list[tuple[Job, Outcome]]:
+def _run(model: ServedModel, group: list[tuple[Job, CheckedInputs]]) -> list[tuple[Job, JobOutcome]]:
     requests = [inputs for _, inputs in group]
     begin = time.perf_counter()
     try:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
+from typing import Any
 
 from lading.artifact import Artifact
 from lading.errors import InputShapeError, NotReadyError
 from lading.manifest import CostTable
 from lading.predictor import Predictor
+from lading.protocol.codec import Codec
 from lading.protocol.plain import PlainModel, answer_end, classifier
 from lading.serve.metrics import Metrics
 from lading.spec import Array
@@ -130,34 +132,57 @@ class ServedModel:
         self.service_seconds += _MEMORY * (seconds - self.service_seconds)
 
 
-Read = Callable[[], Mapping[str, Array]]
-"""Turns a request's bytes into arrays, batch dim included. Runs in a lane, and may raise RequestError."""
-Outcome = dict[str, Array] | BaseException | None
-"""A job's outputs, why there are none, or ``None`` when nobody waits for them."""
-Done = Callable[[dict[str, Array] | BaseException], None]
+JobOutcome = dict[str, Array] | BaseException | None
+"""A job's outputs, why there are none, or ``None`` when no one waits for them."""
 
 
-@dataclass(slots=True, eq=False)
 class Job:
-    """What the event loop hands to a lane, and gets back."""
+    """A request on its way through the engine.
+
+    Attributes:
+        model: answers it.
+        codec: reads its body, in a lane.
+        body: what the codec reads; dropped once it was read.
+        size: bytes of the body.
+        deadline: on ``time.perf_counter``, in seconds.
+        stages: where to note when the request reached which stage; ``None`` where it is not traced.
+        abandoned: set on the event loop when the client has gone. The job is dropped, unless a lane has begun with it.
+        inputs: what the codec read, batch dim included; ``None`` until then.
+        predictor, queued, expected: set by the engine: the session that runs it, the time of its acceptance on
+            ``time.perf_counter``, and the expected seconds in a lane.
+    """
+
+    __slots__ = (
+        "abandoned",
+        "body",
+        "codec",
+        "deadline",
+        "expected",
+        "inputs",
+        "model",
+        "predictor",
+        "queued",
+        "size",
+        "stages",
+    )
 
     model: ServedModel
-    predictor: Predictor
-    read: Read
-    queued: float
-    """When it was accepted, on ``time.perf_counter``, in seconds."""
-    deadline: float
-    """On the same clock."""
+    codec: Codec[Any, Any]
+    body: Any
     size: int
-    """Bytes of its body."""
+    deadline: float
+    predictor: Predictor
+    queued: float
     expected: float
-    """Seconds in a lane that it was reckoned to take when it was accepted."""
-    done: Done
-    """Called once on the event loop with its outputs, or with why there are none, unless it was abandoned."""
-    abandoned: bool = False
-    """Set on the event loop when the caller has gone; the job is dropped then, unless a lane has begun with it."""
-    stages: Stages | None = None
-    """Where to note when it was where; only for a request that is traced."""
+
+    def __init__(self) -> None:
+        self.abandoned = False
+        self.inputs: Mapping[str, Array] | None = None
+        self.stages: Stages | None = None
+
+    def done(self, result: Mapping[str, Array] | BaseException) -> None:
+        """Called once, on the event loop, with the outputs or with why there are none, unless it was abandoned."""
+        raise NotImplementedError
 
 
 Span = tuple[float, float]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -13,7 +13,8 @@ from grpc_reflection.v1alpha import reflection
 
 from lading.errors import ServerError, SettingsError
 from lading.protocol.proto import inference_pb2
-from lading.serve.grpc.servicer import Servicer
+from lading.serve.grpc.inference import SERVICE, Inference, Malformed
+from lading.serve.grpc.servicer import Observed, Servicer
 from lading.serve.http.app import App
 from lading.settings import Settings
 
@@ -49,7 +50,7 @@ class GrpcServer:
                 ("grpc.max_connection_age_ms", int(settings.grpc_connection_s * 1000)),
             ]
         )
-        server.add_generic_rpc_handlers((generic_handler(Servicer(self._app)),))
+        server.add_generic_rpc_handlers((generic_handler(self._app),))
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
@@ -98,29 +99,27 @@ class GrpcServer:
         return grpc.ssl_server_credentials([pair])
 
 
-DESCRIPTOR = inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]
-SERVICE: str = DESCRIPTOR.full_name
-
-
-class Malformed:
-    """Stands for bytes that are no message."""
-
-
-def generic_handler(servicer: Servicer) -> grpc.GenericRpcHandler:
+def generic_handler(app: App) -> grpc.GenericRpcHandler:
     """Every call of the service."""
+    servicer, inference = Servicer(app), Inference(app.backend)
     handlers = {}
-    for method in DESCRIPTOR.methods:
+    for method in inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].methods:
         parse = _tolerant(GetMessageClass(method.input_type))
-        call = getattr(servicer, method.name)
         serialize = GetMessageClass(method.output_type).SerializeToString
-        if method.client_streaming:
-            handlers[method.name] = grpc.stream_stream_rpc_method_handler(_stream(call), parse, serialize)
+        if method.name == "ModelStreamInfer":
+            handler = grpc.stream_stream_rpc_method_handler(inference.stream, parse, serialize)
+        elif method.name == "ModelInfer":
+            handler = grpc.unary_unary_rpc_method_handler(inference.unary, parse, serialize)
         else:
-            handlers[method.name] = grpc.unary_unary_rpc_method_handler(_unary(call), parse, serialize)
+            observed = Observed(app, method.name, getattr(servicer, method.name))
+            handler = grpc.unary_unary_rpc_method_handler(observed.answer, parse, serialize)
+        handlers[method.name] = handler
     return grpc.method_handlers_generic_handler(SERVICE, handlers)
 
 
 def _tolerant(kind: type[Message]) -> Callable[[bytes], Message | Malformed]:
+    """A parser that does not raise: an error in gRPC's own parser is answered by gRPC, and not counted."""
+
     def parse(data: bytes) -> Message | Malformed:
         try:
             return kind.FromString(data)
@@ -128,30 +127,3 @@ def _tolerant(kind: type[Message]) -> Callable[[bytes], Message | Malformed]:
             return Malformed()
 
     return parse
-
-
-def _unary(call: Callable[[Any, Any], Awaitable[Message]]) -> Callable[[Any, Any], Awaitable[Message]]:
-    async def checked(request: Message | Malformed, context: grpc.aio.ServicerContext) -> Message:
-        if isinstance(request, Malformed):
-            await _refuse(context)
-        return await call(request, context)
-
-    return checked
-
-
-def _stream(call: Callable[[Any, Any], AsyncIterator[Message]]) -> Callable[[Any, Any], AsyncIterator[Message]]:
-    async def checked(requests: AsyncIterator[Any], context: grpc.aio.ServicerContext) -> AsyncIterator[Message]:
-        async def well_formed() -> AsyncIterator[Message]:
-            async for request in requests:
-                if isinstance(request, Malformed):
-                    await _refuse(context)
-                yield request
-
-        async for response in call(well_formed(), context):
-            yield response
-
-    return checked
-
-
-async def _refuse(context: grpc.aio.ServicerContext) -> None:
-    await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the bytes sent are no message of this call")

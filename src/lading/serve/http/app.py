@@ -22,16 +22,16 @@ from lading.artifact import Artifact
 from lading.errors import LadingError, NotReadyError, SettingsError
 from lading.protocol.describe import describe_model
 from lading.protocol.plain import text_forms
+from lading.serve.call import Backend
 from lading.serve.engine.engine import Engine
 from lading.serve.engine.repository import Repository
-from lading.serve.errors import http_error, lading_error
 from lading.serve.health import Health, WorkerGroup
-from lading.serve.http.endpoint import InferenceEndpoint, Observe
-from lading.serve.http.inference import HttpInference, Plan, model_in
+from lading.serve.http.endpoint import Endpoints
+from lading.serve.http.errors import http_error, lading_error
+from lading.serve.http.observe import Observe
 from lading.serve.http.oip import v2_routes
 from lading.serve.http.openapi import openapi
 from lading.serve.http.recording import Recording
-from lading.serve.http.request import HttpCall
 from lading.serve.keys import Keys, certificate_expiry
 from lading.serve.metrics import CONTENT_TYPE, Metrics
 from lading.serve.pages.history import History
@@ -74,16 +74,17 @@ class App:
             self.metrics.certificate_expiry.labels(file.name).set(certificate_expiry(file))
         self.tracing = _tracing(self.settings)
         self.recording = Recording(self.settings, self.metrics.registry, self.repository)
-        self._inference = inference = HttpInference(self.engine, self.repository)
-        self._plain: dict[str, InferenceEndpoint] = {
-            "/classify": self._endpoint(inference.classify, "http", "/classify"),
-            "/predict": self._endpoint(inference.predict, "http", "/predict"),
-        }
+        self.backend = Backend(
+            self.settings,
+            self.keys,
+            self.repository,
+            self.engine,
+            self.metrics,
+            self.tracing,
+            self.recording.record,
+        )
         self.text_forms = text_forms(self.settings.text_forms, self.repository.find().info)
-        for form in self.text_forms:
-            path = f"/predict/{form.name}"
-            self._plain[path] = self._endpoint(inference.reading(form), "http", path)
-        self._v2 = self._endpoint(inference.infer, "v2", "/v2/models/{name}/infer")
+        self.endpoint_at = Endpoints(self.backend, self.text_forms).at
         self._rest = self._starlette()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -117,23 +118,6 @@ class App:
         self.repository.stop()
         if self.tracing is not None:
             await asyncio.to_thread(self.tracing.close)
-
-    def endpoint_at(self, path: str) -> InferenceEndpoint | None:
-        """What answers a ``POST`` to a path, where that is an inference."""
-        return self._plain.get(path) or (self._v2 if model_in(path) else None)
-
-    def _endpoint(self, plan: Callable[[HttpCall], Plan], protocol: str, route: str) -> InferenceEndpoint:
-        return InferenceEndpoint(
-            plan,
-            self._inference,
-            protocol,
-            metrics=self.metrics,
-            settings=self.settings,
-            keys=self.keys,
-            route=route,
-            tracing=self.tracing,
-            record=self.recording.record,
-        )
 
     def _starlette(self) -> Starlette:
         served = self.repository.find()

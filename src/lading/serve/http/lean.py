@@ -16,8 +16,11 @@ from typing import Any, ClassVar, cast
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from lading.protocol.codec import Encoded
+from lading.serve.call import Call
+from lading.serve.http.body import late_body
 from lading.serve.http.bounded import BoundedHttp
-from lading.serve.http.endpoint import Answer, InferenceEndpoint, OpenRequest
+from lading.serve.http.endpoint import HttpOutcome, InferenceEndpoint, http_answer
 from lading.settings import Settings
 
 _ANSWERED: Any = SimpleNamespace(response_complete=True, message_event=asyncio.Event())
@@ -27,11 +30,11 @@ _ANSWERED: Any = SimpleNamespace(response_complete=True, message_event=asyncio.E
 class _Due:
     """Stands where uvicorn keeps the request that it answers, with what uvicorn and :class:`BoundedHttp` ask of it."""
 
-    __slots__ = ("disconnected", "keep_alive", "parts", "request", "response_complete")
+    __slots__ = ("call", "disconnected", "keep_alive", "parts", "response_complete")
     message_event: ClassVar[asyncio.Event] = asyncio.Event()
 
-    def __init__(self, request: OpenRequest) -> None:
-        self.request = request
+    def __init__(self, call: Call[bytes, Encoded]) -> None:
+        self.call = call
         self.parts: list[bytes] = []
         """Of its body."""
         self.keep_alive = True
@@ -90,7 +93,8 @@ class LeanHttp(BoundedHttp):
             self._reading = False
             self._forget_body()
             parts = self._due.parts
-            self._due.request.submit(parts[0] if len(parts) == 1 else b"".join(parts), self._write)
+            body = parts[0] if len(parts) == 1 else b"".join(parts)
+            self._due.call.submit(body, len(body))
         elif self._dropping:
             self._dropping = False
             self._forget_body()
@@ -104,7 +108,7 @@ class LeanHttp(BoundedHttp):
         super().connection_lost(exc)
         if self._due is not None:
             due, self._due = self._due, None
-            due.request.leave()
+            due.call.leave()
 
     def _usual(self) -> bool:
         due = self.cycle is not None and not self.cycle.response_complete
@@ -120,32 +124,34 @@ class LeanHttp(BoundedHttp):
         endpoint = self.endpoint_at(path)
         if endpoint is None:
             return False
-        opened = endpoint.open({**self.scope, "method": "POST", "path": path, "query_string": query})
-        if opened is None:
+        call = endpoint.short_call({**self.scope, "method": "POST", "path": path, "query_string": query}, self._reply)
+        if call is None:
             return False
-        if isinstance(opened, OpenRequest):
-            self._due = _Due(opened)
+        if call.open():
+            self._due = _Due(call)
             self.cycle = cast(Any, self._due)
             self._reading = True
         else:
-            self.transport.write(self._whole(*opened))
             self.cycle, self._dropping = _ANSWERED, True
         return True
 
-    def _write(self, answer: Answer) -> None:
+    def _reply(self, outcome: HttpOutcome) -> int:
+        status, headers, body = http_answer(outcome)
         due, self._due = self._due, None
-        assert due is not None
+        if due is None:  # refused by its headers; the body is still to come
+            self.transport.write(self._whole(status, headers, body))
+            return len(body)
         self._reading = False
         if cast(Any, self.cycle) is due:
             self.cycle = _ANSWERED  # so that an idle connection does not keep what it last asked
         if not self.transport.is_closing():
-            status, headers, body = answer
             if not due.keep_alive:
-                headers = [*headers, (b"connection", b"close")]
+                headers.append((b"connection", b"close"))
             self.transport.write(self._whole(status, headers, body))
             if not due.keep_alive:
                 self.transport.close()
         self.on_response_complete()
+        return len(body)
 
     def _whole(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> bytes:
         lines = [b"%s: %s\r\n" % header for header in (*self.server_state.default_headers, *headers)]
@@ -156,7 +162,7 @@ class LeanHttp(BoundedHttp):
         if self._reading:
             assert self._due is not None
             self._due.keep_alive = False  # what still comes of the body is nobody's
-            self._due.request.fail_late(self._write)
+            self._due.call.done(late_body(self.body_timeout_s))
         else:
             self._close_late()
 

@@ -55,8 +55,6 @@ class Recording:
             self._payload = PayloadLog(settings, sink(settings), metrics)
         consumers: list[Consumer] = [one for one in (self._drift, self._feedback, self._payload) if one is not None]
         self._recorder = Recorder(consumers, metrics, settings.payload_buffer_mb * 1e6)
-        self.needs_ids = self._feedback is not None or self._payload is not None
-        """Whether what is recorded is looked up by the request's id."""
         self.record = self._recorder.offer if consumers else None
         """Shows one answered request to all of them; ``None`` when there are none."""
 

@@ -1,31 +1,32 @@
-"""Every error as one JSON shape: ``{"error": sentence, "status": 400, "request_id": "..."}``."""
+"""Every error over HTTP has one JSON shape: ``{"error": sentence, "status": 400, "request_id": "..."}``."""
 
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Any
 
 import orjson
-import structlog
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
 from lading.errors import LadingError, NotReadyError, OverloadedError, UnauthorizedError
-from lading.serve.request_id import log_ids, request_id
+from lading.protocol.codec import JSON, Encoded
+from lading.serve.call import Outcome
 
-log = structlog.get_logger("lading.request")
-
-UNEXPECTED = "something went wrong in the server; its log has the details under this request id"
-
-
-def error_body(scope: Scope, status: int, sentence: str) -> bytes:
-    """One error, as a client reads it."""
-    return orjson.dumps({"error": sentence, "status": int(status), "request_id": request_id(scope)})
+REQUEST_ID_KEY = "lading.request_id"
+"""Where an ASGI scope holds the id of its request."""
 
 
-def error_headers(error: LadingError) -> list[tuple[bytes, bytes]]:
-    """What a client should do about it, in a header."""
+def error_answer(outcome: Outcome[Any]) -> Encoded:
+    """A failed inference call, as a client reads it."""
+    body = orjson.dumps({"error": outcome.error, "status": int(outcome.status), "request_id": outcome.request_id})
+    return Encoded([*JSON, *error_headers(outcome.cause)], body)
+
+
+def error_headers(error: BaseException | None) -> list[tuple[bytes, bytes]]:
+    """Headers that tell a client what to do about an error."""
     if isinstance(error, OverloadedError):
         return [(b"retry-after", str(error.retry_after_s).encode())]
     if isinstance(error, NotReadyError):
@@ -35,21 +36,15 @@ def error_headers(error: LadingError) -> list[tuple[bytes, bytes]]:
     return []
 
 
-def log_failure(error: LadingError, scope: Scope) -> None:
-    """Log an error that is the server's and not the client's."""
-    if error.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-        log.error("the request failed", reason=str(error), path=scope["path"], **log_ids(scope))
-
-
 def error_response(scope: Scope, status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:
-    """One error, as a client sees it."""
-    return Response(error_body(scope, status, sentence), status, headers, media_type="application/json")
+    """An error of an endpoint that is no inference."""
+    content = {"error": sentence, "status": int(status), "request_id": scope.get(REQUEST_ID_KEY, "")}
+    return Response(orjson.dumps(content), status, headers, media_type="application/json")
 
 
 def lading_error(request: Request, error: Exception) -> Response:
-    """Answer an error that was raised on purpose: its sentence, its status."""
+    """Answer an error of this package: its sentence, its status."""
     assert isinstance(error, LadingError)
-    log_failure(error, request.scope)
     headers = {name.decode(): value.decode() for name, value in error_headers(error)}
     return error_response(request.scope, error.status, str(error), headers)
 
