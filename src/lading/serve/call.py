@@ -82,7 +82,7 @@ class InferenceRequest(NamedTuple):
     size: int = 0
     """Bytes of the body as declared; 0 when unknown."""
     timeout_s: float | None = None
-    """The client's own timeout; ``None``: the header ``x-request-timeout-ms``, else the server's setting."""
+    """The timeout of gRPC; the header ``x-request-timeout-ms`` may shorten it. Without both, the setting holds."""
     message_id: str = ""
     """The id inside the message, where the message is known before the call."""
     streamed: bool = False
@@ -298,10 +298,11 @@ class Call(Job, Generic[Body, Answer]):
 
     def _timeout_s(self) -> float:
         request = self.request
-        if request.timeout_s is not None:
-            return request.timeout_s
         sent = request.headers.get(DEADLINE)
-        return (self._backend.settings.deadline_ms if sent is None else _milliseconds(sent)) / 1e3
+        if sent is not None:
+            seconds = _milliseconds(sent) / 1e3
+            return seconds if request.timeout_s is None else min(seconds, request.timeout_s)
+        return self._backend.settings.deadline_ms / 1e3 if request.timeout_s is None else request.timeout_s
 
 
 def choose_id(sent: bytes | None, message_id: str, trace: TraceContext | None) -> str:
