@@ -54,7 +54,8 @@ def expected_of(artifact: Path) -> Expected:
     loaded = Artifact.load(artifact)
     predictor, how = Predictor(loaded), classifier(loaded)
     if isinstance(how, Classifier):
-        answer = how.answer(predictor(how.decode(PHOTO.read_bytes(), 50_000_000)))
+        picture = how.content.decode(PHOTO.read_bytes(), how.input)
+        answer = how.answer(predictor({how.input.name: picture[None]}))
         labels = {spec.name: spec.labels or () for spec in loaded.manifest.outputs}
         return Expected(labels, {name: answer[name] for name in labels}, ())
     answered = predictor(request_of(loaded))

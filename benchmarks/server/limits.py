@@ -47,7 +47,7 @@ def pipe_call(artifact: Path) -> Call:
     how = classifier(loaded)
     assert isinstance(how, Classifier)
     predictor, data = Predictor(loaded), PHOTO.read_bytes()
-    return lambda: predictor(how.decode(data, 50_000_000))
+    return lambda: predictor({how.input.name: how.content.decode(data, how.input)[None]})
 
 
 def model_call(artifact: Path) -> Call:

@@ -16,7 +16,7 @@ import pytest
 from lading.artifact import Artifact
 from lading.protocol.proto import inference_pb2 as pb
 from lading.protocol.proto.inference_pb2_grpc import GRPCInferenceServiceStub
-from lading.serve.http.bounded import OWN, most_connections
+from lading.serve.http.connections import OWN, most_connections
 from tests.given.grpc_message import typed
 from tests.given.live_server import live_server, wait_until
 from tests.given.served_process import serving

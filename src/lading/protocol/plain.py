@@ -148,14 +148,6 @@ class Classifier:
     probabilistic: bool
     """The outputs are probabilities: not negative, and they sum to one. Otherwise they are called scores."""
 
-    def decode(self, file: bytes, max_pixels: int) -> dict[str, Array]:
-        """One encoded file to the model's input, batch dim included.
-
-        Raises:
-            RequestError: see :meth:`lading.content.ContentType.decode`.
-        """
-        return {self.input.name: self.content.decode(file, self.input, max_pixels)[None]}
-
     def answer(self, outputs: Mapping[str, Array]) -> dict[str, Any]:
         """One row of outputs as the client sees it.
 
@@ -284,7 +276,10 @@ class ClassifyCodec:
         self._how, self._headers, self._max_pixels = model.classifier, headers, max_pixels
 
     def read(self, body: bytes) -> dict[str, Array]:
-        return self._how.decode(encoded_file(self._headers, body, self._how.content), self._max_pixels)
+        how = self._how
+        # The bytes count for more than the header: curl's --data-binary says x-www-form-urlencoded of everything.
+        file = body if how.content.sniff(body) else encoded_file(self._headers, body, how.content)
+        return {how.input.name: how.content.decode(file, how.input, self._max_pixels)[None]}
 
     def write(self, outputs: Mapping[str, Array]) -> Encoded:
         return Encoded(JSON, orjson.dumps(self._how.answer(outputs)))
@@ -294,10 +289,7 @@ _RAW = ("", "application/octet-stream", "binary/octet-stream")
 
 
 def encoded_file(headers: Mapping[bytes, bytes], body: bytes, content: ContentType) -> bytes:
-    """Take an encoded file from a body: the raw body, or the one file of a form, whatever its field is called.
-
-    What the bytes are counts for more than what the header calls them: curl's ``--data-binary`` says
-    ``application/x-www-form-urlencoded`` of everything.
+    """Take an encoded file from a body that does not look like one: the raw body, or the one file of a form.
 
     Raises:
         ContentTypeError: neither such a file nor a media type that may hold one.
@@ -306,7 +298,7 @@ def encoded_file(headers: Mapping[bytes, bytes], body: bytes, content: ContentTy
     kind = media_type(headers)
     if kind == "multipart/form-data":
         return file_in_form(headers[b"content-type"].decode("latin-1"), body)
-    if content.sniff(body) or kind in _RAW or content.accepts(kind):
+    if kind in _RAW or content.accepts(kind):
         return body
     hint = (
         f"send a {content.formats} file as the body (curl --data-binary @{content.sample}) "

@@ -43,6 +43,7 @@ UNEXPECTED = "something went wrong in the server; its log has the details under 
 # What a log line or another service's header can hold without quoting.
 _USABLE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
 
+_GONE = Exception("the client went away")
 _UNREAD: Any = SimpleNamespace(message_id=None)
 """Stands for the codec until the model is known."""
 
@@ -137,7 +138,9 @@ class Call(Job, Generic[Body, Answer]):
         kind: Callable[[PlainModel, Mapping[bytes, bytes], int], Codec[Body, Answer]],
         reply: Reply[Answer],
     ) -> None:
-        super().__init__()
+        self.abandoned = False
+        self.inputs = None
+        self.stages = None
         self._backend, self.request, self._kind, self._reply = backend, request, kind, reply
         self.codec = _UNREAD
         self._info: PlainModel | None = None
@@ -166,7 +169,10 @@ class Call(Job, Generic[Body, Answer]):
             self.model = model = backend.repository.find(request.model, request.version, request.variant)
             self._info = model.info
             self.codec = self._kind(model.info, request.headers, backend.settings.max_pixels)
-            self.deadline = request.begin + self._timeout_s()
+            seconds, sent = request.timeout_s, request.headers.get(DEADLINE)
+            if sent is not None:
+                seconds = min(_seconds(sent), math.inf if seconds is None else seconds)
+            self.deadline = request.begin + (backend.settings.deadline_ms / 1e3 if seconds is None else seconds)
             backend.engine.admit(model, self.deadline, request.size)
         except Exception as error:
             self.done(error)
@@ -204,43 +210,28 @@ class Call(Job, Generic[Body, Answer]):
         """The client went away: drop the request unless a lane has begun with it, and send no reply."""
         if self.in_flight:
             self.abandoned = True
-            request_id = self._id()
-            log.debug("the client went away", path=self.request.path, **log_ids(request_id, self.trace))
-            self._finish(Outcome(CLIENT_WENT_AWAY, request_id, [], None), 0)
+            self.done(_GONE)
 
     def done(self, result: Mapping[str, Array] | BaseException) -> None:
-        """Send the answer, then count it. Called once, on the event loop.
+        """Send the answer, then count, trace, record and log it. Called once, on the event loop.
 
         Args:
             result: the model's outputs, batch dim included, or the reason why there are none.
         """
+        backend, request, info = self._backend, self.request, self._info
         request_id = self._id()
         ids = [(REQUEST_ID, request_id.encode())]
         if self.trace is not None:
             ids += self.trace.headers()
         if isinstance(result, BaseException):
-            outcome = self._failed(result, request_id, ids)
+            outcome: Outcome[Answer] = self._failed(result, request_id, ids)
         else:
             try:
                 outcome = Outcome(200, request_id, ids, self.codec.write(result), result)
             except Exception as error:
                 outcome = self._failed(error, request_id, ids)._replace(outputs=result)
-        self._finish(outcome, self._reply(outcome))
-
-    def _failed(self, error: BaseException, request_id: str, ids: list[tuple[bytes, bytes]]) -> Outcome[Answer]:
-        if not isinstance(error, LadingError):
-            log.error("unexpected error", exc_info=error, path=self.request.path, **log_ids(request_id, self.trace))
-            return Outcome(HTTPStatus.INTERNAL_SERVER_ERROR, request_id, ids, None, error=UNEXPECTED, cause=error)
-        if error.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-            log.error(
-                "the request failed", reason=str(error), path=self.request.path, **log_ids(request_id, self.trace)
-            )
-        return Outcome(error.status, request_id, ids, None, error=str(error), cause=error)
-
-    def _finish(self, outcome: Outcome[Answer], sent: int) -> None:
-        """Count, trace, record and log: the only place that does."""
+        sent = 0 if result is _GONE else self._reply(outcome)
         end = time.perf_counter()
-        backend, request, info = self._backend, self.request, self._info
         seconds, status = end - request.begin, int(outcome.status)
         if self.in_flight:
             self.in_flight = False
@@ -255,17 +246,11 @@ class Call(Job, Generic[Body, Answer]):
             sent=sent,
         )
         if self._span is not None:
-            known: dict[str, str | int] = {
-                "http.response.status_code": status,
-                "lading.request_id": outcome.request_id,
-            }
-            if info is not None:
-                known |= {"lading.model": info.name, "lading.variant": info.variant}
-            self._span.end(end, failed=status >= HTTPStatus.INTERNAL_SERVER_ERROR, attributes=known)
+            self._end_span(self._span, end, outcome)
         if backend.record is not None and info is not None:
             backend.record(
                 Exchange(
-                    outcome.request_id,
+                    request_id,
                     info,
                     request.protocol,
                     code=status,
@@ -277,14 +262,28 @@ class Call(Job, Generic[Body, Answer]):
                 )
             )
         if backend.settings.access_log:
-            log_request(
-                request.method,
-                request.path,
-                status,
-                seconds=seconds,
-                request_id=outcome.request_id,
-                trace=self.trace,
-            )
+            log_request(request.method, request.path, status, seconds=seconds, request_id=request_id, trace=self.trace)
+
+    def _failed(self, error: BaseException, request_id: str, ids: list[tuple[bytes, bytes]]) -> Outcome[Answer]:
+        known = {"path": self.request.path, **log_ids(request_id, self.trace)}
+        if error is _GONE:
+            log.debug("the client went away", **known)
+            return Outcome(CLIENT_WENT_AWAY, request_id, ids, None, cause=error)
+        if not isinstance(error, LadingError):
+            log.error("unexpected error", exc_info=error, **known)
+            return Outcome(HTTPStatus.INTERNAL_SERVER_ERROR, request_id, ids, None, error=UNEXPECTED, cause=error)
+        if error.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            log.error("the request failed", reason=str(error), **known)
+        return Outcome(error.status, request_id, ids, None, error=str(error), cause=error)
+
+    def _end_span(self, span: RequestSpan, end: float, outcome: Outcome[Answer]) -> None:
+        known: dict[str, str | int] = {
+            "http.response.status_code": int(outcome.status),
+            "lading.request_id": outcome.request_id,
+        }
+        if self._info is not None:
+            known |= {"lading.model": self._info.name, "lading.variant": self._info.variant}
+        span.end(end, failed=outcome.status >= HTTPStatus.INTERNAL_SERVER_ERROR, attributes=known)
 
     def _id(self) -> str:
         """The one id of this call: in its answer, its log lines, its record and its span."""
@@ -295,14 +294,6 @@ class Call(Job, Generic[Body, Answer]):
         if request.streamed and _USABLE_ID.fullmatch(message_id):
             return message_id
         return choose_id(sent, message_id, self.trace)
-
-    def _timeout_s(self) -> float:
-        request = self.request
-        sent = request.headers.get(DEADLINE)
-        if sent is not None:
-            seconds = _milliseconds(sent) / 1e3
-            return seconds if request.timeout_s is None else min(seconds, request.timeout_s)
-        return self._backend.settings.deadline_ms / 1e3 if request.timeout_s is None else request.timeout_s
 
 
 def choose_id(sent: bytes | None, message_id: str, trace: TraceContext | None) -> str:
@@ -331,11 +322,11 @@ def log_request(
     log.info("request", method=method, path=path, status=int(status), ms=ms, **log_ids(request_id, trace))
 
 
-def _milliseconds(sent: bytes) -> float:
+def _seconds(sent: bytes) -> float:
     try:
         value = float(sent)
     except ValueError:
         value = math.nan
     if not 0 < value < math.inf:
         raise RequestError(f"x-request-timeout-ms is {sent.decode('latin-1')!r}: send the milliseconds, above 0")
-    return value
+    return value / 1e3

@@ -68,8 +68,8 @@ def test_exif_rotation_is_honoured(tmp_path: Path, encode: Encode) -> None:
     picture.paste("white", (0, 32, 64, 64))
     exif = Image.Exif()
     exif[0x0112] = 3  # turned by 180 degrees
-    upright = how.decode(encode("JPEG", picture, quality=95), 10**6)["image"][0].astype(int)
-    turned = how.decode(encode("JPEG", picture, quality=95, exif=exif), 10**6)["image"][0].astype(int)
+    upright = how.content.decode(encode("JPEG", picture, quality=95), how.input).astype(int)
+    turned = how.content.decode(encode("JPEG", picture, quality=95, exif=exif), how.input).astype(int)
     assert upright[-1].mean() - upright[0].mean() > 200
     assert turned[0].mean() - turned[-1].mean() > 200
 

@@ -112,7 +112,7 @@ class Engine:
         """
         if self.draining:
             raise NotReadyError("not ready: the server is shutting down")
-        if not model.ready:
+        if model.predictor is None:
             raise NotReadyError(f"not ready: {model.not_ready_because}")
         self._check_room(size)
         now = time.perf_counter()
@@ -136,6 +136,8 @@ class Engine:
         model, size = job.model, job.size
         if self._loop is None or self._threads is None:
             raise NotReadyError(f"not ready: the server is {'shutting down' if self.draining else 'starting'}")
+        if model.predictor is None:
+            raise NotReadyError(f"not ready: {model.not_ready_because}")
         self._check_room(size)
         job.predictor = model.predictor
         job.queued = time.perf_counter()
@@ -189,7 +191,7 @@ class Engine:
                 self._metrics.shed("expired")
             if outcome is not None and not job.abandoned:
                 job.done(outcome)
-        if self._pending <= self.lanes:
+        if self._scheduling.patient and self._pending <= self.lanes:
             self._scheduling.be_prompt()
         if self._pending == 0:
             self._backlog = 0.0  # what floating-point sums leave over
@@ -206,7 +208,7 @@ class LoopScheduling:
     """
 
     def __init__(self) -> None:
-        self._patient = False
+        self.patient = False
         self._inheritable = False
 
     def executor(self) -> ThreadPoolExecutor:
@@ -225,13 +227,13 @@ class LoopScheduling:
         """Interrupt no lane from now on, unless somebody else has chosen a policy."""
         # A sandbox may forbid it, and nothing depends on it.
         with suppress(OSError):
-            if not self._patient and os.sched_getscheduler(0) == os.SCHED_OTHER:
-                self._inheritable = self._patient = True
+            if not self.patient and os.sched_getscheduler(0) == os.SCHED_OTHER:
+                self._inheritable = self.patient = True
                 os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
     def be_prompt(self) -> None:
         """As usual again."""
         with suppress(OSError):
-            if self._patient:
+            if self.patient:
                 os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-                self._patient = False
+                self.patient = False

@@ -10,17 +10,21 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 import structlog
 
-from lading.errors import ExpiredError, LadingError
+from lading.errors import ExpiredError, InputShapeError, LadingError
 from lading.serve.engine.model import Job, JobOutcome, ServedModel
-from lading.tensors.ragged import CheckedInputs, group_requests, join_requests, part_outputs
+from lading.spec import BATCH
+from lading.tensors.checks import check_inputs
+from lading.tensors.ragged import CheckedInputs, count_rows, group_requests, join_requests, part_outputs
 
 log = structlog.get_logger("lading.lanes")
 
 Deliver = Callable[[list[tuple[Job, JobOutcome]]], None]
+MEMORY = 0.05
+"""Weight of the newest batch in the mean time of a request in a lane."""
 
 
 class Lanes:
@@ -63,7 +67,7 @@ class Lanes:
 
     def _work(self, lane: int) -> None:
         while (model := self._tickets.get()) is not None:
-            jobs = model.take(self._share(model))
+            jobs = _take(model.queue, self._share(model))
             if not jobs:
                 continue
             self._begun[lane] = time.perf_counter()
@@ -91,6 +95,44 @@ def run_jobs(model: ServedModel, jobs: list[Job]) -> list[tuple[Job, JobOutcome]
     """Decode jobs and run them in as few batches as their sizes allow."""
     begin = time.perf_counter()
     outcomes: list[tuple[Job, JobOutcome]] = []
+    ready = _decoded(model, jobs, begin, outcomes)
+    groups = [ready]
+    if len(ready) != 1:
+        groups = [ready[part] for part in group_requests(model.inputs, [one for _, one in ready], model.batch)]
+    while groups:
+        group = groups.pop(0)
+        requests = [inputs for _, inputs in group]
+        alone = len(group) == 1
+        started = time.perf_counter()
+        try:
+            outputs = group[0][0].predictor.run(requests[0].arrays if alone else join_requests(model.inputs, requests))
+        except Exception as error:
+            if not alone:
+                groups[:0] = [[entry] for entry in group]  # one request's values must not fail the others
+                continue
+            if not isinstance(error, LadingError):
+                log.error("the model failed on a request", model=model.name, error=type(error).__name__)
+            outcomes.append((group[0][0], error))
+            continue
+        ended = time.perf_counter()
+        rows = sum([inputs.rows for inputs in requests])
+        model.metrics.inference_duration.observe(ended - started)
+        model.metrics.batch_size.observe(rows)
+        parts = [outputs] if alone else part_outputs(model.outputs, outputs, requests)
+        for (job, _), part in zip(group, parts, strict=True):
+            if job.stages is not None:
+                job.stages.inference, job.stages.rows = (started, ended), rows
+            outcomes.append((job, part))
+    if ready:
+        seconds = (time.perf_counter() - begin) / len(jobs)
+        model.service_seconds += MEMORY * (seconds - model.service_seconds)
+    return outcomes
+
+
+def _decoded(
+    model: ServedModel, jobs: list[Job], begin: float, outcomes: list[tuple[Job, JobOutcome]]
+) -> list[tuple[Job, CheckedInputs]]:
+    """The jobs that can run, with their inputs; the outcomes of all others are added to ``outcomes``."""
     ready: list[tuple[Job, CheckedInputs]] = []
     at = begin
     for job in jobs:
@@ -99,49 +141,48 @@ def run_jobs(model: ServedModel, jobs: list[Job]) -> list[tuple[Job, JobOutcome]
             job.stages.queue = (job.queued, begin)
         if job.abandoned:
             outcomes.append((job, None))
-        elif at > job.deadline:
+            continue
+        if at > job.deadline:
             outcomes.append((job, ExpiredError("the deadline passed while the request was waiting for a lane")))
-        else:
-            try:
-                job.inputs = job.codec.read(job.body)
-                job.body = None  # a large body should not wait for the run
-                inputs = model.check(job.inputs)
-            except Exception as error:
-                model.metrics.violation(error)
-                outcomes.append((job, error))
-                at = time.perf_counter()
-                continue
-            decoded = time.perf_counter()
-            model.metrics.decode_duration.observe(decoded - at)
-            if job.stages is not None:
-                job.stages.decode = (at, decoded)
-            at = decoded
-            ready.append((job, inputs))
-    for group in group_requests(model.inputs, [inputs for _, inputs in ready], model.batch):
-        outcomes += _run(model, ready[group])
-    if ready:
-        model.took((time.perf_counter() - begin) / len(jobs))
-    return outcomes
-
-
-def _run(model: ServedModel, group: list[tuple[Job, CheckedInputs]]) -> list[tuple[Job, JobOutcome]]:
-    requests = [inputs for _, inputs in group]
-    begin = time.perf_counter()
-    try:
-        outputs = group[0][0].predictor.run(join_requests(model.inputs, requests))
-    except Exception as error:
-        if len(group) > 1:
-            # One request's values must not fail its neighbours.
-            return [outcome for entry in group for outcome in _run(model, [entry])]
-        if not isinstance(error, LadingError):
-            log.error("the model failed on a request", model=model.name, error=type(error).__name__)
-        return [(group[0][0], error)]
-    end = time.perf_counter()
-    rows = sum(inputs.rows for inputs in requests)
-    model.metrics.inference_duration.observe(end - begin)
-    model.metrics.batch_size.observe(rows)
-    for job, _ in group:
+            continue
+        try:
+            inputs = _read(job)
+        except Exception as error:
+            model.metrics.violation(error)
+            outcomes.append((job, error))
+            at = time.perf_counter()
+            continue
+        decoded = time.perf_counter()
+        model.metrics.decode_duration.observe(decoded - at)
         if job.stages is not None:
-            job.stages.inference, job.stages.rows = (begin, end), rows
-    parts = part_outputs(model.outputs, outputs, requests)
-    return [(job, part) for (job, _), part in zip(group, parts, strict=True)]
+            job.stages.decode = (at, decoded)
+        at = decoded
+        ready.append((job, inputs))
+    return ready
+
+
+def _read(job: Job) -> CheckedInputs:
+    """Read a job's body, and check its inputs.
+
+    Raises:
+        RequestError: the body cannot be read, or the model does not take what it holds.
+    """
+    model = job.model
+    job.inputs = arrays = job.codec.read(job.body)
+    job.body = None  # a large body should not wait for the run
+    sizes = check_inputs(model.inputs, arrays)
+    rows = sizes.get(BATCH) or count_rows(model.inputs, arrays)
+    if rows > model.max_batch:
+        raise InputShapeError(f"the request has {rows} examples; at most {model.max_batch} are accepted")
+    return CheckedInputs(arrays, sizes, rows)
+
+
+def _take(queue: SimpleQueue[Job], most: int) -> list[Job]:
+    """Take up to ``most`` jobs; none when another lane took them."""
+    jobs: list[Job] = []
+    try:
+        while len(jobs) < most:
+            jobs.append(queue.get_nowait())
+    except Empty:
+        pass
+    return jobs

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any
 
 from lading.artifact import Artifact
-from lading.errors import InputShapeError, NotReadyError
 from lading.manifest import CostTable
 from lading.predictor import Predictor
 from lading.protocol.codec import Codec
@@ -18,8 +17,6 @@ from lading.serve.metrics import Metrics
 from lading.spec import Array
 from lading.tensors.checks import check_inputs
 from lading.tensors.ragged import CheckedInputs, count_rows, join_requests, joinable
-
-_MEMORY = 0.05  # weight of the newest batch in the mean service time
 
 
 class ServedModel:
@@ -66,23 +63,13 @@ class ServedModel:
         self.queue: SimpleQueue[Job] = SimpleQueue()
         self.max_batch = max_batch
         self.threads = threads
-        self._predictor: Predictor | None = None
+        self.predictor: Predictor | None = None
+        """The session that runs it; ``None`` when it is not loaded, not verified, or unloaded."""
 
     @property
     def ready(self) -> bool:
         """True once the golden outputs matched and the batch sizes were warmed, until it is closed."""
-        return self._predictor is not None
-
-    @property
-    def predictor(self) -> Predictor:
-        """The loaded predictor.
-
-        Raises:
-            NotReadyError: not loaded, not verified, or unloaded.
-        """
-        if self._predictor is None:
-            raise NotReadyError(f"model {self.name!r} is not ready: {self.not_ready_because}")
-        return self._predictor
+        return self.predictor is not None
 
     def load(self) -> None:
         """Open the session, answer the golden inputs, and run every batch size once.
@@ -93,43 +80,19 @@ class ServedModel:
         """
         predictor = Predictor(self.artifact, self.variant, threads=self.threads)
         predictor.check_golden()
-        golden = self.check(self.artifact.golden_inputs())
+        inputs = self.artifact.golden_inputs()
+        golden = CheckedInputs(inputs, check_inputs(self.inputs, inputs), count_rows(self.inputs, inputs))
         for size in self.cost.sizes:
             if 1 < size <= self.batch:
                 predictor.run(join_requests(self.inputs, [golden] * max(1, round(size / golden.rows))))
-        self._predictor = predictor
+        self.predictor = predictor
         self.metrics.ready.set(1)
 
     def close(self, because: str) -> None:
         """Take no more requests; those in the queue are still answered by the predictor they hold on to."""
-        self._predictor = None
+        self.predictor = None
         self.not_ready_because = because
         self.metrics.ready.set(0)
-
-    def check(self, arrays: Mapping[str, Array]) -> CheckedInputs:
-        """Check one request's inputs.
-
-        Raises:
-            RequestError: a missing, unknown or misshapen tensor, or more examples than one request may carry.
-        """
-        checked = CheckedInputs(arrays, check_inputs(self.inputs, arrays), count_rows(self.inputs, arrays))
-        if checked.rows > self.max_batch:
-            raise InputShapeError(f"the request has {checked.rows} examples; at most {self.max_batch} are accepted")
-        return checked
-
-    def take(self, most: int) -> list[Job]:
-        """Take up to ``most`` requests from the queue; none when another lane took them."""
-        jobs: list[Job] = []
-        try:
-            while len(jobs) < most:
-                jobs.append(self.queue.get_nowait())
-        except Empty:
-            pass
-        return jobs
-
-    def took(self, seconds: float) -> None:
-        """Remember how long a request took in its lane."""
-        self.service_seconds += _MEMORY * (seconds - self.service_seconds)
 
 
 JobOutcome = dict[str, Array] | BaseException | None

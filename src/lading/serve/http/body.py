@@ -16,7 +16,6 @@ from lading.spec import Array
 
 Kind = Callable[[PlainModel, Mapping[bytes, bytes], int], Codec[bytes, Encoded]]
 """Makes a codec from the model, the headers, and the limit of pixels."""
-_BARE_ENCODINGS = (b"", b"identity")
 # zlib's window bits: 16 more for gzip's header; deflate is sent with zlib's header by some clients and bare by others.
 _GZIP, _ZLIB, _BARE = 31, 15, -15
 
@@ -58,11 +57,6 @@ async def read_body(receive: Receive, declared: int, limit: int, timeout_s: floa
 def late_body(timeout_s: float) -> ExpiredError:
     """The error of a body that takes longer than ``timeout_s`` seconds."""
     return ExpiredError(f"the body did not arrive within {timeout_s:g} s")
-
-
-def is_compressed(headers: Mapping[bytes, bytes]) -> bool:
-    """Whether ``content-encoding`` names a compression."""
-    return headers.get(b"content-encoding", b"") not in _BARE_ENCODINGS
 
 
 class Compressed:

@@ -21,7 +21,7 @@ from lading.protocol.codec import Codec, Encoded
 from lading.protocol.oip_rest import OipRestCodec
 from lading.protocol.plain import ClassifyCodec, JsonCodec, PlainModel, TextCodec, TextForm
 from lading.serve.call import Backend, Call, InferenceRequest, Outcome, Reply
-from lading.serve.http.body import Compressed, Kind, is_compressed, read_body
+from lading.serve.http.body import Compressed, Kind, read_body
 from lading.serve.http.errors import error_answer
 from lading.serve.trace_context import TRACEPARENT, caller_in
 
@@ -95,8 +95,9 @@ class InferenceEndpoint:
             return
         finally:
             call.leave()
-        status, sent, body = http_answer(outcome)
-        await send({"type": "http.response.start", "status": status, "headers": sent})
+        described, body = outcome.answer or error_answer(outcome)
+        sent = [*described, *outcome.ids, (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": outcome.status, "headers": sent})
         await send({"type": "http.response.body", "body": body})
 
     def short_call(self, scope: Scope, reply: Reply[Encoded]) -> Call[bytes, Encoded] | None:
@@ -141,7 +142,8 @@ class InferenceEndpoint:
             span_name=name,
             span_attributes=attributes,
         )
-        return Call(self._backend, request, self._compressed if is_compressed(headers) else self._kind, reply)
+        kind = self._kind if headers.get(b"content-encoding", b"identity") == b"identity" else self._compressed
+        return Call(self._backend, request, kind, reply)
 
     async def _submit(
         self, call: Call[bytes, Encoded], receive: Receive, answered: asyncio.Future[HttpOutcome]
@@ -170,13 +172,9 @@ class InferenceEndpoint:
             gone.cancel()
 
     def _compressed(self, model: PlainModel, headers: Mapping[bytes, bytes], max_pixels: int) -> Codec[bytes, Encoded]:
-        return Compressed(self._kind(model, headers, max_pixels), headers[b"content-encoding"], self._max_body_bytes)
-
-
-def http_answer(outcome: HttpOutcome) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    """Status, headers and body."""
-    headers, body = outcome.answer or error_answer(outcome)
-    return outcome.status, [*headers, *outcome.ids, (b"content-length", b"%d" % len(body))], body
+        codec = self._kind(model, headers, max_pixels)
+        encoding = headers[b"content-encoding"]
+        return Compressed(codec, encoding, self._max_body_bytes) if encoding else codec
 
 
 def model_in(path: str) -> tuple[str, str | None] | None:

@@ -9,26 +9,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import SimpleNamespace
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, TypeAlias, cast
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from lading.protocol.codec import Encoded
 from lading.serve.call import Call
 from lading.serve.http.body import late_body
-from lading.serve.http.bounded import BoundedHttp
-from lading.serve.http.endpoint import HttpOutcome, InferenceEndpoint, http_answer
+from lading.serve.http.connections import FULL, RESERVE, most_connections, probes_only
+from lading.serve.http.endpoint import HttpOutcome, InferenceEndpoint
+from lading.serve.http.errors import error_answer
 from lading.settings import Settings
 
+EndpointAt: TypeAlias = Callable[[str], InferenceEndpoint | None]
+LINGER_S = 1.0
+"""How long a kept connection stays open while the server stops: a request that is under way would be reset."""
 _ANSWERED: Any = SimpleNamespace(response_complete=True, message_event=asyncio.Event())
 """Stands for the last request of a connection: uvicorn drops what still comes of one that has been answered."""
 
 
 class _Due:
-    """Stands where uvicorn keeps the request that it answers, with what uvicorn and :class:`BoundedHttp` ask of it."""
+    """Stands where uvicorn keeps the request that it answers, with the attributes that uvicorn reads."""
 
     __slots__ = ("call", "disconnected", "keep_alive", "parts", "response_complete")
     message_event: ClassVar[asyncio.Event] = asyncio.Event()
@@ -41,44 +45,89 @@ class _Due:
         self.response_complete = self.disconnected = False
 
 
-class LeanHttp(BoundedHttp):
+class LeanHttp(HttpToolsProtocol):
     """Answers inference requests by itself, and the rest as uvicorn does.
 
-    A request that cannot be answered in time gets 429 before its body has been read; the body is dropped as it comes,
-    for as long as a body may take, and then the connection is used again.
+    A request that is refused by its headers is answered before its body has been read. The body is dropped as it
+    arrives, for as long as a body may take, and then the connection is used again.
 
-    What goes the long way: another answer is due first, ``Expect``, HTTP/1.0, ``connection: close``, upgrades, a body
-    of unknown length, a client that does not read its answers, and errors that show in the headers.
+    Handled by uvicorn: another answer is due first, ``Expect``, HTTP/1.0, ``connection: close``, upgrades, a body of
+    unknown length, and a client that does not read its answers.
+
+    Connections are bounded. One too many gets 503, probes excepted. One whose headers do not arrive in time is closed.
+    When the server stops, a kept connection is answered once more, with ``connection: close``, if it is used soon.
+
+    Args:
+        settings: limits and timeouts.
+        endpoint_at: finds the endpoint of a path.
+        max_connections: that are open at once.
+        given, named: uvicorn's.
     """
 
-    endpoint_at: ClassVar[staticmethod[[str], InferenceEndpoint | None]]
-    body_timeout_s: ClassVar[float]
     _due: _Due | None = None
-    """The request that is to be answered the short way."""
+    """The request that is to be answered without uvicorn."""
     _reading = False
     """Its body is still to come."""
     _dropping = False
     """The rest of a request that was refused is still to come."""
     _body_due: asyncio.TimerHandle | None = None
+    _headers_due: asyncio.TimerHandle | None = None
+    _in_headers = False
+    _stopping = False
+
+    def __init__(
+        self,
+        settings: Settings,
+        endpoint_at: EndpointAt,
+        max_connections: int,
+        *given: Any,
+        **named: Any,
+    ) -> None:
+        super().__init__(*given, **named)
+        self._endpoint_at = endpoint_at
+        self._max_connections = max_connections
+        self._header_timeout_s = settings.header_timeout_s
+        self._body_timeout_s = settings.body_timeout_s
+        self.timeout_keep_alive = settings.keep_alive_s
 
     @classmethod
-    def of(cls, settings: Settings, endpoint_at: Callable[[str], InferenceEndpoint | None]) -> type[BoundedHttp]:
-        """A protocol class with the limits of the settings and the endpoints of an app."""
-        own = {"endpoint_at": staticmethod(endpoint_at), "body_timeout_s": settings.body_timeout_s}
-        return type("LimitedLeanHttp", (cls.limited(settings),), own)
+    def of(cls, settings: Settings, endpoint_at: EndpointAt) -> type[asyncio.Protocol]:
+        """What uvicorn calls for each connection, with the limits of the settings and the endpoints of an app."""
+        made = partial(cls, settings, endpoint_at, most_connections(settings.max_connections))
+        return cast("type[asyncio.Protocol]", made)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        beyond = len(self.connections) - self._max_connections
+        if beyond > 0:
+            self.app = probes_only(self.app)
+        if beyond > RESERVE:
+            transport.write(FULL)
+            transport.close()
+            return
+        self._wait_for_headers()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        # Most bodies come with their headers, and need no timer.
+        # Most requests arrive in one piece, and need no timer.
+        if self._in_headers and self._headers_due is None:
+            self._wait_for_headers()
         if (self._dropping or self._reading) and self._body_due is None:
-            self._body_due = self.loop.call_later(self.body_timeout_s, self._late_body)
+            self._body_due = self.loop.call_later(self._body_timeout_s, self._late_body)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_headers = True
 
     def on_headers_complete(self) -> None:
-        if self._usual() and self._opened():
-            self._in_headers = False
-            self._stop_waiting()
-        else:
+        self._in_headers = False
+        if self._headers_due is not None:
+            self._headers_due.cancel()
+            self._headers_due = None
+        if not (self._usual() and self._opened()):
             super().on_headers_complete()
+            if self._stopping:
+                self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         if self._reading:
@@ -105,10 +154,28 @@ class LeanHttp(BoundedHttp):
     def connection_lost(self, exc: Exception | None) -> None:
         self._dropping = self._reading = False
         self._forget_body()
+        if self._headers_due is not None:
+            self._headers_due.cancel()
         super().connection_lost(exc)
         if self._due is not None:
             due, self._due = self._due, None
             due.call.leave()
+
+    def shutdown(self) -> None:
+        """Let answers be finished, and close a connection on which none is due a moment later."""
+        self._stopping = True
+        if self._idle:
+            self.loop.call_later(LINGER_S, self._close_idle)
+        else:
+            super().shutdown()
+
+    @property
+    def _idle(self) -> bool:
+        return not self._in_headers and (self.cycle is None or self.cycle.response_complete)
+
+    def _close_idle(self) -> None:
+        if self._idle and not self.transport.is_closing():
+            self.transport.close()
 
     def _usual(self) -> bool:
         due = self.cycle is not None and not self.cycle.response_complete
@@ -121,7 +188,7 @@ class LeanHttp(BoundedHttp):
 
     def _opened(self) -> bool:
         path, query = _split(self.url)
-        endpoint = self.endpoint_at(path)
+        endpoint = self._endpoint_at(path)
         if endpoint is None:
             return False
         call = endpoint.short_call({**self.scope, "method": "POST", "path": path, "query_string": query}, self._reply)
@@ -136,10 +203,11 @@ class LeanHttp(BoundedHttp):
         return True
 
     def _reply(self, outcome: HttpOutcome) -> int:
-        status, headers, body = http_answer(outcome)
+        headers, body = outcome.answer or error_answer(outcome)
+        headers = [*headers, *outcome.ids, (b"content-length", b"%d" % len(body))]
         due, self._due = self._due, None
         if due is None:  # refused by its headers; the body is still to come
-            self.transport.write(self._whole(status, headers, body))
+            self.transport.write(self._whole(outcome.status, headers, body))
             return len(body)
         self._reading = False
         if cast(Any, self.cycle) is due:
@@ -147,7 +215,7 @@ class LeanHttp(BoundedHttp):
         if not self.transport.is_closing():
             if not due.keep_alive:
                 headers.append((b"connection", b"close"))
-            self.transport.write(self._whole(status, headers, body))
+            self.transport.write(self._whole(outcome.status, headers, body))
             if not due.keep_alive:
                 self.transport.close()
         self.on_response_complete()
@@ -162,9 +230,18 @@ class LeanHttp(BoundedHttp):
         if self._reading:
             assert self._due is not None
             self._due.keep_alive = False  # what still comes of the body is nobody's
-            self._due.call.done(late_body(self.body_timeout_s))
+            self._due.call.done(late_body(self._body_timeout_s))
         else:
             self._close_late()
+
+    def _wait_for_headers(self) -> None:
+        self._headers_due = self.loop.call_later(self._header_timeout_s, self._close_late)
+
+    def _close_late(self) -> None:
+        self._headers_due = None
+        transport: Any = self.transport
+        if not transport.is_closing():
+            transport.close()
 
     def _forget_body(self) -> None:
         if self._body_due is not None:
