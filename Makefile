@@ -1,4 +1,4 @@
-# What people run, CI runs. `make help` lists the targets.
+# CI runs the same targets as people. `make help` lists them.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 UV := $(BIN)/uv
-# A download cache on another file system cannot be hard-linked; copying is then what uv should do without a warning.
+# uv cannot hard-link from a cache on another file system. It then copies, without a warning.
 export UV_LINK_MODE ?= copy
 export UV_PYTHON := $(CURDIR)/$(BIN)/python
 export BENTOML_DO_NOT_TRACK := true
@@ -101,7 +101,7 @@ batch-image: ## build the image of k8s/batch/rayjob.yaml (CONTAINER=docker, podm
 demo: $(VENV)/.dev ## run the demo app for a running server (LADING_URL), on port 8501
 	$(BIN)/streamlit run frontend/app.py --browser.gatherUsageStats=false --client.toolbarMode=minimal
 
-# Helm and what tests a chart are Go programs. They are built into build/tools, in the versions that the chart is tested with.
+# Helm and the tools that test a chart are Go programs. These are the versions that the chart is tested with.
 TOOLS := build/tools
 HELM_VERSION := v4.1.4
 HELM_UNITTEST_VERSION := v1.0.3
@@ -127,7 +127,7 @@ $(TOOLS)/actionlint:
 $(TOOLS)/kubectl-validate:
 	$(GO_INSTALL) sigs.k8s.io/kubectl-validate@$(KUBECTL_VALIDATE_VERSION)
 
-# Schemas of the kinds that are not Kubernetes' own, from the projects' Go modules.
+# Schemas of custom resources, from the projects' Go modules.
 CRDS := $(TOOLS)/crds
 KSERVE_VERSION := v0.20.0
 GATEWAY_API_VERSION := v1.4.0
@@ -198,11 +198,11 @@ help: ## list the targets
 
 $(UV):
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' \
-	  || { echo "Python 3.11 to 3.14 is needed; name one with: make PYTHON=python3.12" >&2; exit 1; }
+	  || { echo "Python 3.11 to 3.14 is needed; choose one with: make PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
-# A stamp a set of requirements: installing again is skipped until a lock file changes.
+# One stamp per set of requirements: make installs again only when a lock file changes.
 $(VENV)/.build: requirements/build.txt pyproject.toml | $(UV)
 	$(UV) pip install --quiet --require-hashes -r requirements/build.txt
 	$(UV) pip install --quiet --no-deps -e .

@@ -1,7 +1,7 @@
-"""Remove from installed wheels what serving never opens: tests, headers, second copies, symbols of debuggers.
+"""Remove files of installed wheels that serving never opens: tests, headers, second copies, debug symbols.
 
-``python slim.py FOLDER``, where binutils has ``strip``. The Containerfile imports the service afterwards, so an entry
-too many ends the build.
+``python slim.py FOLDER`` needs ``strip`` from binutils. The Containerfile imports the server afterwards, so a file
+removed by mistake ends the build.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 NEVER_OPENED = (
-    # The extension module holds all of the runtime; this copy is for programs that link against it.
+    # For programs that link against the runtime. The extension module has its own copy.
     "onnxruntime/capi/libonnxruntime.so.*",
     "onnxruntime/transformers",
     "onnxruntime/quantization",
@@ -26,7 +26,7 @@ NEVER_OPENED = (
     "numpy/_core/*_tests.*.so",
     "numpy/random/lib",
     "numpy/distutils",
-    # Pictures in formats that the server refuses before Pillow sees them.
+    # Formats of pictures that the server refuses before Pillow sees them.
     "pillow.libs/libavif-*.so*",
     "PIL/_avif.*.so",
     # Text on pictures, and colour profiles.
@@ -56,7 +56,7 @@ KEPT_ALONE = {
 
 
 def main(folder: Path) -> None:
-    """Remove, and print how much."""
+    """Remove the files, and print how much they took."""
     before = size(folder)
     for pattern in (*NEVER_OPENED, *EVERYWHERE):
         for path in sorted(folder.glob(pattern)):
@@ -73,8 +73,8 @@ def main(folder: Path) -> None:
 
 
 def strip(folder: Path) -> None:
-    """Remove the symbols of shared objects, and load each: one that was damaged ends the build."""
-    # Wheels that bring libraries had them rewritten for it (patchelf), and strip damages what was rewritten.
+    """Remove the symbols of shared objects, and load each one: a damaged object ends the build."""
+    # patchelf rewrote the libraries that wheels bring along, and strip damages rewritten libraries.
     rewritten = {path.name for path in folder.glob("*.libs")} | {"numpy", "PIL", "zmq"}
     found = [path for path in folder.rglob("*.so*") if path.is_file() and not path.is_symlink()]
     libraries = [str(path) for path in found if path.relative_to(folder).parts[0] not in rewritten]

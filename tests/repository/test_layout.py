@@ -24,7 +24,8 @@ FILES = (
 KEPT = "benchmarks|configs|docker|docs|examples|frontend|helm|k8s|models|monitoring|requirements|src|tests|tools"
 """Folders at the root that are in git. The others are results."""
 PATH = re.compile(rf"(?<![\w/.${{}}-])(?:{KEPT})/[\w./*%${{}}()-]*[\w*]")
-MODULE = re.compile(r"-m ((?:benchmarks|models|tools|lading)(?:\.\w+)*)")
+MODULE = re.compile(r"(?:-m |\bimport |, )((?:benchmarks|models|tools|lading)(?:\.\w+)*)\b")
+"""A module that a line runs or imports."""
 VARIABLE = re.compile(r"\$+[({]\w+[)}]|\$+\w+|%")
 
 
