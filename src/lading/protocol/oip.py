@@ -35,7 +35,7 @@ def from_raw(spec: TensorSpec, datatype: str, shape: Sequence[int], raw: bytes |
     """Little-endian bytes in row-major order to an array; without a copy where the bytes are aligned.
 
     Raises:
-        RequestError: another datatype than the model's, a shape that the bytes do not fill, or a torn picture.
+        RequestError: another datatype than the model's, a shape that the bytes do not fill, or a corrupt file.
         BodyTooLargeError: a picture of too many pixels.
     """
     check_type(spec, datatype, shape)
@@ -61,7 +61,7 @@ def from_values(spec: TensorSpec, datatype: str, shape: Sequence[int], values: S
 
     Raises:
         RequestError: another datatype than the model's, a shape that the values do not fill, a value of another type or
-            range, or a torn picture.
+            range, or a corrupt file.
         BodyTooLargeError: a picture of too many pixels.
     """
     check_type(spec, datatype, shape)

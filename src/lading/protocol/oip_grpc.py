@@ -73,10 +73,10 @@ class OipGrpcCodec:
         return with_owners(model.inputs, arrays, model.max_batch)
 
     def write(self, outputs: Mapping[str, Array]) -> pb.ModelInferResponse:
-        """The answer: raw where the request was, typed contents otherwise; only the outputs that were asked for.
+        """The answer: raw where the request was, typed contents otherwise; only the requested outputs.
 
         Raises:
-            RequestError: an output was asked for that the model does not have.
+            RequestError: the model has no such output.
         """
         model = self._model
         specs = {spec.name: spec for spec in model.outputs}

@@ -37,7 +37,7 @@ class OipRestCodec:
         self.json_length = headers.get(JSON_LENGTH)
         self.message_id: str | None = None
         self.outputs: tuple[tuple[str, bool], ...] = ()
-        """Names of the outputs asked for, and whether each is wanted as raw bytes; empty: all of them."""
+        """Names of the requested outputs, and whether each is requested as raw bytes; empty: all of them."""
         self.binary = False
         """Outputs that are not named are wanted as raw bytes."""
 

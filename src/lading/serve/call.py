@@ -290,7 +290,7 @@ class Call(Job, Generic[Body, Answer]):
         request = self.request
         message_id = request.message_id or self.codec.message_id or ""
         sent = request.headers.get(REQUEST_ID)
-        # The header of a stream names the stream; a message is told apart by its own id.
+        # The header of a stream names the stream; its messages differ by their own ids.
         if request.streamed and _USABLE_ID.fullmatch(message_id):
             return message_id
         return choose_id(sent, message_id, self.trace)

@@ -66,7 +66,7 @@ class Keys:
         if not known:
             raise UnauthorizedError("the key that was sent is not one of this server's")
         if time.time() >= known[0].expires:
-            raise UnauthorizedError("the key that was sent has expired: ask whoever runs this server for a new one")
+            raise UnauthorizedError("the key that was sent has expired: ask the operator of this server for a new one")
 
     def look_again(self) -> None:
         """Read the file if it has changed; at most once a second."""
@@ -74,7 +74,7 @@ class Keys:
         if now - self._looked <= _LOOK_AGAIN_S:
             return
         self._looked = now
-        # In the middle of a rotation the file may be missing or torn; the keys known so far still hold.
+        # During a rotation the file may be missing or incomplete. The keys read before stay valid.
         with contextlib.suppress(SettingsError):
             self._read()
 

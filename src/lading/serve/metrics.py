@@ -24,7 +24,7 @@ from lading.manifest import PackedVariant
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
-# A creation time beside every series would double their number, and Prometheus has no use for it.
+# A creation time for every series would double their number, and Prometheus does not use it.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 # From a tenth of a millisecond to ten seconds. Small models answer in 0.2 to 20 ms, so that is where the steps are at
@@ -220,7 +220,7 @@ class Metrics:
         return generate_latest(together)
 
     def refresh(self) -> None:
-        """Write what is only known when it is asked for to where the other workers can read it."""
+        """Write the values that are computed on request to the folder where the other workers read them."""
         if self._workers is not None:
             for family in self.queue_length.collect():
                 self.queue_length.set(family.samples[0].value)
@@ -288,7 +288,7 @@ class ModelMetrics:
 
 
 def _describe(metrics: Metrics, artifact: Artifact, packed: PackedVariant) -> None:
-    """What the manifest says of a variant, for dashboards to lay beside what is seen."""
+    """The manifest's figures of a variant, which dashboards compare with live ones."""
     labels = (artifact.manifest.name, packed.variant.name)
     with suppress(ValueError):  # a manifest that was not written by pack may say anything
         created = datetime.fromisoformat(artifact.manifest.provenance.created).timestamp()

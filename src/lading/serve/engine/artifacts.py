@@ -18,7 +18,7 @@ def accept(paths: Iterable[Path], settings: Settings) -> list[Artifact]:
     """Load artifacts, the first of which must have ``LADING_DIGEST``.
 
     Raises:
-        ArtifactError: an artifact is torn or edited, has no such variant, or is another one than was asked for.
+        ArtifactError: an artifact is incomplete or edited, has no such variant, or not the digest of LADING_DIGEST.
         GateRefusedError: the variant to serve is one that verify refused.
     """
     artifacts = [Artifact.load(path) for path in paths]

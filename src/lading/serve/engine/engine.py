@@ -26,10 +26,10 @@ from lading.settings import Settings
 log = structlog.get_logger("lading.engine")
 
 PROMISED = 0.6
-"""Share of the time left within which an accepted request is reckoned to be done. The rest is for what is not seen from
-here: bytes that wait in sockets, the way back, and other programs on the same CPUs. A shorter queue answers as many."""
+"""Share of the remaining time within which an accepted request should be done. The rest is for delays outside the
+engine: bytes that wait in sockets, sending, and other programs on the same CPUs. A shorter queue answers as many."""
 CAUTION = 1.15
-"""The queue is reckoned to take this much longer than the mean says, so that what is accepted seldom comes late."""
+"""Factor on the estimated time of the queue, so that an accepted request is seldom late."""
 BRIEF_BYTES = 16_384
 """A larger body goes to a lane whatever the model: its parsing may take longer than a run."""
 
@@ -52,7 +52,7 @@ class Engine:
         self._max_bytes = settings.max_queue_bytes
         self._pending = 0
         self._bytes = 0
-        self._backlog = 0.0  # seconds in a lane that all accepted requests are reckoned to take
+        self._backlog = 0.0  # seconds in a lane that all accepted requests are expected to take
         self._idle = asyncio.Event()
         self._idle.set()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -75,7 +75,7 @@ class Engine:
 
     @property
     def wait_seconds(self) -> float:
-        """How long a request accepted now is reckoned to wait for a lane."""
+        """Expected wait for a lane of a request that is accepted now, in seconds."""
         return max(0.0, self._backlog / self.lanes) * CAUTION if self._pending >= self.lanes else 0.0
 
     def start(self) -> None:
@@ -201,10 +201,9 @@ class Engine:
 class LoopScheduling:
     """Acts on the thread that calls it: the loop's.
 
-    Usually a request that comes interrupts a lane, and so is soon under way. While requests are refused, each
-    interruption is paid for with cold caches, the loop's and then the lane's, and gains nothing. A thread of
-    ``SCHED_BATCH`` interrupts nobody: it is given the core when the lane's slice ends, some milliseconds later, and
-    finds several requests.
+    Usually a request that arrives interrupts a lane, and is read at once. While requests are refused, an interruption
+    gains nothing and costs cold caches, the loop's and then the lane's. A thread of ``SCHED_BATCH`` interrupts none: it
+    gets the core when the lane's time slice ends, some milliseconds later, and then finds several requests.
     """
 
     def __init__(self) -> None:
@@ -224,7 +223,7 @@ class LoopScheduling:
                 os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
     def be_patient(self) -> None:
-        """Interrupt no lane from now on, unless somebody else has chosen a policy."""
+        """Interrupt no lane from now on, unless another policy was chosen from outside."""
         # A sandbox may forbid it, and nothing depends on it.
         with suppress(OSError):
             if not self.patient and os.sched_getscheduler(0) == os.SCHED_OTHER:

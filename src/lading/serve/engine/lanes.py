@@ -39,7 +39,7 @@ class Lanes:
         self.count = count
         self._deliver = deliver
         self._begun = [0.0] * count  # when each lane began its batch; 0 while idle
-        # One ticket a job: the model whose queue holds it. Of several that were taken together, the rest find nothing.
+        # One ticket per job: the model whose queue holds it. When a lane takes several jobs, the rest find none.
         self._tickets: SimpleQueue[ServedModel | None] = SimpleQueue()
         self._threads = [
             threading.Thread(target=self._work, args=(lane,), name=f"lane-{lane}", daemon=True) for lane in range(count)

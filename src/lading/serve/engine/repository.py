@@ -32,7 +32,7 @@ class Repository:
 
     Raises:
         SettingsError: no artifact is named.
-        ArtifactError: an artifact is torn or edited, has no such variant, or has not the digest asked for.
+        ArtifactError: an artifact is incomplete or edited, has no such variant, or not the digest of LADING_DIGEST.
         GateRefusedError: the variant to serve is one that verify refused.
     """
 
@@ -109,7 +109,7 @@ class Repository:
             await self._load(model)
 
     async def load(self, name: str) -> None:
-        """Load a model of the models folder, or one that was unloaded, anew from its files.
+        """Load a model of the models folder, or one that was unloaded, from its files again.
 
         Raises:
             ForbiddenError: ``LADING_MODEL_CONTROL`` is off.

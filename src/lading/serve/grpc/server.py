@@ -46,7 +46,7 @@ class GrpcServer:
                 ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
                 ("grpc.keepalive_permit_without_calls", 1),
                 # When a server stops, gRPC cancels calls that have come in and were not yet taken up. A connection that
-                # was told to go before, by its age, loses none; streams stay until they end.
+                # is closed before that by its age loses none; streams stay until they end.
                 ("grpc.max_connection_age_ms", int(settings.grpc_connection_s * 1000)),
             ]
         )

@@ -57,7 +57,7 @@ class App:
 
     Raises:
         SettingsError: no artifact is named, the file of keys cannot be used, or tracing is on and not installed.
-        ArtifactError: an artifact is torn or edited, or has no such variant.
+        ArtifactError: an artifact is incomplete or edited, or has no such variant.
     """
 
     def __init__(self, settings: Settings | None = None, *, artifacts: Sequence[Artifact] = ()) -> None:

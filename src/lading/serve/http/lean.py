@@ -229,7 +229,7 @@ class LeanHttp(HttpToolsProtocol):
         self._body_due = None
         if self._reading:
             assert self._due is not None
-            self._due.keep_alive = False  # what still comes of the body is nobody's
+            self._due.keep_alive = False  # the rest of the body would be read as a request
             self._due.call.done(late_body(self._body_timeout_s))
         else:
             self._close_late()

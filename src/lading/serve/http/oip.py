@@ -106,7 +106,7 @@ class V2Rest:
         return _json(entries)
 
     async def load(self, request: Request) -> Response:
-        """Load a model, or load it anew."""
+        """Load a model, or load it again."""
         await self._repository.load(request.path_params["name"])
         return _json({"name": request.path_params["name"], "load": True})
 

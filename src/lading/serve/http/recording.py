@@ -48,7 +48,7 @@ class Recording:
         self._feedback = Feedback(metrics, settings.feedback) if settings.feedback else None
         self._payload = None
         if settings.payload_log:
-            # Arrow is large, and nobody else needs it.
+            # Arrow is large, and only the payload log needs it.
             from lading.record.payload_log import PayloadLog
             from lading.record.payload_store import sink
 
