@@ -98,7 +98,7 @@ def test_a_form_without_a_file(pictures: LiveServer) -> None:
 
 def test_a_form_with_two_files(pictures: LiveServer, encode: Encode) -> None:
     sentence = refused(pictures, "/classify", 400, files={"a": encode(), "b": encode()})
-    assert sentence == "the form has 2 complete files; send exactly one (curl -F file=@photo.jpg)"
+    assert sentence == "the form has 2 complete files; send exactly one (curl -F file=@FILE)"
 
 
 def test_a_form_that_is_cut_off(pictures: LiveServer, encode: Encode) -> None:
@@ -106,7 +106,7 @@ def test_a_form_that_is_cut_off(pictures: LiveServer, encode: Encode) -> None:
     sentence = refused(
         pictures, "/classify", 400, content=body, headers={"content-type": "multipart/form-data; boundary=b"}
     )
-    assert sentence == "the form has 0 complete files; send exactly one (curl -F file=@photo.jpg)"
+    assert sentence == "the form has 0 complete files; send exactly one (curl -F file=@FILE)"
 
 
 @pytest.mark.parametrize(
