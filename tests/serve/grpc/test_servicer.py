@@ -140,7 +140,7 @@ def test_a_deadline_ends_a_call_and_a_cancelled_call_leaves_the_queue(small: dic
         gate = threading.Event()
         live.hold(gate)
         live.app.repository.find().service_seconds = 0.0  # so that the late one is accepted
-        assert refused(stub.ModelInfer, typed([1, 2, 3, 4]), timeout=0.05)[0] == grpc.StatusCode.DEADLINE_EXCEEDED
+        assert refused(stub.ModelInfer, typed([1, 2, 3, 4]), timeout=0.5)[0] == grpc.StatusCode.DEADLINE_EXCEEDED
         call = stub.ModelInfer.future(typed([1, 2, 3, 4]))
         wait_until(lambda: live.app.engine._pending == 3)
         call.cancel()
