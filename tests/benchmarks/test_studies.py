@@ -51,7 +51,7 @@ SHOWN = {
 """A word of the table or the sentence that a study ends with."""
 
 
-QUICK = ("0007_operator_times", "0008_batch_cost", "0009_tracing_cost")
+QUICK = ("0007_operator_times", "0008_batch_cost")
 """Studies that take less than five seconds."""
 
 

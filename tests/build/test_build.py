@@ -52,6 +52,7 @@ def test_a_checkpoint_becomes_an_artifact_that_answers(checkpoint: Path, tmp_pat
     )
 
 
+@pytest.mark.slow
 def test_a_model_that_misses_its_budget_is_not_packed(checkpoint: Path, tmp_path: Path) -> None:
     class Demanding(TinyImage):
         budget = Budget(min_score=1.01)
@@ -72,6 +73,7 @@ def test_a_model_without_a_checkpoint_is_trained_once(tmp_path: Path) -> None:
     assert find()[0.0].stat().st_mtime_ns == written
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_run", [True, False])
 def test_weights_are_pruned_once_and_other_weights_anew(with_run: bool, checkpoint: Path, tmp_path: Path) -> None:
     class Pruned(TinyImage):

@@ -95,6 +95,7 @@ class Mobile(TinyImage):
         return [({"image": pixels}, {"colour": np.asarray(0)})]
 
 
+@pytest.mark.slow
 def test_mobilenet_v3_is_pruned_saved_and_loaded(tmp_path: Path) -> None:
     spec = Mobile()
     module = spec.build().eval()

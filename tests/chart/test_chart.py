@@ -176,6 +176,7 @@ WITHOUT_CRDS = re.compile(r"^(v1|apps/|autoscaling/|batch/|networking\.k8s\.io/|
 """Groups that can be validated without them."""
 
 
+@pytest.mark.slow
 def test_what_it_renders_is_valid_and_restricted_in_every_combination(tmp_path: Path) -> None:
     for number, (name, sets) in enumerate(combinations()):
         rendered = render(*sets, "extraEnv[0].name=HOME", "extraEnv[0].value=/x")

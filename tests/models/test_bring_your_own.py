@@ -51,6 +51,7 @@ def test_every_command_of_the_page_exists_with_its_options() -> None:
             assert option in shown.output
 
 
+@pytest.mark.slow
 def test_the_example_learns_and_exports(tmp_path: Path) -> None:
     spec = load_spec(f"{EXAMPLE}:Digits")
     export_module(spec, fit(spec, steps=20), tmp_path / "fp32.onnx")

@@ -28,6 +28,7 @@ LINES = {
 }
 
 
+@pytest.mark.slow
 def test_it_learns_exports_and_answers_a_text_the_same_alone_and_among_others(tmp_path: Path) -> None:
     spec = load_spec(f"{EXAMPLE}:CodeOrProse")
     export_module(spec, fit(spec, steps=60, most=400), tmp_path / "fp32.onnx")

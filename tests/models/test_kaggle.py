@@ -37,6 +37,7 @@ def kaggle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kaggle]:
     server.server_close()
 
 
+@pytest.mark.slow
 def test_the_data_set_is_downloaded_once_and_read_without_a_network_after_that(
     kaggle: Kaggle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

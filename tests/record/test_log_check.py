@@ -67,6 +67,7 @@ def test_a_folder_that_is_no_log_is_refused(artifact: Artifact, tmp_path: Path) 
         check_log(tmp_path, artifact, newest=500)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Evidently's own
 def test_evidently_reports_on_the_newest_examples(artifact: Artifact, logs: dict[str, Path]) -> None:
     async def ask() -> list[httpx.Response]:

@@ -96,6 +96,7 @@ print(status.split("VmHWM:")[1].split()[0])
 MIB = 1 << 20
 
 
+@pytest.mark.slow
 def test_a_table_many_times_as_large_takes_no_more_memory(small: dict[str, Artifact], tmp_path: Path) -> None:
     peaks = []
     # The first table is large enough to fill the allocator's pools, whose size goes by threads and chance, not by rows.

@@ -14,6 +14,7 @@ from lading.build.train.train import train_command
 FAST = ["data.workers=0", "trainer.progress=false", "trainer.threads=1", "logger.wandb=false", "trainer.max_epochs=1"]
 
 
+@pytest.mark.slow
 def test_the_steps_are_cut_into_phases(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train_command("tests/given/tiny.py:TinyImage", [*FAST, "data.batch_size=6"], out=tmp_path, profile=True)
     with gzip.open(tmp_path / "profile" / "trace.json.gz", "rt") as stream:

@@ -84,6 +84,7 @@ def test_no_more_connections_are_taken_than_files_may_be_open() -> None:
         assert most_connections(10**9) == hard - OWN
 
 
+@pytest.mark.slow
 def test_a_stream_whose_client_does_not_read_is_not_read_from_without_end(small: dict[str, Artifact]) -> None:
     sent, done = 0, threading.Event()
 
