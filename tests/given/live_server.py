@@ -68,6 +68,7 @@ def live_server(
     given = {"lanes": 2, "http_port": 0, "grpc_port": 0, "deadline_ms": 60_000, **settings}
     app = App(Settings(**given), artifacts=artifacts)  # type: ignore[arg-type]
     opened: Future[tuple[int, int, asyncio.AbstractEventLoop]] = Future()
+    started: Future[None] = Future()
     stop = threading.Event()
 
     async def serve() -> None:
@@ -81,6 +82,7 @@ def live_server(
             await asyncio.to_thread(loading.wait, DEADLINE_S)
         await app.start()
         await ports.show_readiness()
+        started.set_result(None)
         await asyncio.to_thread(stop.wait)
         app.prepare_to_stop()
         await ports.stop()
@@ -99,6 +101,7 @@ def live_server(
             live = LiveServer(app, url, f"127.0.0.1:{grpc}", client, stop, loop)
             if ready:
                 wait_until(lambda: app.repository.ready)
+                started.result(DEADLINE_S)  # the time that the start took is set after that
             yield live
     finally:
         stop.set()
