@@ -41,11 +41,15 @@ def test_a_changed_setting_rolls_the_pods_and_loses_nothing(release: Release, lo
 def test_without_the_sleep_before_the_end_requests_are_lost_and_seen_to_be(release: Release, load: Load) -> None:
     release.upgrade("shutdown.preStop=none")
     release.settled()
-    with load() as report:
-        for _ in range(3 if FULL else 1):
+    failed = 0
+    for _ in range(8):  # chance decides whether a request meets a pod that is ending
+        with load() as report:
             release.kubectl("rollout", "restart", f"deployment/{release.name}")
             release.settled()
-    assert report.failed > 0, report
+        failed += report.failed
+        if failed:
+            break
+    assert failed > 0
 
 
 @full
