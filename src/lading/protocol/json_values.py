@@ -34,14 +34,18 @@ _SHOWN = {
 }
 
 
-def parse_object(body: bytes) -> dict[str, Any]:
+def parse_object(body: bytes, wanted: str = "a JSON object with the inputs by name") -> dict[str, Any]:
     """Read a body that must be one JSON object.
+
+    Args:
+        body: all of it.
+        wanted: what to send, for the error.
 
     Raises:
         RequestError: not JSON (NaN and Infinity are not), or not an object.
     """
     if not body.strip():
-        raise RequestError("the body is empty: send a JSON object with the inputs by name")
+        raise RequestError(f"the body is empty: send {wanted}")
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -49,7 +53,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
             raise RequestError(f"NaN and Infinity are not JSON numbers (byte {error.pos} of the body)") from None
         raise RequestError(f"the body is not JSON: {error}") from None
     if not isinstance(value, dict):
-        raise RequestError(f"the body is {_SHOWN[type(value)]}: send a JSON object with the inputs by name")
+        raise RequestError(f"the body is {_SHOWN[type(value)]}: send {wanted}")
     return value
 
 

@@ -13,7 +13,7 @@ from lading.errors import InputNameError, InputShapeError, InputTypeError, Reque
 from lading.manifest import ModelInfo
 from lading.protocol.codec import JSON, Encoded
 from lading.protocol.datatypes import BYTES, TO_V2
-from lading.protocol.json_values import refuse_not_finite
+from lading.protocol.json_values import parse_object, refuse_not_finite
 from lading.protocol.oip import from_raw, from_values, spec_of, with_owners
 from lading.spec import Array, TensorSpec
 
@@ -52,7 +52,7 @@ class OipRestCodec:
         length = _json_length(self.json_length, len(body))
         if length == 0:
             return self._raw_form(body)
-        content = _object(bytes(body[:length]))
+        content = parse_object(bytes(body[:length]), "a JSON object with the list 'inputs'")
         self.message_id = _id(content)
         parameters = _parameters(content, "the request")
         self.binary = parameters.get("binary_data_output") is True
@@ -171,16 +171,6 @@ def _json_length(header: bytes | None, size: int) -> int:
             f"the body, which has {size} bytes"
         )
     return int(header)
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        content = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise RequestError(f"the body is not JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise RequestError("the body is not a JSON object with 'inputs'")
-    return content
 
 
 def _id(content: dict[str, Any]) -> str | None:

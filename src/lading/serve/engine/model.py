@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -99,7 +100,7 @@ JobOutcome = dict[str, Array] | BaseException | None
 """A job's outputs, why there are none, or ``None`` when no one waits for them."""
 
 
-class Job:
+class Job(ABC):
     """A request on its way through the engine.
 
     Attributes:
@@ -143,9 +144,9 @@ class Job:
         self.inputs: Mapping[str, Array] | None = None
         self.stages: Stages | None = None
 
+    @abstractmethod
     def done(self, result: Mapping[str, Array] | BaseException) -> None:
         """Called once, on the event loop, with the outputs or with why there are none, unless it was abandoned."""
-        raise NotImplementedError
 
 
 Span = tuple[float, float]

@@ -12,8 +12,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 import lading
-from lading.errors import NotReadyError, RequestError
+from lading.errors import NotReadyError
 from lading.protocol.datatypes import TO_V2, v2_shape
+from lading.protocol.json_values import parse_object
 from lading.serve.engine.engine import Engine
 from lading.serve.engine.model import ServedModel
 from lading.serve.engine.repository import Repository
@@ -101,7 +102,7 @@ class V2Rest:
         """Every model that is served or may be loaded, and its state; ``{"ready": true}`` asks for the ready ones."""
         body = await request.body()
         entries = self._repository.index()
-        if body and _object(body).get("ready") is True:
+        if body and parse_object(body, 'a JSON object such as {"ready": true}').get("ready") is True:
             entries = [entry for entry in entries if entry["state"] == "READY"]
         return _json(entries)
 
@@ -138,16 +139,6 @@ def parameters(engine: Engine, repository: Repository, model: ServedModel) -> di
         "brief": engine.brief(model),
         "cost_ms": {str(size): round(model.cost.seconds(size) * 1e3, 4) for size in model.cost.sizes},
     }
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        content = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise RequestError(f"the body is not JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise RequestError("the body is not a JSON object")
-    return content
 
 
 def _json(content: object) -> Response:
