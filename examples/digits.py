@@ -13,7 +13,7 @@ from torch.nn import functional
 from lading import VARIANTS, Budget, ModelSpec, TensorSpec
 from lading.spec import Array, Example
 
-SPLITS = {"train": slice(0, 1200), "valid": slice(1200, 1500), "test": slice(1500, None)}
+SPLITS = {"train": slice(0, 1100), "valid": slice(1100, 1350), "test": slice(1350, None)}
 
 
 class DigitNet(nn.Module):

@@ -1,7 +1,8 @@
-"""An answer as rows of a chart."""
+"""An answer as rows of a chart or a table."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 SHOWN = 8
@@ -32,6 +33,19 @@ def number_rows(content: dict[str, Any], outputs: list[dict[str, Any]]) -> list[
             title = output["name"] if len(values) == 1 else f"{output['name']}: {name}"
             rows.append({"property": title, "value": value, "unit": output.get("unit") or ""})
     return rows
+
+
+def markdown_table(rows: list[dict[str, Any]]) -> str:
+    """Rows with the same keys as a table in Markdown. Streamlit's own tables need pandas and pyarrow."""
+    if not rows:
+        return ""
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *([plain(value) for value in row.values()] for row in rows)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def plain(value: Any) -> str:
+    """A value as Markdown that shows exactly its text."""
+    return re.sub(r"([^\w\s])", r"\\\1", " ".join(str(value).split()))
 
 
 def _flat(value: Any) -> list[float]:

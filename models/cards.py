@@ -12,7 +12,7 @@ import torchvision.models as backbones
 from torch import nn
 
 from lading import Budget, ModelSpec, TensorSpec
-from lading.spec import Array, Dataset
+from lading.spec import VARIANTS, Array, Dataset
 from models.card_decks import RANKS, SUITS, FreshDecks, KaggleCards, RenderedDecks, augment
 
 Backbone = Literal["mobilenet_v3_small", "resnet18", "shufflenet_v2_x1_0"]
@@ -65,6 +65,8 @@ class Cards(ModelSpec):
         TensorSpec(name="suit", dtype="float32", shape=("batch", len(SUITS)), labels=SUITS),
         TensorSpec(name="rank", dtype="float32", shape=("batch", len(RANKS)), labels=RANKS),
     )
+    # 2120 photos show a drop to within 0.7 points. So pruning, which loses 0.9, is allowed 2 and not 1: decision 30.
+    variants = tuple(one.model_copy(update={"max_score_drop": 0.02}) if one.pruning else one for one in VARIANTS)
     budget = Budget(min_score=0.92)
     score_name = "joint accuracy"
     test_splits: tuple[str, ...] = ("test", "test_in_style")

@@ -13,9 +13,7 @@ from lading import Budget, ModelSpec, TensorSpec
 from lading.spec import VARIANTS, Array
 from models.molecule_graphs import FEATURES, MoleculeSplit, Source, error_ratio
 
-NODE_FEATURES = TensorSpec(
-    name="node_features", dtype="float32", shape=("nodes", 11), labels=FEATURES, minimum=0, maximum=9, max_rows=256
-)
+NODE_FEATURES = TensorSpec(name="node_features", dtype="float32", shape=("nodes", 11), labels=FEATURES, max_rows=256)
 Form = Literal["dense", "scatter"]
 Pool = Literal["sum", "mean"]
 

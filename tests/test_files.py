@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from lading.files import replaced_folder, write_atomically
+from lading.errors import OccupiedError
+from lading.files import claim, finish, replaced_folder, write_atomically
 
 
 def names(folder: Path) -> list[str]:
@@ -113,3 +114,24 @@ def test_a_folder_does_not_take_the_place_of_a_file(tmp_path: Path) -> None:
         pass
     assert path.read_text() == "a file"
     assert names(tmp_path) == ["cards"]
+
+
+def test_a_folder_is_claimed_until_the_file_that_it_is_known_by_is_there(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "export"
+    claim(folder, ["fp32.onnx"], known_by="export.json")
+    (folder / "fp32.onnx").write_bytes(b"half")
+    claim(folder, ["fp32.onnx"], known_by="export.json")  # again, after an interruption
+    (folder / "export.json").write_text("{}")
+    finish(folder)
+    assert {path.name for path in folder.iterdir()} == {"fp32.onnx", "export.json"}
+    claim(folder, ["fp32.onnx"], known_by="export.json")
+    assert {path.name for path in folder.iterdir()} == {"fp32.onnx", "export.json"}
+
+
+def test_a_name_that_is_taken_is_not_claimed(tmp_path: Path) -> None:
+    (tmp_path / "fp32.onnx").write_bytes(b"mine")
+    claim(tmp_path, ["int8.onnx"], known_by="variants.json")
+    finish(tmp_path)
+    with pytest.raises(OccupiedError, match=r"fp32\.onnx is there, and Lading did not write it"):
+        claim(tmp_path, ["int8.onnx", "fp32.onnx"], known_by="variants.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["fp32.onnx"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,6 +42,28 @@ def test_a_client_sends_the_first_key_that_has_not_expired(tmp_path: Path) -> No
     file.write_text("old expires=2020-02-29\n")
     with pytest.raises(SettingsError, match=r"every key in the key file .* has expired"):
         bearer(file)
+    file.write_text("tells may=feedback\nasks may=infer\n")
+    assert bearer(file) == {"authorization": "Bearer asks"}
+    file.write_text("tells may=feedback\n")
+    with pytest.raises(SettingsError, match="may be used for inference"):
+        bearer(file)
+
+
+def test_a_line_that_cannot_be_understood_hides_no_other(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_bytes(b"\xef\xbb\xbfbad until=then\r\nnew may=feedback,infer expires=2099-12-31\r\n")
+    (new,) = read_keys(file)
+    assert (new.secret, new.may) == (b"new", frozenset({"infer", "feedback"}))
+    assert bearer(file) == {"authorization": "Bearer new"}
+
+
+def test_a_client_may_read_its_keys_from_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writing = threading.Thread(target=lambda: pipe.write_bytes(b"piped\n"))
+    writing.start()
+    assert bearer(pipe) == {"authorization": "Bearer piped"}
+    writing.join()
 
 
 @pytest.mark.parametrize("read", READERS)
@@ -57,7 +81,9 @@ def test_an_end_that_is_no_date_is_refused_without_showing_the_key(
     tmp_path: Path, end: str, read: Callable[[Path], object]
 ) -> None:
     (tmp_path / "keys").write_text(f"# ours\nsecret {end}\n")
-    with pytest.raises(SettingsError, match=r"line 2: only expires=YYYY-MM-DD may follow a key") as refused:
+    with pytest.raises(
+        SettingsError, match=r"line 2: only expires=YYYY-MM-DD and may=infer or may=feedback may follow a key"
+    ) as refused:
         read(tmp_path / "keys")
     assert "secret" not in str(refused.value)
 

@@ -129,6 +129,7 @@ def test_a_model_file_that_fails_to_import_is_refused_with_its_error(tmp_path: P
     ("extra", "reason"),
     [
         ("variants = (Variant(name='int8', pruning=0.5),)", "add a variant without pruning and quantization"),
+        ("max_batch = 1", "max_batch is for a bare graph"),
         ("variants = (Variant(name='a'), Variant(name='a'))", "two variants are named 'a'"),
         ("outputs = (TensorSpec(name='x', dtype='float32', shape=('batch', 2)),)", "two tensors are named 'x'"),
         (

@@ -7,7 +7,12 @@ A comment above each value documents it::
     key: value
 
 ``# @section`` starts a section. A mapping with documented keys is an object without other keys. A mapping with its own
-comment has the schema in ``# @schema``. ``# @schema settings`` is the schema of the server's settings.
+comment has the schema in ``# @schema``. ``# @schema settings`` is the schema of the server's settings,
+``# @schema probe`` of a probe's numbers, and ``# @schema slos`` of a list of SLOs. ``form`` names a
+form of templates/_forms.tpl, which refuses other texts with a sentence.
+
+``--set`` makes a number of ``20240101`` and a boolean of ``true``. So a text may be either, and ``defaults.json`` tells
+the chart which values are texts. It also holds the defaults, for a release whose stored values lack a newer key.
 """
 
 from __future__ import annotations
@@ -21,6 +26,8 @@ from typing import Any
 
 import yaml
 
+from lading.monitoring.slo import Slo
+from lading.serve.telemetry.request_series import SECONDS
 from lading.settings import Settings
 
 CHART = Path(__file__).parents[1] / "helm" / "lading"
@@ -29,6 +36,10 @@ SET_BY_CHART = frozenset(
     {"artifact", "digest", "models", "http_host", "http_port", "grpc_port", "api_keys", "tls_certificate", "tls_key"}
 )
 """Settings that the chart sets from other values. They are not allowed under ``settings``."""
+INT32 = 2**31 - 1
+"""Largest whole number of a field of Kubernetes' objects."""
+FEW = 12
+"""Keys of an object that a message can list."""
 _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
 _COMMENT = re.compile(r"^\s*# ?(.*)$")
 
@@ -91,7 +102,8 @@ def _documentation(comments: list[str]) -> tuple[str, dict[str, Any]]:
     for comment in comments:
         if comment.startswith("@schema "):
             written = comment.removeprefix("@schema ")
-            schema = settings_schema() if written == "settings" else yaml.safe_load(written)
+            named = {"settings": settings_schema, "probe": probe_schema, "slos": slos_schema}.get(written)
+            schema = named() if named else yaml.safe_load(written)
         elif comment.startswith("-- "):
             words = [comment.removeprefix("-- ")]
         elif words:
@@ -120,9 +132,39 @@ def settings_schema() -> dict[str, Any]:
             if key in field
         }
         if kept.get("type") == "array" or "anyOf" in kept:
-            kept = {"type": "string"}  # the text of the environment variable
+            kept = {"type": ["string", "number", "array"]}  # the text of the environment variable, or its parts
+        if kept.get("type") == "object":
+            kept = {"type": ["string", "object"]}
         properties[name] = {**kept, "description": field["description"]}
     return {"type": "object", "additionalProperties": False, "properties": properties}
+
+
+def probe_schema() -> dict[str, Any]:
+    """The numbers of a probe. The chart sets what it asks for."""
+    least = {"initialDelaySeconds": 0, "periodSeconds": 1, "timeoutSeconds": 1, "failureThreshold": 1}
+    least |= {"successThreshold": 1, "terminationGracePeriodSeconds": 1}
+    numbers = {name: {"type": "integer", "minimum": minimum} for name, minimum in least.items()}
+    return {"type": "object", "additionalProperties": False, "properties": numbers}
+
+
+def slos_schema() -> dict[str, Any]:
+    """SLOs in the form of their files, with the thresholds that the histogram can tell."""
+    generated = Slo.model_json_schema()
+    parts = generated.pop("$defs")
+
+    def inlined(part: Any) -> Any:
+        if not isinstance(part, dict):
+            return part
+        if "$ref" in part:
+            return inlined(parts[part["$ref"].rpartition("/")[2]])
+        kept = {key: value for key, value in part.items() if key not in ("title", "default", "description")}
+        if "properties" in part:
+            kept["properties"] = {name: inlined(value) for name, value in part["properties"].items()}
+        return kept
+
+    item = inlined(generated)
+    item["properties"]["latency"]["properties"]["threshold_ms"] = {"enum": [round(bound * 1e3, 6) for bound in SECONDS]}
+    return {"type": "array", "items": item}
 
 
 def schema(text: str) -> dict[str, Any]:
@@ -132,8 +174,66 @@ def schema(text: str) -> dict[str, Any]:
         node = root
         for name in value.path[:-1]:
             node = node["properties"].setdefault(name, _object())
-        node["properties"][value.path[-1]] = {"description": value.description, **value.schema}
-    return {"$schema": DRAFT, "title": "Values of the chart lading", **root}
+        node["properties"][value.path[-1]] = {"description": value.description, **_lenient(value.schema)}
+    return {"$schema": DRAFT, "title": "Values of the chart lading", **_with_names(root)}
+
+
+def _with_names(node: dict[str, Any]) -> dict[str, Any]:
+    """The schema, where Helm's message about an unknown key shows the keys that it may have meant.
+
+    Of a small object these are all keys, of another those with the same first two letters.
+    """
+    known = list(node.get("properties", ()))
+    if node.get("additionalProperties") is not False or not known:
+        return node
+    properties = {name: _with_names(part) for name, part in node["properties"].items()}
+    return {**node, "propertyNames": _names(known), "properties": properties}
+
+
+def _names(known: list[str]) -> dict[str, Any]:
+    if len(known) <= FEW:
+        return {"enum": known}
+    alike: dict[str, list[str]] = {}
+    for name in known:
+        alike.setdefault(name[:2].lower(), []).append(name)
+    start = {two: "^" + "".join(f"[{letter}{letter.upper()}]" for letter in two) for two in alike}
+    return {"allOf": [{"if": {"pattern": start[two]}, "then": {"enum": names}} for two, names in alike.items()]}
+
+
+def _lenient(strict: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a value that a shell user sets without quotes: a free text may look like a number or a boolean."""
+    kept = {key: _lenient(part) if isinstance(part, dict) else part for key, part in strict.items() if key != "form"}
+    if "integer" in kept.get("type", ()) and kept["type"] != "string":
+        kept.setdefault("maximum", INT32)
+    if kept.get("type") == "string" and not kept.keys() & {"enum", "pattern"}:
+        kept["type"] = ["string", "number", "boolean"]
+    return kept
+
+
+def defaults(text: str) -> dict[str, dict[str, Any]]:
+    """For each documented value, by its dotted path: its default, its kind and its form.
+
+    The kind is ``text``, ``texts`` (a list or a mapping of texts), ``resources``, ``environment``, ``names``,
+    ``objects`` or ``other``. A value that may be null has no default, because Helm drops a null, and null has a meaning
+    of its own.
+    """
+    found = {}
+    for value in values(text):
+        nullable = "null" in value.schema.get("type", ())
+        default = None if nullable else value.default
+        found[".".join(value.path)] = {"default": default, "kind": _kind(value), "form": value.schema.get("form", "")}
+    return found
+
+
+def _kind(value: Value) -> str:
+    name, inner = value.path[-1], value.schema.get("items") or value.schema.get("additionalProperties")
+    if name in ("resources", "extraEnv", "imagePullSecrets"):
+        return {"resources": "resources", "extraEnv": "environment", "imagePullSecrets": "names"}[name]
+    if isinstance(inner, dict) and inner.get("type") == "string":
+        return "texts"
+    if name == "affinity" or (isinstance(inner, dict) and inner.get("type") == "object"):
+        return "objects"
+    return "text" if isinstance(value.default, str) else "other"
 
 
 def _object() -> dict[str, Any]:
@@ -162,13 +262,20 @@ _HEAD = """<!-- Generated by `make generate` from values.yaml. -->
 
 ```sh
 lading values artifacts/cards > values.yaml
-helm upgrade --install cards helm/lading -f values.yaml --set image.repository=REGISTRY/cards --wait
+helm upgrade --install cards helm/lading -f values.yaml --set image.repository=registry.example.com/cards --wait
 helm test cards
 ```
 
 
 ## Values
 """
+
+
+def _lines(records: dict[str, dict[str, Any]]) -> str:
+    """JSON with a line for each record."""
+    return (
+        "{\n" + ",\n".join(f"  {json.dumps(path)}: {json.dumps(record)}" for path, record in records.items()) + "\n}\n"
+    )
 
 
 def generated_files() -> dict[Path, str]:
@@ -178,4 +285,5 @@ def generated_files() -> dict[Path, str]:
     return {
         CHART / "values.schema.json": json.dumps(schema(text), indent=2) + "\n",
         CHART / "README.md": readme(text, chart),
+        CHART / "defaults.json": _lines(defaults(text)),
     }

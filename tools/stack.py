@@ -39,6 +39,8 @@ def prometheus_stack(
     interval: str = "5s",
     webhook: str = "",
     token: str = "",
+    host: str = "127.0.0.1",
+    discovered: Path | None = None,
 ) -> Iterator[Stack]:
     """Run both until the block ends.
 
@@ -49,6 +51,8 @@ def prometheus_stack(
         interval: time between scrapes, and between evaluations.
         webhook: URL that Alertmanager posts to; empty: none.
         token: bearer token for the webhook; empty: none.
+        host: address of this machine at which Prometheus listens.
+        discovered: a file that names more targets (``file_sd_configs``), read again when it changes.
 
     Raises:
         FileNotFoundError: Prometheus or Alertmanager is not installed.
@@ -58,20 +62,24 @@ def prometheus_stack(
         if shutil.which(program) is None:
             raise FileNotFoundError(f"{program} is not installed: apt-get install prometheus prometheus-alertmanager")
     folder.mkdir(parents=True, exist_ok=True)
-    stack = Stack(f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}")
+    stack = Stack(f"http://{host}:{free_port(host)}", f"http://127.0.0.1:{free_port()}")
     (folder / "rules.yaml").write_text(rules_yaml(groups))
     static = [{"targets": list(found), "labels": {"namespace": name}} for name, found in targets.items()]
+    scraped: dict[str, Any] = {"job_name": "lading", "static_configs": static}
+    if discovered is not None:
+        scraped["file_sd_configs"] = [{"files": [str(discovered)]}]
     _write(
         folder / "prometheus.yaml",
         {
             "global": {"scrape_interval": interval, "evaluation_interval": interval},
             "rule_files": ["rules.yaml"],
-            "scrape_configs": [{"job_name": "lading", "static_configs": static}],
+            "scrape_configs": [scraped],
             "alerting": {"alertmanagers": [{"static_configs": [{"targets": [stack.alertmanager[7:]]}]}]},
         },
     )
     _write(folder / "alertmanager.yaml", _routes(webhook, token))
-    prometheus = ["prometheus", f"--config.file={folder}/prometheus.yaml", f"--storage.tsdb.path={folder}/data"]
+    prometheus = ["prometheus", "--enable-feature=exemplar-storage", f"--config.file={folder}/prometheus.yaml"]
+    prometheus += [f"--storage.tsdb.path={folder}/data"]
     alertmanager = ["prometheus-alertmanager", f"--config.file={folder}/alertmanager.yaml"]
     alertmanager += [f"--storage.path={folder}/alertmanager", "--cluster.listen-address="]
     with (
@@ -81,9 +89,9 @@ def prometheus_stack(
         yield stack
 
 
-def free_port() -> int:
+def free_port(host: str = "127.0.0.1") -> int:
     """A free port."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    with socket.create_server((host, 0)) as server:
         port: int = server.getsockname()[1]
         return port
 

@@ -15,6 +15,7 @@ import numpy as np
 from benchmarks.server.load import Target
 from benchmarks.server.request_bodies import MOLECULE, PHOTO, ROW
 from lading.artifact import Artifact
+from lading.budget import Budget
 from lading.predictor import Predictor
 from lading.protocol.json_values import read_inputs
 from lading.protocol.plain import Classifier, classifier
@@ -54,7 +55,7 @@ def expected_of(artifact: Path) -> Expected:
     loaded = Artifact.load(artifact)
     predictor, how = Predictor(loaded), classifier(loaded)
     if isinstance(how, Classifier):
-        picture = how.content.decode(PHOTO.read_bytes(), how.input)
+        picture = how.content.decode(PHOTO.read_bytes(), how.input, Budget())
         answer = how.answer(predictor({how.input.name: picture[None]}))
         labels = {spec.name: spec.labels or () for spec in loaded.manifest.outputs}
         return Expected(labels, {name: answer[name] for name in labels}, ())
@@ -66,7 +67,7 @@ def request_of(artifact: Artifact) -> dict[str, Array]:
     """The harness's one request of numbers, as a batch of one."""
     inputs = artifact.manifest.inputs
     content = MOLECULE if artifact.manifest.name == "molecules" else {inputs[0].name: [ROW]}
-    return read_inputs(inputs, content, max_batch=1, max_pixels=1)
+    return read_inputs(inputs, content, max_batch=1, budget=Budget())
 
 
 def outputs_of(answer: Any) -> dict[str, Any]:

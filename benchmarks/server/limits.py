@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmarks.server.request_bodies import PHOTO
 from lading.artifact import Artifact
+from lading.budget import Budget
 from lading.predictor import Predictor
 from lading.protocol.describe import first_example
 from lading.protocol.oip import with_owners
@@ -47,7 +48,7 @@ def pipe_call(artifact: Path) -> Call:
     how = classifier(loaded)
     assert isinstance(how, Classifier)
     predictor, data = Predictor(loaded), PHOTO.read_bytes()
-    return lambda: predictor({how.input.name: how.content.decode(data, how.input)[None]})
+    return lambda: predictor({how.input.name: how.content.decode(data, how.input, Budget())[None]})
 
 
 def model_call(artifact: Path) -> Call:

@@ -8,7 +8,6 @@ plain server before and after it: throughput, and the server's CPU time an answe
 
 from __future__ import annotations
 
-import os
 import statistics
 import tempfile
 from collections.abc import Sequence
@@ -26,6 +25,7 @@ from benchmarks.server.bench import Bench, add_round, bench_of, console
 from benchmarks.server.closed_loop import CONNECTIONS, PORT
 from benchmarks.server.load import run
 from benchmarks.server.peer_list import LADING
+from benchmarks.server.process_clock import cpu_seconds
 from benchmarks.server.running_peer import Running, serving
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -71,12 +71,6 @@ def turn(server: Running, seconds: float) -> Turn:
     load = run(server.target, seconds=seconds, connections=CONNECTIONS)
     spent = cpu_seconds(server.pid) - before
     return Turn(load.rate, 1e3 * spent / max(1.0, load.rate * seconds))
-
-
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def measure(bench: Bench, turns: int, seconds: float, only: Sequence[str]) -> dict[str, list[tuple[float, float]]]:

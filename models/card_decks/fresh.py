@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from functools import cached_property
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import Parallel, cpu_count, delayed
 
 from lading.content.image import decode_image
 from lading.spec import Example
@@ -31,7 +30,7 @@ class FreshDecks:
 
     def __init__(self, decks: int, photos: int, *, first: int = 0, workers: int | None = None) -> None:
         self.decks, self.photos, self.first = decks, photos, first
-        self.workers = workers or len(os.sched_getaffinity(0))
+        self.workers = workers or cpu_count()
 
     def __len__(self) -> int:
         return self.decks * self.photos

@@ -13,8 +13,9 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from lading.build.train.checkpoint import load_checkpoint, load_weights
+from lading.build.train.checkpoint import load_checkpoint
 from lading.build.train.module import evaluate
+from lading.build.weights.imported import start_from
 from lading.spec import Array
 from models.card_decks import RANKS, SUITS
 from models.card_decks.rendered import PHOTOS_A_DECK, RenderedDecks, style_of
@@ -38,7 +39,7 @@ def misses(
 ) -> None:
     """Show the misses of each deck, worst first, of each layout of number cards, and the confusions over all decks."""
     spec = Cards() if side is None else Cards(side=side)
-    module = load_checkpoint(spec, checkpoint)[0] if side is None else load_weights(spec, checkpoint)
+    module = load_checkpoint(spec, checkpoint)[0] if side is None else start_from(spec, checkpoint)[0].eval()
     count = EXAMPLES.get(split, 0) if decks is None else decks * PHOTOS_A_DECK
     photos = RenderedDecks(split, count).prepare()
     outputs, targets = evaluate(spec, module, photos)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import overload
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import Parallel, cpu_count, delayed
 from rich.progress import track
 
 from lading.content.image import decode_image
@@ -69,7 +68,7 @@ class RenderedDecks:
         if split not in SPLITS:
             raise DataError(f"rendered decks have no split {split!r}; the splits are: {', '.join(SPLITS)}")
         self.split, self.count, self.first, self.seed = split, count, first, seed
-        self.workers = workers or len(os.sched_getaffinity(0))
+        self.workers = workers or cpu_count()
         self.folder = (cache or cache_root() / "cards-rendered") / f"{split}-{seed}-{self.fingerprint[:12]}"
         self._files: dict[int, PhotoFile] = {}
 

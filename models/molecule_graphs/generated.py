@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from importlib import metadata
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import Parallel, cpu_count, delayed
 from numpy.typing import NDArray
 from rdkit import Chem
 from rich.progress import track
@@ -52,7 +51,7 @@ def generated(
     made_by = [RECIPE, *(metadata.version(package) for package in ("rdkit", "numpy"))]
     fingerprint = hashlib.sha256(f"{made_by} {count} {seed}".encode()).hexdigest()
     path = (cache or cache_root() / "molecules-generated") / f"{count}-{seed}-{fingerprint[:12]}.npz"
-    graphs = _load(path, count, seed, workers or len(os.sched_getaffinity(0)))
+    graphs = _load(path, count, seed, workers or cpu_count())
     members = _members(path, split, seed)
     return ScaffoldSplit(graphs, graphs.targets, tuple(COMPUTED), members, fingerprint, scaffolds=_load_scaffolds(path))
 

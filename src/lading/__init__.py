@@ -6,4 +6,4 @@ The names a model's author needs. Everything else is imported from its own modul
 from lading.spec import VARIANTS, Budget, Evaluated, ModelSpec, Quantization, TensorSpec, Variant
 
 __all__ = ["ModelSpec", "Evaluated", "TensorSpec", "Variant", "Quantization", "Budget", "VARIANTS"]
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -11,16 +11,64 @@ import errno
 import os
 import secrets
 import shutil
+import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from lading.errors import OccupiedError
+
+MARK = ".lading"
+
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
+
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+
+def lock_file(descriptor: int) -> None:
+    """Lock an open file for this process. The kernel releases it when the file is closed, or the process ends.
+
+    Raises:
+        BlockingIOError: another process has it.
+        OSError: the system or the file system has no such locks.
+    """
+    if fcntl is None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def open_flags(*names: str) -> int:
+    """Flags of ``os.open``; those that the system does not have are left out."""
+    return sum(getattr(os, name, 0) for name in (*names, "O_BINARY"))
+
+
+def read_bounded(path: Path, most: int) -> bytes:
+    """Read a regular file of at most ``most`` bytes. A pipe or a device is refused at once; reading it could wait.
+
+    Raises:
+        OSError: the file cannot be read, is not a regular file, or is larger.
+    """
+    descriptor = os.open(path, open_flags("O_RDONLY", "O_NONBLOCK", "O_CLOEXEC"))
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        content = bytearray()
+        while len(content) <= most and (chunk := os.read(descriptor, most + 1 - len(content))):
+            content += chunk
+    finally:
+        os.close(descriptor)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"it has more than {most} bytes", str(path))
+    return bytes(content)
 
 
 def write_atomically(path: Path, content: bytes | str | Callable[[Path], object]) -> None:
@@ -70,6 +118,66 @@ def replaced_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
     _flush(path.parent)
+
+
+def check_own(folder: Path, own: Collection[str]) -> None:
+    """Refuse to replace a folder that holds anything but these files. One that is empty or missing is fine.
+
+    Args:
+        folder: what would be replaced.
+        own: paths in it, with slashes, that may be lost because Lading wrote them.
+
+    Raises:
+        OccupiedError: it holds something else.
+    """
+    if not folder.is_dir():
+        return
+    parents = {parent.as_posix() for name in own for parent in PurePosixPath(name).parents}
+    written = (path for path in folder.rglob("*") if path.name != ".DS_Store")  # by macOS, for whoever looks into it
+    held = sorted(path.relative_to(folder).as_posix() for path in written)
+    others = [name for name in held if name not in own and name not in parents]
+    if others:
+        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+        raise OccupiedError(
+            f"{folder} would be replaced, and holds what Lading did not write: {', '.join(others[:3])}{more}. "
+            "Give another folder, or move them away."
+        )
+
+
+def claim(folder: Path, names: Iterable[str], known_by: str) -> None:
+    """Make a folder to write files of these names into; refuse where one is there that an earlier run did not write.
+
+    Args:
+        folder: the folder; other files in it stay.
+        names: the files.
+        known_by: a file that a run leaves, with :func:`finish`. One that was interrupted before leaves only a mark.
+
+    Raises:
+        OccupiedError: a file of one of the names is there, and is not Lading's.
+        OSError: the folder cannot be made.
+    """
+    mark = folder / MARK
+    if not (mark.exists() or (folder / known_by).exists()):
+        taken = [name for name in names if (folder / name).exists()]
+        if taken:
+            check_unused(folder / taken[0])
+        folder.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+
+
+def check_unused(file: Path) -> None:
+    """Refuse to write a file whose name is taken by one that Lading did not write.
+
+    Raises:
+        OccupiedError: it is there.
+    """
+    if file.exists():
+        raise OccupiedError(f"{file} is there, and Lading did not write it: give another folder, or move it away")
+
+
+def finish(folder: Path) -> None:
+    """Remove the mark of :func:`claim`: the file that the folder is known by is there."""
+    (folder / MARK).unlink(missing_ok=True)
 
 
 def open_bucket(url: str, *, request: timedelta, retries: timedelta) -> ObjectStore:
@@ -137,7 +245,9 @@ def _unused(path: Path) -> Path:
 
 def _flush(path: Path) -> None:
     """Wait until a file, or the names in a folder, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    if os.name == "nt" and path.is_dir():
+        return  # Windows opens no folder
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:

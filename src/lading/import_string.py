@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from lading.artifact import made_from
 from lading.content import check_contents
 from lading.errors import SpecError
 from lading.spec import ModelSpec, check_spec
@@ -22,7 +23,9 @@ def load_spec(target: str, options: Mapping[str, Any] | None = None) -> ModelSpe
     """
     location, separator, attribute = target.partition(":")
     if not separator or not location or not attribute:
-        raise SpecError(f"{target!r} is not of the form file.py:Class; write for example models/cards.py:Cards")
+        known = made_from(target)
+        what = f": {known}" if known else "; write for example models/cards.py:Cards"
+        raise SpecError(f"{target!r} is not of the form file.py:Class{what}")
     module = _import_file(Path(location)) if location.endswith(".py") else _import_module(location)
     cls = getattr(module, attribute, None)
     if cls is None:
@@ -58,6 +61,23 @@ def load_function(target: str) -> Callable[..., Any]:
     return function  # type: ignore[no-any-return]  # a callable is all that can be known
 
 
+def find_module(target: str) -> None:
+    """Look for the module of a function, without importing it.
+
+    Raises:
+        SpecError: there is no such module.
+    """
+    location = target.partition(":")[0]
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        found = importlib.util.find_spec(location)
+    except (ImportError, ValueError) as error:
+        raise SpecError(f"module {location!r} cannot be imported: {error}") from None
+    if found is None:
+        raise SpecError(f"module {location!r} cannot be imported: No module named {location!r}")
+
+
 def _is_spec(value: object) -> bool:
     return isinstance(value, type) and issubclass(value, ModelSpec) and value is not ModelSpec
 
@@ -85,8 +105,14 @@ def _import_file(path: Path) -> ModuleType:
         found.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        raise SpecError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+        raise SpecError(f"{path} cannot be imported: {_reason(error)}") from error
     return module
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, SyntaxError):
+        return f"{error.msg} (line {error.lineno})"
+    return f"{type(error).__name__}: {error}"
 
 
 def _import_module(name: str) -> ModuleType:

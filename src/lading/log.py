@@ -24,7 +24,10 @@ from structlog.typing import Processor  # noqa: E402
 
 
 def configure_logging(level: str, form: Literal["console", "json"]) -> None:
-    """Log to standard error, from this level on, as text (``console``) or as JSON."""
+    """Log to standard error, from this level on, as text (``console``) or as JSON.
+
+    Warnings and errors that libraries log are written in the same form.
+    """
     # No local variables in tracebacks: they contain what clients sent.
     json_traceback = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
     plain = structlog.dev.plain_traceback
@@ -42,6 +45,19 @@ def configure_logging(level: str, form: Literal["console", "json"]) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         logger_factory=structlog.PrintLoggerFactory(_Forgiving(sys.stderr)),  # type: ignore[arg-type]
     )
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
+        if type(handler) in (logging.StreamHandler, _OfLibraries):  # from logging.basicConfig, or an earlier call
+            root.removeHandler(handler)
+    root.addHandler(_OfLibraries(logging.WARNING))
+
+
+class _OfLibraries(logging.Handler):
+    """Passes what libraries log to structlog."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log = structlog.get_logger("lading.library")
+        log.log(record.levelno, record.getMessage(), library=record.name, exc_info=record.exc_info)
 
 
 class _Forgiving(io.TextIOBase):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
-from lading.manifest import Machine
+from lading.artifact.manifest import Machine
 
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimddp", "i8mm", "sve")
 """Instruction sets that decide which kernels run: dot products of VNNI, AMX and their Arm counterparts."""
@@ -24,10 +25,16 @@ def usable_cpus(cgroup: Path = _CGROUP, own: Path = _OWN_CGROUP) -> float:
         cgroup: mount point of the hierarchies: v2 has ``cpu.max``, v1 has a quota under ``cpu``.
         own: file with the groups of this process; in a container they are the root.
     """
-    limits = [float(len(os.sched_getaffinity(0)))]
+    limits = [float(allowed_cpus())]
     for group in _groups(cgroup, own):
         limits += [limit for limit in (_v2_limit(group), _v1_limit(group)) if limit]
     return min(limits)
+
+
+def allowed_cpus() -> int:
+    """CPUs that the scheduler gives this process; where the system does not say (macOS, Windows), all of them."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _groups(cgroup: Path, own: Path) -> set[Path]:
@@ -96,6 +103,7 @@ def _version(package: str) -> str:
 
 
 _CGROUP_ROOT = Path("/sys/fs/cgroup")
+_OOM_KILL = re.compile(r"^oom_kill (\d+)$", re.MULTILINE)
 _MEMINFO = Path("/proc/meminfo")
 
 
@@ -114,3 +122,15 @@ def memory_limit(cgroup: Path = _CGROUP_ROOT, meminfo: Path = _MEMINFO) -> int |
     except (OSError, ValueError, IndexError):
         pass
     return min(found, default=None)
+
+
+def oom_kills(cgroup: Path = _CGROUP_ROOT) -> int:
+    """Number of processes in this container that the kernel has killed for memory (cgroup v2, then v1)."""
+    for file in ("memory.events", "memory/memory.oom_control"):
+        try:
+            found = _OOM_KILL.search((cgroup / file).read_text())
+        except OSError:
+            continue
+        if found:
+            return int(found[1])
+    return 0

@@ -54,6 +54,8 @@ class TensorSpec(Frozen):
     shape: tuple[Dim, ...]
     labels: tuple[str, ...] | None = None
     """Name of each entry of the last dim."""
+    alias: str | None = None
+    """Its name in the file that the graph came from. A request may use it, too."""
     content: str | None = None
     """Content type of the files that a request may carry instead of numbers, such as ``image``; see ``lading.content``.
 
@@ -66,6 +68,8 @@ class TensorSpec(Frozen):
     maximum: float | None = None
     max_rows: int | None = Field(default=None, ge=1)
     """Largest size of the ragged dim in one example. It limits the work that a request can cause."""
+    missing: bool = False
+    """NaN stands for a missing value (in JSON: null). Otherwise it is refused, as infinities always are."""
     unit: str | None = None
     sensitive: bool = False
     """Log the shape only, never the values."""
@@ -91,6 +95,8 @@ class TensorSpec(Frozen):
             raise ValueError(f"{where}: {len(self.labels)} labels for a last dim of {self.shape[-1]}")
         if (self.indexes or self.owner_of) and self.dtype != "int64":
             raise ValueError(f"{where}: a tensor of indexes is int64, not {self.dtype}")
+        if self.missing and not self.dtype.startswith("float"):
+            raise ValueError(f"{where}: only floats can be missing, and it is {self.dtype}")
         if self.max_rows is not None and self.batched:
             raise ValueError(f"{where}: max_rows bounds a ragged dim, and {self.shape} has none in front of it")
         return self
@@ -98,6 +104,11 @@ class TensorSpec(Frozen):
     @cached_property
     def numpy_dtype(self) -> np.dtype[Any]:
         return np.dtype(self.dtype)
+
+    @cached_property
+    def scores_labels(self) -> bool:
+        """True if the last dim scores the labels as classes; otherwise the labels, if any, name numbers."""
+        return self.labels is not None and self.unit is None and self.dtype.startswith("float")
 
     @property
     def symbolic_dims(self) -> tuple[str, ...]:
@@ -146,7 +157,10 @@ class Variant(Frozen):
     """Share of the multiply-accumulates removed, 0 to 1."""
     quantization: Quantization | None = None
     max_score_drop: float = Field(default=0.01, ge=0.0)
-    """Largest allowed drop from the score of fp32, in units of the score."""
+    """Largest allowed drop from the score of fp32, in units of the score. The 95 % interval of the drop must end below.
+
+    With few test examples that takes a larger one: a share of right answers needs 370 examples for 0.01, even if not a
+    single answer changes."""
     device: Literal["cpu", "gpu"] = "cpu"
     required: bool = False
     """If this variant is refused, the build fails with exit code 3."""
@@ -179,6 +193,8 @@ class Budget(Frozen):
     max_size_mib: float | None = Field(default=None, gt=0)
     max_latency_ms: float | None = Field(default=None, gt=0)
     """Maximum p99 of one inference at batch 1 on one thread, in milliseconds."""
+    max_shared: float = Field(default=0.01, ge=0.0, le=1.0)
+    """Maximum share of the test examples whose inputs are also in ``train``. Raise it where few inputs are possible."""
 
 
 class Dataset(Protocol):
@@ -196,6 +212,13 @@ class Grouped(Protocol):
     def group(self, index: int, /) -> Hashable: ...
 
 
+@runtime_checkable
+class Described(Protocol):
+    """A data set that knows drift features of its examples better than their tensors show them."""
+
+    def described(self, index: int, /) -> Mapping[str, Array]: ...
+
+
 class Evaluated(ABC):
     """A model that can be run and scored. Quantize, verify and pack need no more; a bare ONNX file is one.
 
@@ -210,6 +233,8 @@ class Evaluated(ABC):
     variants: tuple[Variant, ...] = VARIANTS
     budget: Budget = Budget()
     score_name: str = "score"
+    max_batch: int | None = None
+    """Most examples in one run of a bare graph; ``None``: any number, as of every model that is exported here."""
     test_splits: tuple[str, ...] = ("test",)
     """Splits that verify scores. The gates use the first."""
 
@@ -230,6 +255,10 @@ class Evaluated(ABC):
         then allow for requests that arrive in such groups. Many small groups are better than a few large ones.
         """
         return self.dataset("valid")
+
+    def at_most(self, batch: int) -> int:
+        """The batch size, or the largest that the graph takes."""
+        return min(batch, self.max_batch or batch)
 
 
 class ModelSpec(Evaluated):
@@ -285,6 +314,11 @@ def check_spec(spec: Evaluated) -> None:
     if not any(variant.pruning == 0 and variant.quantization is None for variant in spec.variants):
         raise SpecError(
             f"{where}: add a variant without pruning and quantization (fp32): all others are compared with it"
+        )
+    if spec.max_batch is not None and isinstance(spec, ModelSpec):
+        raise SpecError(
+            f"{where}: max_batch is for a bare graph, and an exported model takes any batch: leave it out, or export "
+            "the graph yourself and `lading pack` it"
         )
     dims = {dim for tensor in spec.inputs for dim in tensor.symbolic_dims}
     for tensor in spec.inputs:

@@ -34,6 +34,9 @@ ARGUMENTS = {
     "0017_loader": "--decks 1 --seconds 0.2 --workers 0,1 --out {out}",
     "0017_process_curves": "examples/digits.py:Digits trainer.max_epochs=1 --out {out}",
     "0017_training_step": "--turns 2 --batch 2 --only eager",
+    "0022_ragged_memory": "{molecules} --requests 60 --level 100",
+    "0022_retrying_clients": "{tiny} --seconds 1",
+    "0032_onnx_node_tests": "--every 60",
 }
 SHOWN = {
     "0007_operator_times": "MatMul",
@@ -49,6 +52,9 @@ SHOWN = {
     "0017_loader": "drawn when asked for",
     "0017_process_curves": "largest relative difference",
     "0017_training_step": "times eager",
+    "0022_ragged_memory": "the line rises",
+    "0022_retrying_clients": "normal again after",
+    "0032_onnx_node_tests": "served in batches, equal",
 }
 """A word of the table or the sentence that a study ends with."""
 
@@ -97,7 +103,7 @@ def test_a_study_names_its_decision_and_its_command(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in STUDIES]
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.study) for name in STUDIES]
 )
 def test_a_study_runs_and_shows_what_it_found(
     name: str, tiny: Path, environment: dict[str, str], tmp_path: Path, request: pytest.FixtureRequest

@@ -10,11 +10,11 @@ import pytest
 from onnx import numpy_helper
 
 from lading.artifact import Artifact
+from lading.artifact.manifest import PackedVariant, RefusedVariant
 from lading.build.onnx_file import WrappedOnnx, pack_onnx
 from lading.build.onnx_reader import read_bare, read_labels
 from lading.drift.reference import Reference
 from lading.errors import SpecError, WrapError
-from lading.manifest import PackedVariant, RefusedVariant
 from lading.predictor import Predictor
 from lading.spec import Array, TensorSpec
 from tests.given.onnx_text import CLASSIFIER, parse, save
@@ -82,7 +82,7 @@ def test_calibration_data_add_an_int8_variant_that_is_compared_and_judged(
 
 def test_a_calibration_example_is_never_scored(classifier: Path) -> None:
     rows = np.arange(40, dtype=np.float32).reshape(10, 4)
-    spec = WrappedOnnx("iris", read_bare(classifier), {"x": rows})
+    spec = WrappedOnnx("iris", read_bare(classifier, real={"x": rows}))
     calibrates = {example["x"][0] for example, _ in spec.dataset("train")}
     checks = {example["x"][0] for example, _ in spec.dataset("test")}
     assert len(calibrates) == len(checks) == 5
@@ -126,12 +126,6 @@ def test_a_fixed_batch_of_one_is_freed_when_the_graph_allows_it(tmp_path: Path) 
     bare = read_bare(save(model, tmp_path / "one.onnx"))
     assert bare.inputs[0].shape == ("batch", 4)
     assert bare.outputs[0].shape == ("batch", 3)
-
-
-def test_a_fixed_batch_that_the_nodes_depend_on_says_how_to_export_again(tmp_path: Path) -> None:
-    model = parse("y = Reshape (x, fixed)", "float[1, 3, 4] x", "float[1, 12] y")
-    with pytest.raises(WrapError, match=r"batch size is fixed at 1, and its nodes depend on it .*dynamic_shapes"):
-        read_bare(save(model, tmp_path / "one.onnx"))
 
 
 def test_other_symbolic_dims_keep_their_names(tmp_path: Path) -> None:
@@ -199,6 +193,27 @@ def test_calibration_data_must_fit_the_inputs(
     with pytest.raises(WrapError, match=problem):
         pack_onnx(classifier, tmp_path / "artifact", name="iris", calibration=tmp_path / "rows.npz")
     assert not (tmp_path / "artifact").exists()
+
+
+TREE = """t = ai.onnx.ml.TreeEnsembleRegressor <
+    nodes_treeids = [0, 0, 0], nodes_nodeids = [0, 1, 2], nodes_featureids = [0, 0, 0], nodes_values = [0.0, 0.0, 0.0],
+    nodes_modes = ["BRANCH_LEQ", "LEAF", "LEAF"], nodes_truenodeids = [1, 0, 0], nodes_falsenodeids = [2, 0, 0],
+    target_treeids = [0, 0], target_nodeids = [1, 2], target_ids = [0, 0], target_weights = [-1.0, 1.0], n_targets = 1
+> (x)"""
+NOTHING_FOR_INT8 = {
+    "a tree": parse(TREE, outputs="float[N, 1] t", domain="ai.onnx.ml"),
+    "integers": parse("y = Add (x, x)", "int64[N, 4] x", "int64[N, 4] y"),
+}
+
+
+@pytest.mark.parametrize("model", NOTHING_FOR_INT8.values(), ids=NOTHING_FOR_INT8.keys())
+def test_a_graph_without_anything_for_int8_is_packed_without_it(model: onnx.ModelProto, tmp_path: Path) -> None:
+    kind = np.float32 if model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT else np.int64
+    np.savez(tmp_path / "rows.npz", x=np.arange(40).reshape(10, 4).astype(kind))
+    file = save(model, tmp_path / "m.onnx")
+    manifest = wrap(file, tmp_path / "artifact", calibration=tmp_path / "rows.npz").manifest
+    assert manifest.chosen == "fp32"
+    assert "there is nothing to quantize" in manifest.refused[0].reasons[0]
 
 
 def test_torn_calibration_data_and_odd_names_are_refused(classifier: Path, tmp_path: Path) -> None:

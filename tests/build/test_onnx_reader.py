@@ -31,6 +31,12 @@ def map_output() -> onnx.ModelProto:
     )
 
 
+def shapeless() -> onnx.ModelProto:
+    model = parse("y = Relu (x)")
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    return model
+
+
 UNUSABLE: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     "unknown operator": (lambda: parse("y = Fancy (x)"), "Fancy.*opset_version=20"),
     "unknown domain": (lambda: parse("y = my.ops.Fancy (x)", domain="my.ops"), "Its opsets are ai.onnx 20, my.ops 1"),
@@ -39,23 +45,11 @@ UNUSABLE: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
         lambda: parse("y = Identity (x)", "string[N, 3] x", "string[N, 3] y"),
         "input 'x' .* encode strings as integers",
     ),
-    "scalar": (lambda: parse("y = Identity (x)", "float x", "float y"), "needs a first dim for the batch"),
     "half floats of another kind": (
         lambda: parse("y = Identity (x)", "bfloat16[N, 3] x", "bfloat16[N, 3] y"),
         "export it as float32 or an integer|cannot be served",
     ),
-    "two first dims": (
-        lambda: parse("y = Gemm <transB = 1> (x, z)", "float[N, 3] x, float[M, 3] z", "float[N, M] y"),
-        r"different first dims \(M, N\).*ModelSpec",
-    ),
-    "rows that see each other": (
-        lambda: parse("y = Softmax <axis = 0> (x)", "float[N, 3] x"),
-        "output 'y' of a row in a batch of 2 is not the same as in a batch of one",
-    ),
-    "an output for the batch as a whole": (
-        lambda: parse("y = ReduceSum <keepdims = 0> (x)", outputs="float y"),
-        "output 'y' .* needs a first dim for the batch",
-    ),
+    "an input without a shape": (shapeless, "input 'x' .* has no shape, so its number of dims is unknown"),
 }
 
 

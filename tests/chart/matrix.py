@@ -40,9 +40,20 @@ MONITORS = {
     ],
     "managed": ["monitoring.scrape=podMonitoring", "monitoring.rules.enabled=true", "monitoring.rules.kind=Rules"],
 }
+SECRETS = {
+    "": [],
+    " with keys": ["auth.existingSecret=keys"],
+    " with TLS": ["tls.existingSecret=cert"],
+    " with keys, TLS and more volumes": [
+        *("auth.existingSecret=keys", "tls.existingSecret=cert", "imagePullSecrets[0].name=registry"),
+        *("extraVolumes[0].name=more", "extraVolumes[0].emptyDir.sizeLimit=1Mi", "nodeSelector.disk=ssd"),
+        *("extraVolumeMounts[0].name=more", "extraVolumeMounts[0].mountPath=/more"),
+    ],
+}
 RUNTIMES = {
-    kind: ["mode=kserve", f"kserve.kind={kind}", "settings.deadline_ms=500"]
-    for kind in ("ClusterServingRuntime", "ServingRuntime")
+    kind + name: ["mode=kserve", f"kserve.kind={kind}", "settings.deadline_ms=500", *secrets]
+    for kind in ("ClusterServingRuntime", "ServingRuntime", "InferenceService")
+    for name, secrets in SECRETS.items()
 }
 
 
@@ -62,8 +73,26 @@ def combinations() -> Iterator[tuple[str, list[str]]]:
             "loadTest.enabled=true",
             "loadTest.image=load:1",
             "loadTest.gate=true",
+            "loadTest.report.claimName=reports",
+            "loadTest.report.uri=gs://reports/load",
+            "loadTest.report.credentialsSecret=bucket",
             "auth.existingSecret=keys",
             "tls.existingSecret=cert",
+        ],
+    )
+    yield (
+        "a Gateway that checks the pods' certificate",
+        [
+            *("gateway.enabled=true", "gateway.parentRefs[0].name=web", "gateway.grpcHostnames={grpc.example.com}"),
+            *("tls.existingSecret=cert", "tls.caConfigMap=authority", "monitoring.scrape=annotations"),
+        ],
+    )
+    yield (
+        "alerts that reach someone",
+        [
+            *("monitoring.rules.enabled=true", "monitoring.alerting.enabled=true"),
+            "monitoring.alerting.pages.webhookConfigs[0].url=https://pager.example.com/lading",
+            "monitoring.alerting.tickets.slackConfigs[0].channel=#cards",
         ],
     )
     yield "a frontend", ["frontend.enabled=true", "frontend.image=lading-frontend:1", *MONITORS["unwatched"]]

@@ -6,11 +6,9 @@ Helm and its tools are Go programs; ``make chart-tools`` builds them into ``buil
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,43 +16,20 @@ import jsonschema
 import pytest
 import yaml
 
+from lading.deploy.values import BASE_MIB, BODY_COPIES, CONNECTION_BYTES, HEAD_ROOM, VALUE_BYTES
 from lading.settings import Settings
 from tests.chart.matrix import combinations
+from tests.given.chart import CHART, ROOT, helm, one, render, tool
 from tools import chart
 
-ROOT = Path(__file__).parents[2]
-CHART = ROOT / "helm" / "lading"
 TEMPLATES = "\n".join(file.read_text() for file in (CHART / "templates").rglob("*") if file.is_file())
 VALUES = list(chart.values((CHART / "values.yaml").read_text()))
+DIGEST = f"sha256:{'a' * 64}"
+FETCH = ["artifact.source=fetch", "artifact.uri=gs://m/a", f"artifact.digest={DIGEST}"]
+VOLUME = ["artifact.source=volume", "artifact.claimName=models"]
+RUN_MIB = 32
+"""What a run of a small model takes."""
 SCHEMA = chart.schema((CHART / "values.yaml").read_text())
-
-
-def tool(name: str) -> str:
-    """A program of ``make chart-tools``, or of the path; its test is skipped where it is in neither."""
-    built = ROOT / "build" / "tools" / name
-    found = str(built) if built.is_file() else shutil.which(name)
-    if found is None:
-        assert "LADING_NEEDS_TOOLS" not in os.environ, f"{name} is not here"
-        pytest.skip(f"{name} is not here: `make chart-tools` builds it")
-    return found
-
-
-def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([tool("helm"), *arguments], capture_output=True, text=True, check=False, cwd=ROOT)
-
-
-def render(*sets: str, name: str = "cards", namespace: str = "serve") -> list[dict[str, Any]]:
-    """The objects that the chart makes of these values."""
-    options = [word for value in sets for word in ("--set", value)]
-    result = helm("template", name, str(CHART), "--namespace", namespace, *options)
-    assert result.returncode == 0, result.stderr
-    # libyaml reads a chart in a tenth of the time.
-    return [document for document in yaml.load_all(result.stdout, Loader=yaml.CSafeLoader) if document]
-
-
-def one(objects: Sequence[dict[str, Any]], kind: str) -> dict[str, Any]:
-    (found,) = [document for document in objects if document["kind"] == kind]
-    return found
 
 
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: ".".join(value.path))
@@ -86,7 +61,7 @@ def test_a_value_without_documentation_is_refused() -> None:
         {"settings": {"deadline": 5}},
         {"settings": {"deadline_ms": 0}},
         {"settings": {"artifact": "/elsewhere"}},
-        {"autoscaling": {"kind": "hpa", "minReplicas": 0}},
+        {"autoscaling": {"kind": "hpa", "minReplicas": -1}},
         {"artifact": {"digest": "sha256:short"}},
         {"artifact": {"source": "fetch", "uri": "ftp://host/cards"}},
         {"gateway": {"paths": ["metrics"]}},
@@ -110,6 +85,40 @@ def test_the_defaults_fit_the_schema() -> None:
 
 def test_what_is_generated_is_committed() -> None:
     assert all(file.read_text() == text for file, text in chart.generated_files().items())
+
+
+@pytest.mark.parametrize(
+    ("sets", "expected"),
+    [
+        ([], Settings().max_body_bytes),
+        (["settings.max_body_mb=8"], 8_000_000),
+        (["settings.max_body_mb=2000"], 2_000_000_000),
+        (["ingress.annotations.nginx\\.ingress\\.kubernetes\\.io/proxy-body-size=1g"], "1g"),
+    ],
+)
+def test_an_ingress_by_nginx_accepts_what_the_server_accepts(sets: list[str], expected: int | str) -> None:
+    ingress = one(render("ingress.enabled=true", "ingress.hosts={a.example}", *sets), "Ingress")
+    annotations = ingress["metadata"]["annotations"]
+    assert annotations["nginx.ingress.kubernetes.io/proxy-body-size"] == str(expected)
+    assert annotations["nginx.org/client-max-body-size"] == str(expected if isinstance(expected, int) else 16_000_000)
+
+
+def test_what_clients_can_make_a_server_hold_fits_the_default_memory_limit() -> None:
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    runtime = yaml.safe_load((ROOT / "k8s" / "kserve" / "runtime-values.yaml").read_text())
+    for given in (values, runtime):
+        settings = Settings(**{**values["settings"], **given.get("settings", {})})
+        waiting_mb = 2 * settings.max_queue_mb + settings.grpc_max_streams * settings.grpc_max_message_mb
+        reading_mb = max(
+            BODY_COPIES * settings.max_body_mb + settings.max_decode_mb,
+            settings.max_json_values * VALUE_BYTES / 1e6,
+        )
+        connections_mb = settings.max_connections * CONNECTION_BYTES / 1e6
+        held_mib = (waiting_mb + reading_mb + connections_mb) * 1e6 / 2**20
+        needed = (BASE_MIB[given["bento"]["enabled"]] + RUN_MIB + held_mib) * HEAD_ROOM
+        limit = given["resources"]["limits"]["memory"]
+        assert needed <= int(limit.removesuffix("Mi")), given
+        assert given["resources"]["requests"]["memory"] == limit
 
 
 def test_helm_lints_it_strictly() -> None:
@@ -156,7 +165,8 @@ def test_an_alert_is_left_out_by_name_and_labelled_for_routing(tmp_path: Path) -
     result = helm("template", "cards", str(copy), *options, "--show-only", "templates/prometheusrule.yaml")
     assert result.returncode == 0, result.stderr
     (made,) = yaml.safe_load(result.stdout)["spec"]["groups"][0]["rules"]
-    assert made == {"alert": "Kept", "expr": "1", "labels": {"severity": "page", "team": "ml"}}
+    labels = {"release": "cards", "severity": "page", "team": "ml"}
+    assert made == {"alert": "Kept", "expr": "1", "labels": labels}
 
 
 def test_the_selector_of_the_committed_chart_has_not_changed() -> None:
@@ -192,17 +202,25 @@ def test_what_it_renders_is_valid_and_restricted_in_every_combination(tmp_path: 
 
 
 def every_container_is_restricted(document: dict[str, Any], name: str) -> None:
-    """No container names a variable twice, none may do more than it needs, and no pod runs as root."""
+    """No container names a variable twice, mounts what is not there, may do more than it needs, or runs as root."""
     spec = pod_spec(document)
     if spec is None:
         return
+    volumes = {volume["name"] for volume in spec.get("volumes", [])}
     for container in [*spec["containers"], *spec.get("initContainers", [])]:
+        mounted = {mount["name"] for mount in container.get("volumeMounts", [])}
+        assert mounted <= volumes, f"{name}: {container['name']} mounts {mounted - volumes}, which no volume is"
         names = [variable["name"] for variable in container.get("env", [])]
         assert len(names) == len(set(names)), f"{name}: {names}"
         assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}, name
         assert container["securityContext"]["readOnlyRootFilesystem"] is True, name
+        assert container["securityContext"]["allowPrivilegeEscalation"] is False, name
+        assert "memory" in container["resources"]["limits"], name
+    assert all(volume.get("emptyDir", {"sizeLimit": ""}).get("sizeLimit") is not None for volume in spec["volumes"])
     runtime = document["kind"].endswith("ServingRuntime")  # KServe gives those pods their own context
     assert runtime or spec["securityContext"]["runAsNonRoot"] is True, name
+    assert runtime or spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
+    assert runtime or spec["automountServiceAccountToken"] is False, name
 
 
 def pod_spec(document: dict[str, Any]) -> dict[str, Any] | None:
@@ -214,3 +232,50 @@ def pod_spec(document: dict[str, Any]) -> dict[str, Any] | None:
     if document["kind"] == "InferenceService":
         return dict(spec["predictor"])
     return spec if document["kind"] in ("Pod", "ClusterServingRuntime", "ServingRuntime") else None
+
+
+@pytest.mark.parametrize(
+    ("sets", "named", "models", "checked"),
+    [
+        ([], "/app/artifact", None, ["/app/artifact"]),
+        (["artifact.more[0].path=/b"], "/app/artifact:/b", None, ["/app/artifact", "/b"]),
+        (["artifact.models=/m"], None, "/m", ["/m"]),
+        (["artifact.models=/m", "artifact.path=/a"], "/a", "/m", ["/a", "/m"]),
+        ([*VOLUME, "artifact.models=."], None, "/artifacts", ["/artifacts"]),
+        (
+            [*VOLUME, "artifact.path=a", "artifact.more[0].path=b"],
+            "/artifacts/a:/artifacts/b",
+            None,
+            ["/artifacts/a", "/artifacts/b"],
+        ),
+        (
+            [*FETCH, "artifact.more[0].uri=gs://m/b", f"artifact.more[0].digest={DIGEST}"],
+            "/artifacts/served:/artifacts/more-1",
+            None,
+            ["/artifacts/served", "/artifacts/more-1"],
+        ),
+    ],
+)
+def test_several_artifacts_are_served_and_each_is_checked(
+    sets: list[str], named: str | None, models: str | None, checked: list[str]
+) -> None:
+    objects = render(*sets)
+    pod = one(objects, "Deployment")["spec"]["template"]["spec"]
+    variables = {variable["name"]: variable.get("value") for variable in pod["containers"][0]["env"]}
+    assert (variables.get("LADING_ARTIFACT"), variables.get("LADING_MODELS")) == (named, models)
+    test = one(objects, "Pod")["spec"]
+    arguments = test["containers"][0]["args"]
+    assert arguments[: arguments.index("--url")] == checked
+    fetched = [container["args"][-1] for container in pod.get("initContainers", [])]
+    assert fetched == (checked if FETCH[0] in sets else [])
+    assert [container["args"][-1] for container in test.get("initContainers", [])] == fetched
+
+
+def test_the_pod_of_helm_test_requests_little_also_where_it_fetches() -> None:
+    test = one(render(*FETCH), "Pod")["spec"]
+    assert {each["resources"]["requests"]["cpu"] for each in [*test["containers"], *test["initContainers"]]} == {"50m"}
+
+
+def test_a_text_reader_is_a_value() -> None:
+    settings = one(render("settings.text_forms.smiles=models.molecule_graphs.smiles:read_smiles"), "ConfigMap")["data"]
+    assert settings["LADING_TEXT_FORMS"] == "smiles=models.molecule_graphs.smiles:read_smiles"

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from lading.artifact import MANIFEST, Artifact
-from lading.content import check_contents, from_base64, register
+from lading.budget import Budget
+from lading.content import check_contents, decode_file, register
 from lading.content.image import Pictures
 from lading.errors import ArtifactError, ContentError, PictureError, SpecError
 from lading.import_string import load_spec
-from lading.spec import TensorSpec
+from lading.protocol.base64_files import from_base64
+from lading.spec import Array, TensorSpec
 from tests.given.content_round_trip import check_round_trip
 from tests.given.small_artifacts import picture_artifact
 
@@ -65,6 +67,15 @@ def test_one_name_is_one_type() -> None:
 
 def test_a_picture_is_read_as_it_was_written() -> None:
     check_round_trip(IMAGE)
+
+
+def test_an_error_that_a_type_did_not_foresee_is_the_clients() -> None:
+    class Careless(Pictures):
+        def decode(self, data: bytes, spec: TensorSpec, budget: Budget) -> Array:
+            raise KeyError((data[:4], spec.name, budget.pixels))
+
+    with pytest.raises(PictureError, match="the picture cannot be decoded: send JPEG, PNG or WebP"):
+        decode_file(Careless(), b"anything", IMAGE, Budget())
 
 
 def test_a_string_that_is_no_base64_is_the_types_own_error() -> None:

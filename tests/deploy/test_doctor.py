@@ -14,7 +14,8 @@ from lading.cli.terminal import console
 from lading.deploy.doctor import Check, checks_table, examine
 from lading.machine import memory_limit
 from lading.settings import Settings
-from tests.given.small_artifacts import table_artifact, with_golden_outputs
+from tests.given.changed_artifacts import with_golden_outputs
+from tests.given.small_artifacts import table_artifact
 
 
 def states(artifacts: tuple[Path, ...], **settings: object) -> dict[str, tuple[str, str]]:

@@ -131,7 +131,7 @@ def test_a_torn_artifact_leaves_nothing_behind(packed: Artifact, tmp_path: Path)
 
 def test_an_older_artifact_is_replaced(packed: Artifact, tmp_path: Path) -> None:
     (tmp_path / "served").mkdir()
-    (tmp_path / "served" / "lading.json").write_text("{}")
+    (tmp_path / "served" / "lading.json").write_text('{"schema_version": 0, "files": {}}')
     assert fetch(str(packed.path), packed.digest, tmp_path / "served").digest == packed.digest
 
 

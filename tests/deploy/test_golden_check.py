@@ -5,14 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from lading.artifact import Artifact
+from lading.cli import app
 from lading.deploy.golden_check import check_server
 from lading.errors import CheckError, ClientError
 from lading.protocol.client import Access
+from tests.given.changed_artifacts import with_golden_outputs
 from tests.given.live_server import live_server
 from tests.given.locked_server import locked_server
-from tests.given.small_artifacts import colour_artifact, graph_artifact, table_artifact, with_golden_outputs
+from tests.given.small_artifacts import colour_artifact, graph_artifact, table_artifact
 
 
 def test_a_server_that_answers_as_it_was_packed_passes_over_both_protocols(tmp_path: Path) -> None:
@@ -21,6 +24,18 @@ def test_a_server_that_answers_as_it_was_packed_passes_over_both_protocols(tmp_p
             said = list(check_server(artifact, server.url, server.grpc))
         assert [sentence.split(":")[0] for sentence in said] == ["REST", "gRPC"]
         assert all("gives the golden answers" in sentence for sentence in said)
+
+
+def test_each_of_several_artifacts_is_checked_by_its_name(tmp_path: Path) -> None:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    colour, graph = colour_artifact(folder / "colour"), graph_artifact(folder / "graph")
+    with live_server(colour, graph) as server:
+        words = ["check", str(folder), str(graph.path), "--url", server.url, "--grpc", server.grpc]
+        done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    assert done.output.count("gives the golden answers") == 6
+    assert f"{graph.manifest.name}: gRPC" in done.output
 
 
 def test_a_server_of_another_artifact_is_named(tmp_path: Path) -> None:

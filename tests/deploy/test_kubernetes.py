@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -131,3 +133,32 @@ def test_an_object_is_created_once_and_found_by_its_labels() -> None:
         (found,) = cluster.select(JOBS, NAMESPACE, "lading.dev/model=cards")
         assert found["spec"] == {"fromTheFuture": 1}
         assert cluster.select(JOBS, NAMESPACE, "lading.dev/model=others") == []
+
+
+@pytest.mark.parametrize("content", ["a: [", "- a\n- b\n", "", "apiVersion: v1\nkind: Config\ncontexts: 3\n"])
+def test_a_kubeconfig_of_another_form_is_one_sentence(content: str, tmp_path: Path) -> None:
+    (tmp_path / "config").write_text(content)
+    with pytest.raises(SettingsError, match=r"^no cluster can be reached: .*; set KUBECONFIG, or run this in a pod$"):
+        Cluster.connect(kubeconfig=str(tmp_path / "config"))
+
+
+def test_an_address_of_something_else_is_named() -> None:
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<html>a page</html>")
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            cluster = Cluster.connect(f"http://127.0.0.1:{server.server_port}")
+            with pytest.raises(KubernetesError, match=r"is no Kubernetes API: it answers .*a page"):
+                cluster.select(JOBS, NAMESPACE)
+        finally:
+            server.shutdown()
+            thread.join()

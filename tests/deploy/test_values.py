@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 from lading.artifact import Artifact
-from lading.deploy.values import BODIES_MIB, BUSY, BUSY_ONE_AWAY, HEAD_ROOM, plan, values_yaml
+from lading.deploy.values import BODIES_MB, BUSY, BUSY_ONE_AWAY, HEAD_ROOM, TEST_CPU, TEST_MIB, plan, values_yaml
 from lading.errors import ArtifactError
-from tests.given.small_artifacts import colour_artifact, graph_artifact, with_costs
+from tests.given.changed_artifacts import with_costs
+from tests.given.small_artifacts import colour_artifact, graph_artifact
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def test_memory_grows_with_the_lanes_and_holds_the_waiting_bodies(measured: Arti
     one, four = plan(measured, rate=1, cpus=1), plan(measured, rate=1, cpus=4)
     assert four.memory_mib >= one.memory_mib
     assert one.memory_mib % 32 == 0
-    assert one.memory_mib >= HEAD_ROOM * (one.peak_mib + BODIES_MIB)
+    assert one.memory_mib >= HEAD_ROOM * (one.peak_mib + one.read_mib + BODIES_MB)
     assert plan(measured, rate=1, bento=False).memory_mib < one.memory_mib
 
 
@@ -58,11 +59,63 @@ def test_the_values_are_those_of_the_plan_and_the_comments_show_the_sum(measured
     assert max(map(len, text.splitlines())) <= 120
 
 
+@pytest.mark.parametrize("rate", [1, 50, 100])
+def test_a_small_release_fits_a_node_of_two_cpus_with_a_rolling_update_and_helm_test(
+    tmp_path: Path, rate: float
+) -> None:
+    pictures = with_costs(colour_artifact(tmp_path / "bare"), tmp_path / "pictures", {1: 4.0})
+    planned = plan(pictures, rate=rate)
+    assert planned.node_cpus <= 1.9
+    assert planned.node_mib <= 4096
+    assert (
+        f"# The nodes need {planned.node_cpus:g} free CPUs and {planned.node_mib} MiB: 2 pods, one more"
+        in values_yaml(pictures, planned)
+    )
+
+
+@pytest.mark.parametrize("rate", [1, 100, 599, 5000])
+@pytest.mark.parametrize("cpus", [1, 2, 4])
+def test_a_pod_requests_what_it_uses_with_one_away_and_an_autoscaler_acts_before_its_limit(
+    measured: Artifact, rate: float, cpus: int
+) -> None:
+    planned = plan(measured, rate=rate, cpus=cpus)
+    assert 0.25 <= planned.cpu_request <= cpus
+    used = cpus * rate / ((planned.pods - 1) * planned.pod_rate)
+    assert planned.cpu_request >= used - 1e-9
+    assert planned.target_percent / 100 * planned.cpu_request == pytest.approx(BUSY * cpus, rel=0.02)
+
+
+def test_the_pod_of_helm_test_requests_what_the_plan_counts() -> None:
+    chart = yaml.safe_load((Path(__file__).parents[2] / "helm/lading/values.yaml").read_text())
+    assert chart["test"]["resources"]["requests"] == {"cpu": f"{1000 * TEST_CPU:.0f}m", "memory": f"{TEST_MIB}Mi"}
+
+
 def test_pictures_take_decoding_into_account(measured: Artifact, tmp_path: Path) -> None:
     pictures = with_costs(colour_artifact(tmp_path / "bare"), tmp_path / "pictures", {1: 1.0})
     planned = plan(pictures, rate=1)
     assert planned.overhead_ms > plan(measured, rate=1).overhead_ms
-    assert yaml.safe_load(values_yaml(pictures, planned))["settings"]["max_pixels"] == 12_000_000
+    assert planned.read_mib == planned.decode_mib + 31
+    assert yaml.safe_load(values_yaml(pictures, planned))["settings"]["max_decode_mb"] == 64
+
+
+def test_the_settings_that_memory_follows_from_are_written(measured: Artifact) -> None:
+    settings = yaml.safe_load(values_yaml(measured, plan(measured, rate=1)))["settings"]
+    assert settings == {
+        "log_format": "json",
+        "max_queue_mb": 64,
+        "grpc_max_streams": 4,
+        "max_connections": 2000,
+        "max_body_mb": 16,
+        "max_json_values": 600_000,
+    }
+
+
+def test_the_charts_default_fits_a_model_of_pictures(tmp_path: Path) -> None:
+    chart = yaml.safe_load((Path(__file__).parents[2] / "helm/lading/values.yaml").read_text())
+    pictures = with_costs(colour_artifact(tmp_path / "bare"), tmp_path / "pictures", {1: 1.0})
+    assert int(chart["resources"]["limits"]["memory"].removesuffix("Mi")) >= plan(pictures, rate=1).memory_mib
+    written = yaml.safe_load(values_yaml(pictures, plan(pictures, rate=1)))["settings"]
+    assert {name: written[name] for name in chart["settings"]} == chart["settings"]
 
 
 def test_an_artifact_that_nobody_measured_has_no_plan(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lading.drift.distances import Null, js, ks, psi
-from lading.drift.reference import Reference, example_features
+from lading.drift.features import example_features
+from lading.drift.reference import Reference
 from lading.drift.window import BLOCKS, JOINT, Score, Window, excess_clustering, merged, scores_of
 from lading.spec import Array, TensorSpec
 

@@ -1,9 +1,9 @@
-"""The whole loop on the cluster that KUBECONFIG names: the light changes, an alert says so, a training is started, and
-what it made goes to canary and replaces the model that the light had changed under.
+"""The whole loop on the cluster that KUBECONFIG names, without a person: the light changes, an alert says so, a
+training reads what was collected, and what it made goes to canary and gets the requests.
 
-Real are the pods of both releases and of the training, Prometheus, Alertmanager, the receiver and `lading canary`.
-Alerts wait a thirtieth of their time. What shares the requests by the route's weights is this test, for a cluster need
-not have a gateway.
+The manifests are those of k8s/training/promotion and k8s/canary/base, with what a user changes. Real are the pods, the
+receiver, Prometheus and Alertmanager; alerts wait a thirtieth of their time. What shares the requests by the route's
+weights is this test, for a cluster need not have a gateway.
 """
 
 from __future__ import annotations
@@ -11,244 +11,260 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import subprocess
-import sys
-import threading
+import time
 import uuid
 from pathlib import Path
+from typing import Any
 
 import httpx
-import numpy as np
 import pytest
+import yaml
 
+from lading.deploy.promotion import publish
 from lading.monitoring.alerts import ALERT_GROUPS
 from lading.monitoring.rules import shortened
-from tests.e2e.cluster.kube import HOST, Release, wait_until
+from tests.e2e.cluster import prometheus
+from tests.e2e.cluster.kube import ROOT, Release, wait_until
+from tests.e2e.cluster.prometheus import Discovery
+from tests.e2e.cluster.sink_pod import s3_variables, sink_objects
+from tests.e2e.trainer_pods import (
+    IMAGE as TRAINER,
+)
 from tests.e2e.trainer_pods import (
     NAMESPACE,
     TRAINING,
     forwarded,
     kubectl,
-    listening,
     model_volume,
-    more_arguments,
     needs_trainer,
-    overlay,
+    tiny_config_map,
     tiny_model,
     training_volume,
     wait_for_job,
 )
+from tests.e2e.visitors import Visitors, weights_of
+from tests.given.learned import made
 from tests.given.tiny import SHADES, DimmedImage, WatchedImage
 from tools.stack import prometheus_stack
 
-SHORTER = 30
+SERVE = "serve"
 IMAGE = os.environ.get("LADING_E2E_IMAGE", "")
-ALARM_S = 240.0
+LOAD = os.environ.get("LADING_E2E_LOAD_IMAGE", "")
+SHORTER = 30
+ALARM_S = 300.0
 """Windows fill in half a minute, and are looked at once a minute."""
-PROMOTED = ("--steps=20,50", "--minutes=0.5", "--min-requests=100", "--p99-ratio=5", "--min-agreement=0")
-ROUTE = {
-    "apiVersion": "gateway.networking.k8s.io/v1",
-    "kind": "HTTPRoute",
-    "metadata": {"name": "tiny"},
-    "spec": {
-        "rules": [
-            {
-                "backendRefs": [
-                    {"name": "tiny-a", "port": 8080, "weight": 100},
-                    {"name": "tiny-b", "port": 8080, "weight": 0},
-                ]
-            }
+SHORT = ("trainer.max_epochs=10", "optimizer.lr=0.03", "data.batch_size=64", "trainer.threads=1", "logger.wandb=false")
+FIRES = 'ALERTS{alertname="LadingDrift",alertstate="firing"}'
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (IMAGE and LOAD), reason="names no images (LADING_E2E_IMAGE, LADING_E2E_LOAD_IMAGE)"),
+]
+
+
+def promotion(folder: Path) -> Path:
+    """What a user writes over the two kustomizations: images, the model, addresses, and the steps of the canary."""
+    pod = "/spec/jobTemplate/spec/template/spec"
+    bucket = [{"secretRef": {"name": "bucket"}}]
+    retraining: list[dict[str, Any]] = [
+        {"op": "replace", "path": "/metadata/labels/lading.dev~1model", "value": WatchedImage.name},
+        model_volume(pod),
+        {"op": "add", "path": f"{pod}/containers/0/envFrom", "value": bucket},
+        {"op": "replace", "path": f"{pod}/containers/0/args/3", "value": "--to=s3://log/models"},
+    ]
+    for number in range(2):  # train, build
+        container = f"initContainers/{number}"
+        retraining += [
+            *tiny_model(pod, container, "WatchedImage"),
+            {"op": "replace", "path": f"{pod}/{container}/env/1/value", "value": WatchedImage.name},
+            {"op": "replace", "path": f"{pod}/{container}/env/4/value", "value": "s3://log/payloads"},
+            {"op": "add", "path": f"{pod}/{container}/envFrom", "value": bucket},
         ]
-    },
-}
-
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not IMAGE, reason="names no image (LADING_E2E_IMAGE)")]
-
-
-class Visitors:
-    """People who send pictures, forty a second, to whichever release the route gives them to."""
-
-    def __init__(self, releases: dict[str, str]) -> None:
-        self.spec: WatchedImage = WatchedImage()
-        self._urls = releases
-        self._weights = weights()
-        self._right = {name: [0, 0] for name in releases}
-        self._over = threading.Event()
-        self._threads = [threading.Thread(target=work) for work in (self._send, self._look)]
-
-    def __enter__(self) -> Visitors:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
-
-    def accuracy(self, release: str) -> float:
-        """How often a release told the shade since it was asked for last."""
-        right, asked = self._right[release]
-        self._right[release] = [0, 0]
-        return right / asked
-
-    def _look(self) -> None:
-        while not self._over.wait(2):
-            self._weights = weights()
-
-    def _send(self) -> None:
-        rng = np.random.default_rng(7)
-        with httpx.Client(timeout=30) as client:
-            while not self._over.wait(0.025):
-                names, shares = zip(*self._weights.items(), strict=True)
-                name = str(rng.choice(names, p=np.array(shares) / sum(shares)))
-                ((inputs, truth),) = self.spec.pictures(1, int(rng.integers(1 << 31)))
-                body = {"image": inputs["image"][None].tolist()}
-                answer = client.post(f"{self._urls[name]}/predict", json=body)
-                assert answer.status_code == 200, answer.text
-                told = int(np.argmax(answer.json()["outputs"]["shade"][0]))
-                count = self._right[name]
-                count[0] += told == int(truth["shade"])
-                count[1] += 1
+    retraining += [{"op": "add", "path": f"{pod}/initContainers/0/args/-", "value": word} for word in SHORT]
+    canary: list[dict[str, Any]] = [
+        {"op": "replace", "path": "/metadata/labels/lading.dev~1canary", "value": WatchedImage.name},
+        *(
+            {"op": "replace", "path": f"{pod}/containers/0/args/{place}", "value": word}
+            for place, word in {
+                5: f"--prometheus=http://prometheus.{SERVE}.svc:9090",
+                6: "--steps=20,50",
+                7: "--minutes=0.5",
+                8: "--min-requests=50",
+            }.items()
+        ),
+        {"op": "add", "path": f"{pod}/containers/0/args/-", "value": "--p99-ratio=5"},
+    ]
+    folder.mkdir()
+    images = {"lading-trainer": TRAINER, "lading-load": LOAD}
+    content = {
+        "resources": [os.path.relpath(base, folder) for base in (TRAINING / "promotion", ROOT / "k8s/canary/base")],
+        "configMapGenerator": [tiny_config_map(folder) | {"namespace": NAMESPACE}],
+        "images": [
+            {"name": name, "newName": image.rpartition(":")[0], "newTag": image.rpartition(":")[2]}
+            for name, image in images.items()
+        ],
+        "patches": [
+            {"target": {"kind": "CronJob", "name": "retraining-cards"}, "patch": json.dumps(retraining)},
+            {"target": {"kind": "CronJob", "name": "cards-canary"}, "patch": json.dumps(canary)},
+        ],
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(content))
+    return folder
 
 
-def weights() -> dict[str, int]:
-    route = json.loads(kubectl("-n", NAMESPACE, "get", "httproute", "tiny", "-o", "json"))
-    return {one["name"]: one["weight"] for one in route["spec"]["rules"][0]["backendRefs"]}
-
-
-def release(name: str, artifact: str) -> Release:
+def release(name: str, uri: str, digest: str) -> Release:
+    """One of both, as docs/drift.md asks for it: its artifact is fetched, and what it is asked goes into the log."""
     repository, _, tag = IMAGE.rpartition(":")
     values = {
         "image": {"repository": repository, "tag": tag, "pullPolicy": "IfNotPresent"},
-        "artifact": {"source": "volume", "claimName": "training-output", "path": artifact},
+        "artifact": {"source": "fetch", "uri": uri, "digest": digest, "credentialsSecret": "bucket"},
+        "extraEnvFrom": [{"secretRef": {"name": "bucket"}}],
         "service": {"type": "NodePort"},
         "bento": {"enabled": False},
         "replicaCount": 1,
         "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}},
         "shutdown": {"preStopSeconds": 2},
         "rollout": {"minReadySeconds": 1},
-        "settings": {"deadline_ms": 20000, "drift_per_second": 100},
+        "settings": {
+            **{"payload_log": "s3://log/payloads", "payload_images": "files", "payload_rotate_s": 5},
+            **{"feedback": 10000, "deadline_ms": 20000, "drift_per_second": 100, "grpc_connection_s": 1},
+        },
     }
-    made = Release(name, NAMESPACE, values)
-    made.upgrade()
-    return made
+    one = Release(name, SERVE, values)
+    one.upgrade()
+    return one
 
 
-def template(folder: Path) -> Path:
-    """The CronJob of the retraining, for the tiny model; its training is asked for by name, as the cards model's is."""
-    pod = "/spec/jobTemplate/spec/template/spec"
-    return overlay(
-        folder,
-        TRAINING / "retraining",
-        "CronJob",
-        [
-            {"op": "replace", "path": "/metadata/labels/lading.dev~1model", "value": WatchedImage.name},
-            *tiny_model(pod, "initContainers/0", "WatchedImage"),
-            *more_arguments(pod, "initContainers/0", "trainer.max_epochs=15"),
-            *tiny_model(pod, "containers/0", "WatchedImage"),
-            model_volume(pod),
-            *(
-                {"op": "replace", "path": f"{pod}/{container}/0/env/1/value", "value": WatchedImage.name}
-                for container in ("initContainers", "containers")
-            ),
-        ],
-    )
+def weights() -> dict[str, int]:
+    return weights_of(json.loads(kubectl("-n", SERVE, "get", "httproute", "cards", "-o", "json")))
 
 
-def train_on_dimmed_pictures_from_now_on() -> None:
-    """What a person does when newer data are there: the template reads them."""
-    pod = "/spec/jobTemplate/spec/template/spec"
-    patch = [
-        {"op": "replace", "path": f"{pod}/{container}/0/env/0/value", "value": "/model/tiny.py:DimmedImage"}
-        for container in ("initContainers", "containers")
-    ]
-    kubectl("-n", NAMESPACE, "patch", "cronjob", "retraining-cards", "--type=json", "-p", json.dumps(patch))
-
-
-def asked(prometheus: str, query: str) -> list[dict[str, str]]:
+def asked(url: str, query: str) -> list[dict[str, str]]:
     """Labels of the series that a query finds."""
-    answer = httpx.get(f"{prometheus}/api/v1/query", params={"query": query}).json()
+    answer = httpx.get(f"{url}/api/v1/query", params={"query": query}).json()
     return [series["metric"] for series in answer["data"]["result"]]
 
 
-def jobs() -> set[str]:
-    items = json.loads(kubectl("-n", NAMESPACE, "get", "jobs", "-l", "lading.dev/model", "-o", "json"))["items"]
-    return {job["metadata"]["name"] for job in items}
+def jobs(namespace: str, label: str) -> list[str]:
+    items = json.loads(kubectl("-n", namespace, "get", "jobs", "-l", label, "-o", "json"))["items"]
+    return [job["metadata"]["name"] for job in items]
+
+
+class Timeline:
+    """Seconds from one step to the next."""
+
+    def __init__(self) -> None:
+        self._start = self._last = time.monotonic()
+        self.lines: list[str] = []
+
+    def reached(self, what: str) -> None:
+        now = time.monotonic()
+        self.lines.append(f"{now - self._start:6.0f} s ({now - self._last:+5.0f})  {what}")
+        print(self.lines[-1], flush=True)
+        self._last = now
+
+
+def serve_secrets(token: str) -> None:
+    """What the manifests say has to be there: the credentials of the bucket, and Alertmanager's token."""
+    for namespace in (SERVE, NAMESPACE):
+        variables = s3_variables(f"http://sink.{SERVE}.svc:9000")
+        literals = [f"--from-literal={key}={word}" for key, word in variables.items()]
+        kubectl("-n", namespace, "create", "secret", "generic", "bucket", *literals)
+    kubectl("-n", NAMESPACE, "create", "secret", "generic", "retraining-token", f"--from-literal=token={token}")
+
+
+def named_prometheus(url: str) -> None:
+    """Give the Prometheus on this machine a name in the cluster."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    labels = {"kubernetes.io/service-name": "prometheus"}
+    ports = [{"name": "web", "port": int(port)}]
+    for one in (
+        {"apiVersion": "v1", "kind": "Service", "spec": {"ports": [{"name": "web", "port": 9090}]}},
+        {
+            **{"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4"},
+            **{"endpoints": [{"addresses": [host]}], "ports": ports},
+        },
+    ):
+        named = {**one, "metadata": {"name": "prometheus", "labels": labels}}
+        kubectl("-n", SERVE, "apply", "-f", "-", given=json.dumps(named))
 
 
 @needs_trainer
-def test_a_change_of_light_ends_in_a_promoted_model_that_knows_it(tmp_path: Path) -> None:
-    token = uuid.uuid4().hex
+@pytest.mark.timeout(2400)
+def test_a_change_of_light_ends_in_a_promoted_model_that_knows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token, times = uuid.uuid4().hex, Timeline()
+    first = made(tmp_path / "first")
+    times.reached("a first model is trained and built")
     with training_volume(tmp_path / "volume"), contextlib.ExitStack() as running:
-        running.callback(kubectl, "delete", "namespace", NAMESPACE, "--wait=true", "--timeout=120s")
-        kubectl("apply", "-k", str(TRAINING / "base"))
-        kubectl("-n", NAMESPACE, "create", "secret", "generic", "retraining-token", f"--from-literal=token={token}")
-        kubectl("apply", "-k", str(template(tmp_path / "retraining")))
-        kubectl("-n", NAMESPACE, "create", "job", "first", "--from=cronjob/retraining-cards")
-        wait_for_job("first")
-        train_on_dimmed_pictures_from_now_on()
-
-        # Both stand; one has the requests.
-        releases = {name: release(name, "first/artifact") for name in ("tiny-a", "tiny-b")}
-        urls = {name: one.url for name, one in releases.items()}
-        kubectl("-n", NAMESPACE, "apply", "-f", "-", given=json.dumps(ROUTE))
-        address = running.enter_context(forwarded("svc/retraining", 8070))
-        targets = {name: f"{HOST}:{one.node_port('http')}" for name, one in releases.items()}
+        for namespace in (SERVE, NAMESPACE):
+            kubectl("create", "namespace", namespace)
+            running.callback(kubectl, "delete", "namespace", namespace, "--wait=true", "--timeout=120s")
+        kubectl("label", "namespace", SERVE, "pod-security.kubernetes.io/enforce=restricted")
+        serve_secrets(token)
+        for one in sink_objects(IMAGE):
+            kubectl("-n", SERVE, "apply", "-f", "-", given=json.dumps(one))
+        kubectl("-n", SERVE, "wait", "--for=condition=Ready", "pod/sink", "--timeout=60s")
+        with forwarded("svc/sink", 9000, SERVE) as address, monkeypatch.context() as credentials:
+            for key, word in s3_variables(address).items():
+                credentials.setenv(key, word)
+            uri = publish(first, "s3://log/models")
+        kubectl("apply", "-k", str(promotion(tmp_path / "promotion")))
+        releases = {name: release(name, uri, first.digest) for name in ("cards-a", "cards-b")}
+        kubectl("-n", NAMESPACE, "rollout", "status", "deployment/retraining", "--timeout=180s")
+        discovery = running.enter_context(Discovery(tmp_path / "targets.json", *releases.values()))
+        receiver = running.enter_context(forwarded("svc/retraining", 8070))
         stack = running.enter_context(
             prometheus_stack(
                 tmp_path / "stack",
-                {NAMESPACE: list(targets.values())},
+                {},
                 shortened(ALERT_GROUPS, SHORTER),
                 interval="2s",
-                webhook=f"{address}/alerts",
+                webhook=f"{receiver}/alerts",
                 token=token,
+                host=prometheus.HOST,
+                discovered=discovery.file,
             )
         )
-        visitors = running.enter_context(Visitors(urls))
-        scored = f'lading_drift_score{{instance="{targets["tiny-a"]}"}}'
+        named_prometheus(stack.prometheus)
+        times.reached("two releases serve it; cards-a has the requests")
+
+        visitors = running.enter_context(Visitors({name: one.url for name, one in releases.items()}, weights))
+        scored = 'lading_drift_score{pod=~"cards-a-.*"}'
         wait_until("a first full window has a score", lambda: asked(stack.prometheus, scored), ALARM_S)
-        fires = 'ALERTS{alertname="LadingDrift",alertstate="firing"}'
-        assert not asked(stack.prometheus, f"{scored} > on (model, feature, test) lading_drift_threshold")
-        assert not jobs()
-        before = visitors.accuracy("tiny-a")
+        assert not asked(stack.prometheus, f"{scored} > on (pod, model, feature, test) lading_drift_threshold")
+        assert not jobs(NAMESPACE, "lading.dev/model")
+        before = visitors.accuracy("cards-a")
+        times.reached("a full window of requests has not drifted")
 
         visitors.spec = DimmedImage()
-        wait_until("an alert started a training", jobs, ALARM_S)
-        (started,) = jobs()
-        changed = visitors.accuracy("tiny-a")
-        found = sorted({one["feature"] for one in asked(stack.prometheus, fires)})
+        wait_until("an alert started a training", lambda: jobs(NAMESPACE, "lading.dev/model"), ALARM_S)
+        (started,) = jobs(NAMESPACE, "lading.dev/model")
+        changed = visitors.accuracy("cards-a")
+        times.reached("the light is at 45 %, and the alert has started a training")
         wait_for_job(started)
+        times.reached("it is trained on the log, has passed the gates, and is promoted")
+        wait_until("the canary's Job is there", lambda: jobs(SERVE, "lading.dev/canary"), 10)
+        (moving,) = jobs(SERVE, "lading.dev/canary")
+        wait_for_job(moving, SERVE)
+        times.reached("cards-b has the candidate and all requests")
+        said = kubectl("-n", SERVE, "logs", f"job/{moving}", "--all-containers")
+        assert weights() == {"cards-a": 0, "cards-b": 100}
 
-        # A person looks at the candidate, and gives it a part of the requests.
-        releases["tiny-b"].values["artifact"]["path"] = f"{started}/artifact"
-        releases["tiny-b"].upgrade()
-        said = subprocess.run(
-            [
-                *(sys.executable, "-m", "lading", "canary", "tiny-a", "tiny-b", "--route=httproutes/tiny"),
-                *(
-                    f"--namespace={NAMESPACE}",
-                    f"--api={running.enter_context(listening('proxy', '--port=0'))}",
-                    *PROMOTED,
-                ),
-                *(f"--prometheus={stack.prometheus}", f"--stable-url={urls['tiny-a']}"),
-                *(f"--canary-url={urls['tiny-b']}", f'--stable-selector=instance="{targets["tiny-a"]}"'),
-                f'--canary-selector=instance="{targets["tiny-b"]}"',
-            ],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert said.returncode == 0, said.stdout + said.stderr
-        assert weights() == {"tiny-a": 0, "tiny-b": 100}
-
-        visitors.accuracy("tiny-b")
-        kubectl("-n", NAMESPACE, "scale", "deployment/tiny-a", "--replicas=0")
-        scored = f'lading_drift_score{{instance="{targets["tiny-b"]}"}}'
+        visitors.accuracy("cards-b")
+        scored = 'lading_drift_score{pod=~"cards-b-.*"}'
         wait_until("the new model's window has a score", lambda: asked(stack.prometheus, scored), ALARM_S)
-        wait_until("the alert resolved", lambda: not asked(stack.prometheus, fires), ALARM_S)
-        after = visitors.accuracy("tiny-b")
-    print(f"\n{said.stdout}drifted: {', '.join(found)}")
+        after = visitors.accuracy("cards-b")
+        assert not asked(stack.prometheus, f"{scored} > on (pod, model, feature, test) lading_drift_threshold")
+        assert asked(stack.prometheus, FIRES), "the old release's scores are still there"
+        kubectl("-n", SERVE, "scale", "deployment/cards-a", "--replicas=0")
+        wait_until("the alert resolved", lambda: not asked(stack.prometheus, FIRES), ALARM_S)
+        times.reached("a full window of the new model has not drifted, and the alert has resolved")
+        served = httpx.get(f"{releases['cards-b'].url}/v2/models/{WatchedImage.name}").json()
+    print(f"\n{said}")
+    print("\n".join(times.lines))
     print(f"{' or '.join(SHADES)}: {before:.3f}, with less light {changed:.3f}, told by the next model {after:.3f}")
+    assert served["parameters"]["digest"] != first.digest
     assert changed < before - 0.2
     assert after > 0.9

@@ -31,7 +31,12 @@ def address(cards_artifact: Artifact, tmp_path_factory: pytest.TempPathFactory) 
     log = tmp_path_factory.mktemp("make") / "serve.log"
     with log.open("w") as stream:
         server = subprocess.Popen(
-            ["make", "serve", f"PORT={port}"], cwd=ROOT, stdout=stream, stderr=stream, start_new_session=True
+            ["make", "serve", f"PORT={port}"],
+            cwd=ROOT,
+            env={**os.environ, "LADING_HTTP_PORT": "0", "LADING_GRPC_PORT": "0"},  # the next process does the same
+            stdout=stream,
+            stderr=stream,
+            start_new_session=True,
         )
     try:
         wait_until_ready(f"http://127.0.0.1:{port}", server, log)

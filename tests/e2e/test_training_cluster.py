@@ -37,17 +37,15 @@ def manifests(folder: Path) -> list[dict[str, Any]]:
 
 def pod_spec(manifest: dict[str, Any]) -> dict[str, Any]:
     spec = manifest["spec"]["template"]["spec"]
-    if manifest["kind"] == "TrainingRuntime":
-        spec = spec["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]
     assert isinstance(spec, dict)
     return spec
 
 
 PODS = {
     f"{folder}/{manifest['kind']}": pod_spec(manifest)
-    for folder in (".", "build", "trainjob")
+    for folder in (".", "build")
     for manifest in manifests(TRAINING / folder)
-    if manifest["kind"] in {"Job", "TrainingRuntime"}
+    if manifest["kind"] == "Job"
 }
 
 
@@ -103,5 +101,32 @@ def test_two_pods_train_together_and_the_artifact_comes_out_of_the_volume(tmp_pa
             shown = kubectl("-n", NAMESPACE, "logs", "job/build")
             assert "weights: /output/run/tiny-image.safetensors" in shown
             assert "artifact: /output/artifact" in " ".join(shown.split())
+        finally:
+            kubectl("delete", "namespace", NAMESPACE, "--wait=true", "--timeout=120s")
+
+
+@pytest.mark.slow
+@needs_trainer
+@pytest.mark.parametrize(
+    ("name", "model", "few"),
+    [
+        ("molecules", "models/molecules.py:Molecules", ("model.molecules=400",)),
+        ("cards", "models/cards.py:Cards", ("model.train_examples=106", "model.side=64")),
+    ],
+)
+def test_the_image_trains_a_reference_model(name: str, model: str, few: tuple[str, ...], tmp_path: Path) -> None:
+    """Two pods, one epoch: the image holds the model's file and what it imports, and its data need no download."""
+    pod = "/spec/template/spec"
+    patch = [
+        {"op": "replace", "path": f"{pod}/containers/0/env/0/value", "value": model},
+        {"op": "replace", "path": f"{pod}/containers/0/resources/requests/cpu", "value": "100m"},
+        *more_arguments(pod, "containers/0", *few, epochs=1),
+    ]
+    with training_volume(tmp_path / "volume"):
+        try:
+            kubectl("apply", "-k", str(overlay(tmp_path / "training", TRAINING, "Job", patch)))
+            wait_for_job("training")
+            first = kubectl("-n", NAMESPACE, "logs", "-l", "batch.kubernetes.io/job-completion-index=0", "--tail=-1")
+            assert f"checkpoint: /output/run/{name}.safetensors" in first
         finally:
             kubectl("delete", "namespace", NAMESPACE, "--wait=true", "--timeout=120s")

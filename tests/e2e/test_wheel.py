@@ -163,7 +163,9 @@ def test_the_sdist_installs_the_files_of_the_wheel(dist: Path, complete: Install
     install(tmp_path / "venv", sdist)
     from_sdist = files(site_packages(tmp_path / "venv") / "lading")
     assert from_sdist == files(site_packages(complete.environment) / "lading")
-    assert {"service.py", "requirements-bento.txt", "py.typed", "serve/pages/page.html"} <= from_sdist.keys()
+    of_the_repository = {"service.py", "requirements/bento.txt", "docker/build", "helm/lading/Chart.yaml"}
+    assert {f"shipped/{name}" for name in of_the_repository} <= from_sdist.keys()
+    assert {"py.typed", "serve/pages/page.html"} <= from_sdist.keys()
 
 
 def test_the_metadata_is_what_an_index_shows(wheel: Path) -> None:

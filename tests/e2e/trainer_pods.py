@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 TRAINING = ROOT / "k8s" / "training"
 NAMESPACE = "lading-training"
 IMAGE = os.environ.get("LADING_TRAINER_IMAGE", "lading-trainer:1")
-SMALL = ["data.batch_size=12", "trainer.max_epochs=3", "trainer.threads=1", "optimizer.lr=0.03", "logger.wandb=false"]
+SMALL = ["data.batch_size=12", "trainer.threads=1", "optimizer.lr=0.03", "logger.wandb=false"]
 
 JOB_S = 600
 """Far more than a Job of the tiny model takes."""
@@ -65,16 +65,21 @@ def training_volume(folder: Path) -> Iterator[None]:
 def overlay(folder: Path, base: Path, kind: str, patch: list[dict[str, Any]]) -> Path:
     """A kustomization over one of ours, with the tiny model in a ConfigMap and a patch of one kind."""
     folder.mkdir()
-    shutil.copy(ROOT / "tests" / "tiny.py", folder / "tiny.py")
     content = {
         "resources": [os.path.relpath(base, folder)],
         "namespace": NAMESPACE,
-        "configMapGenerator": [{"name": "tiny", "files": ["tiny.py"], "options": {"disableNameSuffixHash": True}}],
+        "configMapGenerator": [tiny_config_map(folder)],
         "images": [{"name": "lading-trainer", "newName": IMAGE.rpartition(":")[0], "newTag": IMAGE.rpartition(":")[2]}],
         "patches": [{"target": {"kind": kind}, "patch": json.dumps(patch)}],
     }
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(content))
     return folder
+
+
+def tiny_config_map(folder: Path) -> dict[str, Any]:
+    """The tiny model's file in a kustomization's folder, and the generator of its ConfigMap."""
+    shutil.copy(ROOT / "tests" / "given" / "tiny.py", folder / "tiny.py")
+    return {"name": "tiny", "files": ["tiny.py"], "options": {"disableNameSuffixHash": True}}
 
 
 def tiny_model(pod: str, container: str, model: str = "TinyImage") -> list[dict[str, Any]]:
@@ -91,9 +96,10 @@ def model_volume(pod: str) -> dict[str, Any]:
     return {"op": "add", "path": f"{pod}/volumes/-", "value": {"name": "model", "configMap": {"name": "tiny"}}}
 
 
-def more_arguments(pod: str, container: str, *more: str) -> list[dict[str, Any]]:
+def more_arguments(pod: str, container: str, *more: str, epochs: int = 3) -> list[dict[str, Any]]:
     """The patch that makes a training short."""
-    return [{"op": "add", "path": f"{pod}/{container}/args/-", "value": word} for word in (*SMALL, *more)]
+    words = (*SMALL, f"trainer.max_epochs={epochs}", *more)
+    return [{"op": "add", "path": f"{pod}/{container}/args/-", "value": word} for word in words]
 
 
 @contextmanager
@@ -108,21 +114,21 @@ def listening(*words: str) -> Iterator[str]:
             running.terminate()
 
 
-def forwarded(service: str, port: int) -> AbstractContextManager[str]:
+def forwarded(service: str, port: int, namespace: str = NAMESPACE) -> AbstractContextManager[str]:
     """A service of the cluster at an address of this machine."""
-    return listening("-n", NAMESPACE, "port-forward", service, f":{port}")
+    return listening("-n", namespace, "port-forward", service, f":{port}")
 
 
-def wait_for_job(job: str) -> None:
+def wait_for_job(job: str, namespace: str = NAMESPACE) -> None:
     """Return when a Job is complete; fail with its pods' last lines and its description when it has failed."""
     end = time.monotonic() + JOB_S
     ended: set[str] = set()
     while not ended and time.monotonic() < end:
-        status = json.loads(kubectl("-n", NAMESPACE, "get", f"job/{job}", "-o", "json"))["status"]
+        status = json.loads(kubectl("-n", namespace, "get", f"job/{job}", "-o", "json"))["status"]
         conditions = status.get("conditions", [])
         ended = {one["type"] for one in conditions if one["status"] == "True"} & {"Complete", "Failed"}
         time.sleep(1)
     if ended != {"Complete"}:
         selector = f"batch.kubernetes.io/job-name={job}"
-        logs = kubectl("-n", NAMESPACE, "logs", "-l", selector, "--all-containers", "--prefix", "--tail=40")
-        pytest.fail(f"{kubectl('-n', NAMESPACE, 'describe', f'job/{job}')}\n{logs}")
+        logs = kubectl("-n", namespace, "logs", "-l", selector, "--all-containers", "--prefix", "--tail=40")
+        pytest.fail(f"{kubectl('-n', namespace, 'describe', f'job/{job}')}\n{logs}")

@@ -21,6 +21,9 @@ GROUPS = {
     "grpcroutes": "gateway.networking.k8s.io",
     "cronjobs": "batch",
     "jobs": "batch",
+    "endpointslices": "discovery.k8s.io",
+    "horizontalpodautoscalers": "autoscaling",
+    "deployments": "apps",
 }
 
 
@@ -31,6 +34,25 @@ def route(stable: int = 100, canary: int = 0, kind: str = "HTTPRoute") -> dict[s
     ]
     rules = [{"backendRefs": [{"name": "page", "port": 80}]}, {"backendRefs": backends}]
     return {"kind": kind, "metadata": {"name": "cards", "resourceVersion": "1"}, "spec": {"rules": rules}}
+
+
+def endpoints(service: str, ready: int, starting: int = 0) -> dict[str, Any]:
+    """The EndpointSlice of a Service."""
+    pods = [
+        {"addresses": [f"10.0.0.{number}"], "conditions": {"ready": number < ready}}
+        for number in range(ready + starting)
+    ]
+    return {"metadata": {"name": service, "labels": {"kubernetes.io/service-name": service}}, "endpoints": pods}
+
+
+def autoscaler(deployment: str, minimum: int, maximum: int) -> dict[str, Any]:
+    """A HorizontalPodAutoscaler that wants its minimum."""
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": deployment}
+    return {
+        "metadata": {"name": deployment},
+        "spec": {"scaleTargetRef": target, "minReplicas": minimum, "maxReplicas": maximum},
+        "status": {"desiredReplicas": minimum},
+    }
 
 
 @dataclass
@@ -48,6 +70,10 @@ class ApiServer:
     """Number of requests to answer with 503."""
     refused: set[str] = field(default_factory=set)
     """Objects that may not be patched."""
+    scaled: list[tuple[str, int]] = field(default_factory=list)
+    """Deployments that were scaled, and the numbers of pods."""
+    room: int = 100
+    """Pods that a Deployment can have."""
 
     def weights(self) -> list[int]:
         """Weights of the new release, version by version."""
@@ -62,7 +88,9 @@ class ApiServer:
             found = self.objects.get(path)
             return (200, found) if found else (404, {"message": "not found"})
         label, _, value = selector.partition("=")
-        items = [one for one in self.of(path).values() if one["metadata"]["labels"].get(label) == value]
+        items = list(self.of(path).values())
+        if selector:
+            items = [one for one in items if one["metadata"]["labels"].get(label) == value]
         return 200, {"items": items}
 
     def post(self, path: str, content: dict[str, Any]) -> tuple[int, Any]:
@@ -73,7 +101,9 @@ class ApiServer:
         self.objects[name] = content
         return 201, content
 
-    def patch(self, path: str, patch: list[dict[str, Any]]) -> tuple[int, Any]:
+    def patch(self, path: str, patch: Any) -> tuple[int, Any]:
+        if path.endswith("/scale"):
+            return self.scale(path.split("/")[1], patch["spec"]["replicas"])
         if path in self.refused:
             return 403, {"message": "forbidden"}
         changed = copy.deepcopy(self.objects[path])
@@ -87,6 +117,13 @@ class ApiServer:
         self.objects[path] = changed
         self.history.append(changed)
         return 200, changed
+
+    def scale(self, name: str, pods: int) -> tuple[int, Any]:
+        """The pods of a Deployment are ready at once, as far as there is room."""
+        self.scaled.append((name, pods))
+        ready = min(pods, self.room)
+        self.objects[f"endpointslices/{name}"] = endpoints(name, ready, pods - ready)
+        return 200, {"kind": "Scale", "spec": {"replicas": pods}}
 
 
 @contextlib.contextmanager
@@ -131,14 +168,16 @@ def api_server(
             if api.token and self.headers["authorization"] not in (f"Bearer {api.token}", f"bearer {api.token}"):
                 return 401, {"message": "Unauthorized"}
             where = urlsplit(self.path)
-            start, _, path = where.path.partition(f"/v1/namespaces/{NAMESPACE}/")
+            start, _, path = where.path.partition(f"/namespaces/{NAMESPACE}/")
+            start = start.rpartition("/")[0]
             if start != f"/apis/{GROUPS.get(path.split('/')[0])}":
                 return 404, {"message": "the server could not find the requested resource"}
             if self.command == "GET":
                 return api.get(path, parse_qs(where.query).get("labelSelector", [""])[0])
             if self.command == "POST":
                 return api.post(path, content)
-            assert self.headers["content-type"] == "application/json-patch+json"
+            kind = "merge-patch" if path.endswith("/scale") else "json-patch"
+            assert self.headers["content-type"] == f"application/{kind}+json"
             return api.patch(path, content)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from lading.budget import Budget
 from lading.content import check_contents, content_of
 from lading.spec import TensorSpec
 
@@ -16,9 +17,9 @@ def check_round_trip(spec: TensorSpec) -> None:
     drawn = content.draw(spec, np.random.default_rng(0))
     assert content.sniff(drawn)
     assert content.accepts(content.media_types[0])
-    example = content.decode(drawn, spec)
+    example = content.decode(drawn, spec, Budget())
     assert (example.dtype, example.shape) == (spec.numpy_dtype, spec.example_shape)
-    again = content.decode(content.encode(example), spec)
+    again = content.decode(content.encode(example), spec, Budget())
     assert np.abs(again.astype(float) - example).mean() < 0.1 * np.ptp(example.astype(float))
     assert content.features(example).shape == (len(content.feature_names),)
     for corrupt in content.corruptions.values():

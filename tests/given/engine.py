@@ -7,7 +7,7 @@ import math
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from lading.artifact import Artifact
 from lading.serve.engine.model import Job, ServedModel
 from lading.serve.http.app import App
+from lading.serve.telemetry.exposition import exposition
 from lading.settings import Settings
 from lading.spec import Array
 
@@ -43,12 +44,15 @@ class Given:
     given: Read
     brief: bool = False
     message_id: str | None = None
+    writers: list[str] = field(default_factory=list)
+    """Names of the threads that wrote its answer."""
 
     def read(self, _: None) -> Mapping[str, Array]:
         return self.given()
 
-    def write(self, _: Mapping[str, Array]) -> None:
-        """No one is answered."""
+    def write(self, _: Mapping[str, Array]) -> str:
+        self.writers.append(threading.current_thread().name)
+        return "written"
 
 
 class Awaited(Job):
@@ -105,16 +109,19 @@ def held(gate: threading.Event, begun: threading.Event | None = None) -> Callabl
     return wait
 
 
-async def in_lane(app: App, model: ServedModel, gate: threading.Event) -> asyncio.Task[dict[str, Array]]:
+async def in_lane(
+    app: App, model: ServedModel, gate: threading.Event, *, deadline: float = math.inf
+) -> asyncio.Task[dict[str, Array]]:
     """Keep one lane busy until the gate opens."""
     begun = threading.Event()
-    task = asyncio.create_task(infer(app, model, held(gate, begun)))
-    await asyncio.to_thread(begun.wait, 20)
+    task = asyncio.create_task(infer(app, model, held(gate, begun), deadline=deadline))
+    while not begun.is_set():
+        await asyncio.sleep(0.001)
     return task
 
 
 def value(app: App, name: str, **labels: str) -> float:
-    for family in text_string_to_metric_families(app.metrics.exposition().decode()):
+    for family in text_string_to_metric_families(exposition(app.metrics).body.decode()):
         for sample in family.samples:
             if sample.name == name and labels.items() <= sample.labels.items():
                 return float(sample.value)

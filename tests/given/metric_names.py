@@ -17,6 +17,8 @@ NAMES = {
     "lading_ready": {"model", "variant"},
     "lading_usable_cpus": set(),
     "lading_lanes": set(),
+    "lading_lanes_replaced_total": set(),
+    "lading_workers_ended_total": set(),
     "lading_queue_limit": set(),
     "lading_start_duration_seconds": set(),
     "lading_schema_violations_total": {"model", "variant", "kind"},

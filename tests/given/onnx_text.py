@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,13 @@ def parse(
 
 
 CLASSIFIER = "logits = Gemm (x, W, b) y = Softmax <axis = 1> (logits)"
+
+
+def with_constants(model: onnx.ModelProto, constants: Mapping[str, Sequence[int]]) -> onnx.ModelProto:
+    """The same graph with int64 vectors by name."""
+    for name, values in constants.items():
+        model.graph.initializer.append(numpy_helper.from_array(np.array(values, np.int64), name))
+    return model
 
 
 def save(model: onnx.ModelProto, path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""A small OTLP/HTTP collector: accepts spans and log records as a real one does, and keeps them."""
+"""A small OTLP/HTTP collector: accepts spans, metrics and log records as a real one does, and keeps them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsServiceRequest,
     ExportLogsServiceResponse,
 )
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
@@ -27,6 +31,7 @@ class OtlpCollector:
     endpoint: str
     requests: list[ExportTraceServiceRequest] = field(default_factory=list)
     log_requests: list[ExportLogsServiceRequest] = field(default_factory=list)
+    metric_requests: list[ExportMetricsServiceRequest] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
 
     @property
@@ -50,6 +55,16 @@ class OtlpCollector:
             for scope in resource.scope_logs
             for record in scope.log_records
         ]
+
+    def points(self, name: str) -> list[Any]:
+        """The data points of a histogram in the newest export of it."""
+        newest: list[Any] = []
+        for request in self.metric_requests:
+            for of_resource in request.resource_metrics:
+                for scope in of_resource.scope_metrics:
+                    for metric in scope.metrics:
+                        newest = list(metric.histogram.data_points) if metric.name == name else newest
+        return newest
 
     def named(self, name: str) -> list[Any]:
         """The spans of that name."""
@@ -82,6 +97,9 @@ def otlp_collector(status: int = 200) -> Iterator[OtlpCollector]:
             if self.path == "/v1/logs":
                 collector.log_requests.append(ExportLogsServiceRequest.FromString(body))
                 answer = ExportLogsServiceResponse().SerializeToString()
+            elif self.path == "/v1/metrics":
+                collector.metric_requests.append(ExportMetricsServiceRequest.FromString(body))
+                answer = ExportMetricsServiceResponse().SerializeToString()
             else:
                 collector.requests.append(ExportTraceServiceRequest.FromString(body))
                 answer = ExportTraceServiceResponse().SerializeToString()

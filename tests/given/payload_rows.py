@@ -11,4 +11,4 @@ from pyarrow import parquet
 def rows_in(folder: Path, model: str) -> list[dict[str, Any]]:
     """Every row of a model's files, in the order in which they were written."""
     files = sorted((folder / model).rglob("*.parquet"), key=lambda file: file.stat().st_mtime_ns)
-    return [row for file in files for row in parquet.read_table(file, partitioning=None).to_pylist()]
+    return [row for file in files for row in parquet.ParquetFile(file).read().to_pylist()]

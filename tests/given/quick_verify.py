@@ -15,6 +15,6 @@ from lading.build.verify.verify import EFFORTS, Scale
 def quick_verify() -> Iterator[None]:
     """Shorten the ``quick`` effort while the block runs."""
     with pytest.MonkeyPatch.context() as patch:
-        short = Scale((200, 200), (1, 2), Plan(3, 2.0), Plan(1, 2.0), (1,))
+        short = Scale((1000, 200), (1, 2), Plan(3, 2.0), Plan(1, 2.0), (1,))
         patch.setattr("lading.build.verify.verify.EFFORTS", {**EFFORTS, "quick": short})
         yield

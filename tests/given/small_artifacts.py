@@ -9,8 +9,8 @@ import numpy as np
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper, save
 
 from lading.artifact import Artifact, tensors_to_bytes, write_artifact
+from lading.artifact.manifest import Manifest, PackedVariant, Provenance
 from lading.drift.reference import Reference
-from lading.manifest import Manifest, Measurement, PackedVariant, Provenance, Ratio, Timing
 from lading.predictor import open_session
 from lading.spec import Array, DType, TensorSpec, Variant
 from lading.tensors.ragged import collate
@@ -45,6 +45,32 @@ def table_artifact(path: Path) -> Artifact:
     )
 
 
+def slow_artifact(path: Path, products: int = 3) -> Artifact:
+    """The same features to the same sum, with products of large matrices on the way: some three milliseconds each."""
+    inputs = (TensorSpec(name="features", dtype="float32", shape=("batch", 4), minimum=-10, maximum=10),)
+    outputs = (TensorSpec(name="total", dtype="float32", shape=("batch", 1)),)
+    nodes = [
+        helper.make_node("ReduceSum", ["features", "axis"], ["sum"], keepdims=1),
+        helper.make_node("ReduceMean", ["features"], ["mean"], keepdims=0),
+        helper.make_node("Mul", ["mean", "tiny"], ["small"]),
+        helper.make_node("Expand", ["small", "large"], ["m0"]),
+        helper.make_node("Expand", ["share", "large"], ["average"]),
+        *(helper.make_node("MatMul", [f"m{number}", "average"], [f"m{number + 1}"]) for number in range(products)),
+        helper.make_node("ReduceMean", [f"m{products}"], ["nothing"], keepdims=0),
+        helper.make_node("Add", ["sum", "nothing"], ["total"]),
+    ]
+    constants = [
+        helper.make_tensor("axis", TensorProto.INT64, [1], [1]),
+        helper.make_tensor("tiny", TensorProto.FLOAT, [], [1e-9]),
+        helper.make_tensor("share", TensorProto.FLOAT, [], [1 / 512]),
+        helper.make_tensor("large", TensorProto.INT64, [2], [512, 512]),
+    ]
+    examples = [{"features": np.array(row, dtype=np.float32)} for row in ([1, 2, 3, 4], [-1, 0, 1, 2])]
+    return _write(
+        path, "small-slow", inputs=inputs, outputs=outputs, nodes=nodes, constants=constants, examples=examples
+    )
+
+
 def typed_artifact(path: Path) -> Artifact:
     """An int16 and a bool vector of each example, to count (int64) where the flag is set, else 0."""
     inputs = (
@@ -73,26 +99,56 @@ def identity_artifact(path: Path, dtype: DType) -> Artifact:
     return _write(path, "small-identity", inputs=inputs, outputs=outputs, nodes=nodes, constants=[], examples=examples)
 
 
-def graph_artifact(path: Path) -> Artifact:
-    """Ragged nodes and edges: for each graph the softmax over the sums of its nodes and of its edges' sources."""
+def echo_artifact(path: Path) -> Artifact:
+    """Four tensors of different types, each given back."""
+    columns: dict[str, tuple[DType, int]] = {
+        "numbers": ("float32", 4),
+        "counts": ("int64", 3),
+        "octets": ("uint8", 2),
+        "flags": ("bool", 2),
+    }
+    inputs = tuple(TensorSpec(name=n, dtype=d, shape=("batch", size)) for n, (d, size) in columns.items())
+    outputs = tuple(TensorSpec(name=f"{n}_out", dtype=d, shape=("batch", size)) for n, (d, size) in columns.items())
+    nodes = [helper.make_node("Identity", [name], [f"{name}_out"]) for name in columns]
+    examples = [{n: np.full(size, value).astype(d) for n, (d, size) in columns.items()} for value in (0, 1)]
+    return _write(path, "small-echo", inputs=inputs, outputs=outputs, nodes=nodes, constants=[], examples=examples)
+
+
+def graph_artifact(
+    path: Path,
+    *,
+    name: str = "small-graph",
+    features: int = 2,
+    tensors: tuple[str, str, str] = ("nodes", "edges", "owner"),
+) -> Artifact:
+    """Ragged nodes and edges: for each graph the softmax over the sums of its nodes and of its edges' sources.
+
+    Args:
+        path: folder of the artifact.
+        name: of the model.
+        features: numbers of a node.
+        tensors: names of the nodes' features, the edges and the owners.
+    """
+    node, edge, owner = tensors
     inputs = (
-        TensorSpec(name="nodes", dtype="float32", shape=("nodes", 2)),
-        TensorSpec(name="edges", dtype="int64", shape=(2, "edges"), indexes="nodes"),
-        TensorSpec(name="owner", dtype="int64", shape=("nodes",), owner_of="nodes"),
+        TensorSpec(name=node, dtype="float32", shape=("nodes", features)),
+        TensorSpec(name=edge, dtype="int64", shape=(2, "edges"), indexes="nodes"),
+        TensorSpec(name=owner, dtype="int64", shape=("nodes",), owner_of="nodes"),
     )
-    outputs = (TensorSpec(name="kind", dtype="float32", shape=("batch", 2), labels=("left", "right")),)
+    labels = ("left", "right", *(f"kind {number}" for number in range(2, features)))
+    outputs = (TensorSpec(name="kind", dtype="float32", shape=("batch", features), labels=labels),)
     nodes = [
-        helper.make_node("Gather", ["edges", "zero"], ["sources"], axis=0),
-        helper.make_node("Gather", ["edges", "one"], ["targets"], axis=0),
-        helper.make_node("Gather", ["nodes", "sources"], ["messages"], axis=0),
+        helper.make_node("Gather", [edge, "zero"], ["sources"], axis=0),
+        helper.make_node("Gather", [edge, "one"], ["targets"], axis=0),
+        helper.make_node("Gather", [node, "sources"], ["messages"], axis=0),
         helper.make_node("Unsqueeze", ["targets", "axis1"], ["column"]),
         helper.make_node("Expand", ["column", "pair"], ["places"]),
-        helper.make_node("ScatterElements", ["nodes", "places", "messages"], ["mixed"], axis=0, reduction="add"),
-        helper.make_node("ReduceMax", ["owner"], ["last"], keepdims=0),
+        helper.make_node("ScatterElements", [node, "places", "messages"], ["mixed"], axis=0, reduction="add"),
+        helper.make_node("ReduceMax", [owner], ["last"], keepdims=0),
         helper.make_node("Add", ["last", "one"], ["graphs"]),
         helper.make_node("Range", ["zero", "graphs", "one"], ["index"]),
         helper.make_node("Unsqueeze", ["index", "axis1"], ["wanted"]),
-        helper.make_node("Equal", ["wanted", "owner"], ["member"]),
+        helper.make_node("Equal", ["wanted", owner], ["member"]),
         helper.make_node("Cast", ["member"], ["weights"], to=TensorProto.FLOAT),
         helper.make_node("MatMul", ["weights", "mixed"], ["sums"]),
         helper.make_node("Softmax", ["sums"], ["kind"], axis=1),
@@ -101,19 +157,17 @@ def graph_artifact(path: Path) -> Artifact:
         helper.make_tensor("zero", TensorProto.INT64, [], [0]),
         helper.make_tensor("one", TensorProto.INT64, [], [1]),
         helper.make_tensor("axis1", TensorProto.INT64, [1], [1]),
-        helper.make_tensor("pair", TensorProto.INT64, [2], [1, 2]),
+        helper.make_tensor("pair", TensorProto.INT64, [2], [1, features]),
     ]
     rng = np.random.default_rng(0)
     examples: list[dict[str, Array]] = [
         {
-            "nodes": rng.normal(size=(size, 2)).astype(np.float32),
-            "edges": np.stack([np.arange(size), np.roll(np.arange(size), 1)]).astype(np.int64),
+            node: rng.normal(size=(size, features)).astype(np.float32),
+            edge: np.stack([np.arange(size), np.roll(np.arange(size), 1)]).astype(np.int64),
         }
         for size in (3, 4)
     ]
-    return _write(
-        path, "small-graph", inputs=inputs, outputs=outputs, nodes=nodes, constants=constants, examples=examples
-    )
+    return _write(path, name, inputs=inputs, outputs=outputs, nodes=nodes, constants=constants, examples=examples)
 
 
 def colour_artifact(path: Path) -> Artifact:
@@ -206,6 +260,18 @@ def log_artifact(path: Path) -> Artifact:
     return _write(path, "small-log", inputs=inputs, outputs=outputs, nodes=nodes, constants=[], examples=examples)
 
 
+def wide_artifact(path: Path, columns: int = 20_000) -> Artifact:
+    """float32 (batch, 1) to its logarithm, ``columns`` times: a few bytes to a large answer, not finite at 0."""
+    inputs = (TensorSpec(name="x", dtype="float32", shape=("batch", 1)),)
+    outputs = (TensorSpec(name="y", dtype="float32", shape=("batch", columns)),)
+    nodes = [helper.make_node("Log", ["x"], ["log"]), helper.make_node("MatMul", ["log", "ones"], ["y"])]
+    constants = [helper.make_tensor("ones", TensorProto.FLOAT, [1, columns], [1.0] * columns)]
+    examples = [{"x": np.array([value], dtype=np.float32)} for value in (1.0, 2.0)]
+    return _write(
+        path, "small-wide", inputs=inputs, outputs=outputs, nodes=nodes, constants=constants, examples=examples
+    )
+
+
 def lookup_artifact(path: Path) -> Artifact:
     """int64 (batch, 1) to an entry of a table of three; ONNX Runtime fails beyond it, as nothing declares the bound."""
     inputs = (TensorSpec(name="index", dtype="int64", shape=("batch", 1)),)
@@ -218,42 +284,39 @@ def lookup_artifact(path: Path) -> Artifact:
     )
 
 
-def with_golden_outputs(artifact: Artifact, path: Path, shift: float) -> Artifact:
-    """The same artifact, valid checksums and all, whose golden outputs say something else than its model."""
-    golden = artifact.golden_outputs()
-    return _with_golden(artifact, path, {name: (array + shift).astype(array.dtype) for name, array in golden.items()})
-
-
-def with_renamed_golden_outputs(artifact: Artifact, path: Path) -> Artifact:
-    """The same artifact, valid checksums and all, whose golden outputs are not the model's."""
-    return _with_golden(artifact, path, {f"{name}-2": array for name, array in artifact.golden_outputs().items()})
-
-
-def with_costs(artifact: Artifact, path: Path, cost_ms: Mapping[int, float], **changes: str) -> Artifact:
-    """The same artifact with a measured T(b), and perhaps another name or version."""
-    timings = tuple(
-        Timing(batch=size, threads=1, p50_ms=ms, p90_ms=ms, p99_ms=ms, low_ms=ms, high_ms=ms, runs=1)
-        for size, ms in cost_ms.items()
+def looping_artifact(path: Path) -> Artifact:
+    """int64 (batch, 1), a number of turns, to the number of turns taken: a run takes as long as the input says."""
+    inputs = (TensorSpec(name="turns", dtype="int64", shape=("batch", 1)),)
+    outputs = (TensorSpec(name="taken", dtype="int64", shape=("batch", 1)),)
+    scalar: list[str | int | None] = []
+    column: list[str | int | None] = ["batch", 1]
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Add", ["before", "one"], ["after"])],
+        "turn",
+        [
+            helper.make_tensor_value_info("turn", TensorProto.INT64, scalar),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, scalar),
+            helper.make_tensor_value_info("before", TensorProto.INT64, column),
+        ],
+        [
+            helper.make_tensor_value_info("on", TensorProto.BOOL, scalar),
+            helper.make_tensor_value_info("after", TensorProto.INT64, column),
+        ],
     )
-    measured = Measurement(
-        scores={},
-        agreement=1.0,
-        max_difference=0.0,
-        size_bytes=1,
-        timings=timings,
-        speedup=Ratio(value=1.0, low=1.0, high=1.0),
-        peak_memory_bytes=1,
+    nodes = [
+        helper.make_node("ReduceMax", ["turns"], ["most"], keepdims=0),
+        helper.make_node("Mul", ["turns", "zero"], ["start"]),
+        helper.make_node("Loop", ["most", "yes", "start"], ["taken"], body=body),
+    ]
+    constants = [
+        helper.make_tensor("zero", TensorProto.INT64, [], [0]),
+        helper.make_tensor("one", TensorProto.INT64, [], [1]),
+        helper.make_tensor("yes", TensorProto.BOOL, [], [True]),
+    ]
+    examples = [{"turns": np.array([3])}]
+    return _write(
+        path, "small-loop", inputs=inputs, outputs=outputs, nodes=nodes, constants=constants, examples=examples
     )
-    variants = tuple(packed.model_copy(update={"measurement": measured}) for packed in artifact.manifest.variants)
-    manifest = artifact.manifest.model_copy(update={"variants": variants, **changes})
-    files: dict[str, bytes | Path] = {name: artifact.path / name for name in artifact.manifest.files}
-    return write_artifact(path, manifest, files)
-
-
-def _with_golden(artifact: Artifact, path: Path, golden: Mapping[str, Array]) -> Artifact:
-    files: dict[str, bytes | Path] = {name: artifact.path / name for name in artifact.manifest.files}
-    files[f"golden/{artifact.manifest.chosen}.npz"] = tensors_to_bytes(golden)
-    return write_artifact(path, artifact.manifest, files)
 
 
 def _write(

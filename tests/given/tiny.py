@@ -223,9 +223,9 @@ def pack_tiny(path: Path) -> Artifact:
     import tempfile
 
     from lading.artifact import tensors_to_bytes, write_artifact
+    from lading.artifact.manifest import Manifest, PackedVariant, Provenance
     from lading.build.export.export import export_module
     from lading.drift.reference import Reference
-    from lading.manifest import Manifest, PackedVariant, Provenance
     from lading.predictor import open_session
 
     spec = TinyImage()

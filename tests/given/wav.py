@@ -10,8 +10,9 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from lading.content import MAX_PIXELS, ContentType
-from lading.errors import BodyTooLargeError, ContentError
+from lading.budget import Budget
+from lading.content import ContentType
+from lading.errors import ContentError
 from lading.spec import Array, TensorSpec
 
 RATE = 8000
@@ -40,13 +41,13 @@ class Wav(ContentType):
     def sniff(self, data: bytes) -> bool:
         return data[:4] == b"RIFF" and data[8:12] == b"WAVE"
 
-    def decode(self, data: bytes, spec: TensorSpec, max_pixels: int = MAX_PIXELS) -> Array:
+    def decode(self, data: bytes, spec: TensorSpec, budget: Budget) -> Array:
         try:
             with wave.open(io.BytesIO(data)) as file:
                 if (file.getnchannels(), file.getsampwidth()) != (1, 2):
                     raise ContentError("the recording is not 16-bit mono: convert it first")
-                if file.getnframes() > max_pixels:
-                    raise BodyTooLargeError(f"the recording has {file.getnframes()} samples; at most {max_pixels}")
+                budget.spend_pixels(file.getnframes(), file.getnchannels(), "recording")
+                budget.hold(2 * file.getnframes(), "recording")
                 heard = np.frombuffer(file.readframes(file.getnframes()), "<i2")
         except (wave.Error, EOFError, ValueError) as error:
             raise ContentError(f"this is not a WAV file: {error}") from None

@@ -16,7 +16,7 @@ from lading.cli import app
 from tests.k8s.tools import ROOT, tool, validate
 
 K8S = ROOT / "k8s"
-FOLDERS = ("kserve", "canary")
+FOLDERS = ("kserve", "canary", "batch")
 FILES = [file for folder in FOLDERS for file in sorted((K8S / folder).rglob("*.yaml")) if "values" not in file.name]
 NO_KINDS = "Kustomization"
 JOBS = [K8S / "canary" / name for name in ("job.yaml", "shadow-job.yaml")]
@@ -44,19 +44,12 @@ def test_every_inference_service_names_the_runtime_and_gives_it_time_to_end(file
     sleep = runtime["spec"]["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
     for service in [one for one in yaml.safe_load_all(file.read_text()) if one.get("kind") == "InferenceService"]:
         spec = service["spec"]
-        for predictor in [spec["predictor"], *(one["predictor"] for one in spec.get("canary", []))]:
-            assert predictor["model"]["runtime"] == runtime["metadata"]["name"]
-            assert predictor["model"]["modelFormat"]["name"] in formats
-            assert predictor["model"]["protocolVersion"] in runtime["spec"]["protocolVersions"]
-            assert predictor["terminationGracePeriodSeconds"] >= sleep + 30 + 10
-            assert predictor["securityContext"]["runAsNonRoot"] is True
-
-
-def test_a_canarys_predictors_have_names_of_their_own_and_share_the_requests() -> None:
-    (service,) = documents(K8S / "kserve" / "canary.yaml")
-    names = [service["spec"]["predictor"]["name"], *(one["predictor"]["name"] for one in service["spec"]["canary"])]
-    assert len(set(names)) == len(names)
-    assert sum(one["trafficPercent"] for one in service["spec"]["canary"]) <= 100
+        predictor = spec["predictor"]
+        assert predictor["model"]["runtime"] == runtime["metadata"]["name"]
+        assert predictor["model"]["modelFormat"]["name"] in formats
+        assert predictor["model"]["protocolVersion"] in runtime["spec"]["protocolVersions"]
+        assert predictor["terminationGracePeriodSeconds"] >= sleep + 30 + 10
+        assert predictor["securityContext"]["runAsNonRoot"] is True
 
 
 @pytest.mark.parametrize("file", JOBS, ids=lambda file: file.name)
@@ -89,9 +82,14 @@ def test_the_canarys_job_gets_keys_and_certificate_when_these_lines_are_uncommen
     validate({file.name: [job]}, tmp_path)
 
 
-def test_the_job_may_read_and_patch_its_own_routes_and_nothing_else() -> None:
+def test_the_job_may_change_its_own_routes_and_the_number_of_pods_and_nothing_else() -> None:
     (role,) = [one for one in documents(K8S / "canary" / "base" / "rbac.yaml") if one["kind"] == "Role"]
-    (rule,) = role["rules"]
+    rule, *others = role["rules"]
+    assert [(one["resources"], one["verbs"]) for one in others] == [
+        (["endpointslices"], ["list"]),
+        (["horizontalpodautoscalers"], ["list"]),
+        (["deployments/scale"], ["patch"]),
+    ]
     routes = documents(K8S / "canary" / "base" / "route.yaml")
     assert rule["resourceNames"] == sorted({route["metadata"]["name"] for route in routes})
     assert rule["verbs"] == ["get", "patch"]
@@ -103,6 +101,7 @@ def test_the_job_may_read_and_patch_its_own_routes_and_nothing_else() -> None:
         assert all(name.split("/")[0] in rule["resources"] for name in named)
         for route in routes:
             assert [one["name"] for one in route["spec"]["rules"][0]["backendRefs"]] == args[:2]
+        assert others[-1]["resourceNames"] == args[:2]
 
 
 def test_the_shared_route_lets_through_what_the_charts_own_does() -> None:
@@ -113,7 +112,7 @@ def test_the_shared_route_lets_through_what_the_charts_own_does() -> None:
 
 
 def test_the_policies_on_gke_are_those_that_the_chart_renders() -> None:
-    sets = "gke.enabled=true,gateway.enabled=true,gateway.parentRefs[0].name=web"
+    sets = "gke.enabled=true,gke.securityPolicy=lading,gateway.enabled=true,gateway.parentRefs[0].name=web"
     rendered = subprocess.run(
         [tool("helm"), "template", "cards-a", "helm/lading", *shlex.split(f"--set '{sets}'")],
         capture_output=True,

@@ -20,7 +20,7 @@ def tool(name: str) -> str:
     """A program of ``make chart-tools``, or of the path; its test is skipped where it is in neither."""
     found = str(TOOLS / name) if (TOOLS / name).is_file() else shutil.which(name)
     if found is None:
-        assert "LADING_NEEDS_TOOLS" not in os.environ, f"{name} is not here"
+        assert "TESTS_NEED_TOOLS" not in os.environ, f"{name} is not here"
         pytest.skip(f"{name} is not here: `make test-chart` builds it")
     return found
 

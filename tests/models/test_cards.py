@@ -88,15 +88,13 @@ def test_kaggles_pictures_stand_behind_the_same_interface(tmp_path: Path, monkey
 @pytest.mark.slow
 def test_a_few_steps_on_a_tiny_rendered_set_make_the_loss_fall(tmp_path: Path) -> None:
     overrides = [
-        "trainer.max_epochs=14",
+        "trainer.max_epochs=8",
         "trainer.patience=99",
         "data.batch_size=26",
         "data.workers=0",
         "trainer.threads=2",
     ]
-    config = compose(
-        "models/cards.py:Cards", [*overrides, "trainer.threads=2", "logger.wandb=false", "trainer.progress=false"]
-    )
+    config = compose("models/cards.py:Cards", [*overrides, "logger.wandb=false", "trainer.progress=false"])
     train(SameCards(), config, tmp_path)
     with (tmp_path / "metrics.csv").open() as stream:
         losses = [float(row["train/loss"]) for row in csv.DictReader(stream) if row["train/loss"]]

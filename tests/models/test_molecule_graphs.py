@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 
@@ -169,6 +172,50 @@ def test_without_qm9s_files_it_is_said_what_to_do(tmp_path: Path) -> None:
         (tmp_path / "raw" / name).write_text("")
     with pytest.raises(DataError, match=r"put gdb9\.sdf, gdb9\.sdf\.csv and uncharacterized\.txt into"):
         qm9("train", tmp_path)
+
+
+NECKLACE = "c12cc(c1)" + "c1cc(c1)" * 14 + "c1cc2c1"
+"""A ring of rings. RDKit needs half a minute for it, and twice as long for each further ring."""
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (NECKLACE, "17 rings; at most 10"),
+        ("C1CC1." * 10 + "C1CC1", "11 rings; at most 10"),
+        (NECKLACE.replace("c", "C"), "17 rings; at most 10"),
+        (NECKLACE.replace("c", "n"), "17 rings; at most 10"),
+        ("C" * 257, "257 atoms; at most 256"),
+        ("C." * 256 + "C", "257 atoms; at most 256"),
+        ("[H]" * 257, "257 atoms; at most 256"),
+        ("C" * 1001, "1001 characters; at most 1000"),
+        (" " * 1001, "1001 characters; at most 1000"),
+        ("C\0C", "is not SMILES"),
+        ("C\U0001f600", "is not SMILES"),
+        ("C\ud800", "is not SMILES"),
+    ],
+)
+def test_what_would_take_long_to_sanitize_is_refused_by_its_counts(text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        read_smiles(text)
+
+
+PARTS = st.sampled_from(
+    [*"CNOFcno()[]=#$:/\\@+-.%123456789*~<>|^{} \t\0é", "[nH]", "[C@H]", "C1CC1", "c1ccccc1", "[H]", "%(100)"]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(PARTS, max_size=60), st.integers(1, 10))
+def test_any_text_is_a_molecule_or_a_value_error(parts: list[str], times: int) -> None:
+    with contextlib.suppress(ValueError):
+        assert read_smiles("".join(parts) * times)["node_features"].shape[1] == 11
+
+
+def test_a_name_or_an_extension_after_the_smiles_is_ignored() -> None:
+    alone = read_smiles("CCO")
+    for text in ("CCO ethanol", " CCO ", "CCO |$a;b;c$|"):
+        np.testing.assert_array_equal(read_smiles(text)["node_features"], alone["node_features"])
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,17 @@ import yaml
 
 from lading.monitoring.rules import RUNBOOKS, Alert
 from lading.monitoring.write import chart_files, gke_files, rule_files
-from lading.serve.metrics import Metrics
+from lading.serve.telemetry.metrics import Metrics
 from tests.given.alert_names import ALERTS, MONITORING, NAMES, ROOT, SLOS
 
 FROM_KUBERNETES = re.compile(r"^(kube_|container_|up$|process_|slo:|ALERTS)")
 METRIC = re.compile(r"\b(lading_[a-z_]+|kube_[a-z_]+|container_[a-z_]+)(?=\{)")
-OF_THE_PAYLOAD_LOG_AND_DRIFT = {"lading_payload_dropped_total", "lading_drift_score", "lading_drift_threshold"}
+OF_THE_PAYLOAD_LOG_AND_DRIFT = {
+    "lading_payload_dropped_total",
+    "lading_drift_score",
+    "lading_drift_threshold",
+    "lading_drift_evaluated_timestamp_seconds",
+}
 
 
 def cases_of(name: str) -> list[dict[str, Any]]:

@@ -60,7 +60,7 @@ def test_a_query_depends_on_the_variables_and_on_no_name_of_a_job(board: Board, 
         assert "$namespace" in query.expr
         assert set(re.findall(r"\$(\w+)", query.expr)) <= variables
         assert not re.search(r"""\bjob\s*[=!]""", query.expr)
-        for window in re.findall(r"rate\([^\[]+\[([^\]]+)\]", query.expr):
+        for window in re.findall(r"rate\([^{]+(?:{.*?})?\[([^\]]+)\]", query.expr):
             assert window == "$__rate_interval"
     if len(panel.queries) > 1:
         assert all(query.legend for query in panel.queries)
@@ -78,3 +78,15 @@ def test_every_panel_reads_the_data_source_that_was_picked(board: Board) -> None
 
 def test_every_alert_is_explained_by_a_panel() -> None:
     assert {alert for _, panel in PANELS for alert in panel.runbooks} == set(NAMES)
+
+
+def test_panels_of_durations_lead_to_traces() -> None:
+    asked = {
+        target["expr"]: target.get("exemplar", False)
+        for board in BOARDS
+        for panel in drawn(board)
+        for target in panel["targets"]
+    }
+    durations = {expr for expr in asked if "_duration_seconds_bucket" in expr}
+    assert durations
+    assert {expr for expr, exemplar in asked.items() if exemplar} == durations

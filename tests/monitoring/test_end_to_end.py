@@ -143,6 +143,8 @@ def test_each_fault_raises_its_alerts_and_no_other_and_they_resolve(tmp_path: Pa
         )
         score.set(0.05)
         threshold.set(0.2)
+        evaluated = recorded(drifting, "lading_drift_evaluated_timestamp_seconds", "model")
+        evaluated.labels("small-table").set_to_current_time()
         places = {"well": well, "errors": failing, "latency": slow, "overload": full, "drift": drifting}
         targets = {name: [live.url[7:]] for name, live in places.items()} | {
             "dead": [other.url[7:], f"127.0.0.1:{port}"]
@@ -192,11 +194,12 @@ def as_if_new(live: LiveServer) -> None:
     live.app.metrics.model_created.labels(model.name, model.variant, model.version).set(time.time())
 
 
-def recorded(live: LiveServer, name: str) -> Gauge:
+def recorded(live: LiveServer, name: str, *labels: str) -> Gauge:
     """The gauge that drift detection sets."""
     registry = live.app.metrics.registry
     found = registry._names_to_collectors.get(name)
-    return found if isinstance(found, Gauge) else Gauge(name, "Drift.", ("model", "feature", "test"), registry=registry)
+    of = labels or ("model", "feature", "test")
+    return found if isinstance(found, Gauge) else Gauge(name, "Drift.", of, registry=registry)
 
 
 def up(prometheus: str) -> list[str]:

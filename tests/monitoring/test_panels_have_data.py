@@ -22,14 +22,15 @@ from lading.monitoring.dashboards import BOARDS
 from lading.monitoring.dashboards.panels import board_json
 from lading.monitoring.slo import Slo
 from lading.monitoring.write import rule_files
+from tests.given.changed_artifacts import with_costs
 from tests.given.live_server import live_server
-from tests.given.small_artifacts import table_artifact, with_costs
+from tests.given.small_artifacts import table_artifact
 from tests.given.traffic import asking, hold_a_lane, post
 from tools.stack import free_port, prometheus_stack
 
 PATIENCE_S = 90.0
 VALUES = {"namespace": ".*", "model": ".*", "variant": ".*", "workload": "lading-cards", "training": ".*"}
-POD = {"pod": "lading-cards-7d4", "container": "server"}
+POD = {"pod": "lading-cards-7d9f8b6c5d-x2x4z", "container": "server"}
 GAUGES: dict[str, dict[str, str]] = {
     "container_memory_working_set_bytes": POD,
     "kube_pod_container_resource_limits": {**POD, "resource": "memory"},
@@ -45,6 +46,7 @@ GAUGES: dict[str, dict[str, str]] = {
         for part in ("active", "succeeded", "failed", "start_time", "completion_time")
     },
     "lading_tls_certificate_expiry_timestamp_seconds": {"file": "tls.crt"},
+    "lading_credentials_unreadable": {"kind": "keys"},
     **{
         f"lading_drift_{part}": {"model": "cards", "feature": "image:brightness", "test": "psi"}
         for part in ("score", "threshold", "p_value")

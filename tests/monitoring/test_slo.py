@@ -12,8 +12,9 @@ from lading.errors import SpecError
 from lading.monitoring.rules import Alert, RecordingRule, shortened
 from lading.monitoring.slo import ROOM, Slo, read_slo, slo_for, slo_yaml
 from lading.monitoring.slo_rules import indicators, slo_groups
-from lading.serve.metrics import SECONDS
-from tests.given.small_artifacts import table_artifact, with_costs
+from lading.serve.telemetry.request_series import SECONDS
+from tests.given.changed_artifacts import with_costs
+from tests.given.small_artifacts import table_artifact
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def test_a_written_slo_is_read_back(tmp_path: Path) -> None:
         ('model: a"b\nlatency: {threshold_ms: 25}\n', "'model': String should match pattern"),
         ("model: cards\nlatency: {threshold_ms: 25}\navailable: 1\n", "'available': Extra inputs are not permitted"),
         ("model: [\n", "is not YAML"),
-        ("", "is not a valid SLO, see 'the file'"),
+        ("", "is not an SLO"),
     ],
 )
 def test_a_file_that_is_no_slo_is_refused_with_its_place(tmp_path: Path, content: str, sentence: str) -> None:

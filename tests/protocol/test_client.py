@@ -15,6 +15,7 @@ from lading.errors import ClientError, SettingsError
 from lading.protocol.client import Access, Client
 from tests.given.live_server import live_server
 from tests.given.locked_server import locked_server
+from tests.given.self_signed import self_signed, signed_by_authority
 from tests.given.small_artifacts import colour_artifact, graph_artifact, table_artifact, typed_artifact
 
 PHOTO = Path(__file__).parents[2] / "examples" / "ace-of-hearts.jpg"
@@ -44,6 +45,18 @@ def test_every_way_of_asking_gives_the_golden_answer(make: Callable[[Path], Arti
         assert {output: values.dtype for output, values in answer.items()} == {
             output: values.dtype for output, values in wanted.items()
         }
+
+
+@pytest.mark.parametrize("trusted", ["ca.pem", "cert.pem"])
+def test_a_certificate_is_trusted_by_its_authority_or_by_itself(tmp_path: Path, trusted: str) -> None:
+    _, certificate, key = signed_by_authority(tmp_path, "IP:127.0.0.1")
+    artifact = table_artifact(tmp_path / "artifact")
+    access = Access(ca=tmp_path / trusted)
+    with live_server(artifact, tls_certificate=certificate, tls_key=key) as live:
+        url = live.url.replace("http:", "https:")
+        with Client(url, live.grpc, access=access) as client:
+            assert client.get("/model")["digest"] == artifact.digest
+            assert client.infer_grpc(artifact.manifest.name, artifact.golden_inputs())
 
 
 def test_an_encoded_picture_gives_the_same_answer_in_every_way(tmp_path: Path) -> None:
@@ -146,3 +159,39 @@ def test_a_server_that_is_not_there_and_a_file_that_holds_no_certificate_are_one
             Client("https://127.0.0.1:1", access=Access(ca=ca))
         with pytest.raises(SettingsError, match="has no certificate that can be read"):
             Access(ca=ca).channel("127.0.0.1:1")
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9000", "127.0.0.1", "localhost:", "host:port", "grpc://h:1"])
+def test_what_is_no_address_of_a_grpc_port_is_refused(address: str) -> None:
+    with pytest.raises(SettingsError, match="is not the address of a gRPC port: write host:port"):
+        Client("http://127.0.0.1:8080", address)
+
+
+def test_ports_that_are_swapped_are_named(small: dict[str, Artifact]) -> None:
+    with live_server(small["table"]) as live:
+        http_port = live.url.removeprefix("http://")
+        with (
+            Client(f"http://{live.grpc}") as client,
+            pytest.raises(ClientError, match=r"does not speak plain HTTP; give the HTTP port \(8080\)"),
+        ):
+            client.ready()
+        with (
+            Client(f"https://{http_port}") as client,
+            pytest.raises(ClientError, match="that port speaks no TLS; write http://"),
+        ):
+            client.ready()
+        with (
+            Client(live.url, http_port, timeout_s=0.5) as client,
+            pytest.raises(ClientError, match=r"is it the gRPC port \(9000\), and not the HTTP port"),
+        ):
+            client.infer_grpc("small-table", live.artifact.golden_inputs())
+
+
+def test_plain_http_to_a_port_with_tls_is_named(small: dict[str, Artifact], tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path)
+    with (
+        live_server(small["table"], tls_certificate=certificate, tls_key=key, grpc_port="off") as live,
+        Client(live.url) as client,
+        pytest.raises(ClientError, match=r"does not speak plain HTTP.*or write https:// for TLS"),
+    ):
+        client.ready()

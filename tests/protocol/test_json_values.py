@@ -12,8 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from lading.budget import Budget
 from lading.errors import LadingError, RequestError
-from lading.protocol.json_values import parse_object, parse_tensor, read_inputs
+from lading.protocol.datatypes import as_json
+from lading.protocol.json_body import parse_object
+from lading.protocol.json_values import parse_tensor, read_inputs
 from lading.spec import DType, TensorSpec
 
 DTYPES: tuple[DType, ...] = (
@@ -70,8 +73,8 @@ def test_any_object_is_read_or_refused_by_a_sentence(value: Any) -> None:
     )
     content = value if isinstance(value, dict) else {"image": value, "nodes": value, "owner": value}
     with pytest.raises(LadingError):
-        read_inputs(specs, {**content, "unknown": 1}, max_batch=2, max_pixels=100)
-    arrays = outcome(lambda: read_inputs(specs, content, max_batch=2, max_pixels=100))
+        read_inputs(specs, {**content, "unknown": 1}, max_batch=2, budget=Budget())
+    arrays = outcome(lambda: read_inputs(specs, content, max_batch=2, budget=Budget()))
     assert "input" in arrays if isinstance(arrays, str) else list(arrays) == ["image", "nodes", "owner"]
 
 
@@ -84,3 +87,15 @@ def test_a_ragged_list_deep_inside_is_named_by_its_path() -> None:
     spec = TensorSpec(name="x", dtype="int8", shape=("batch", "a", "b"))
     with pytest.raises(RequestError, match=r"input 'x' is ragged: \[0\]\[0\] has 2 entries, and \[1\]\[0\] has 1"):
         parse_tensor(spec, [[[1, 2], [3, 4]], [[5], [6, 7]]])
+
+
+SHAPES = [(0,), (5,), (0, 70_000), (2**16,), (2**16 + 1,), (200_001,), (1, 70_000), (3, 70_000), (140_000, 1)]
+SHAPES += [(5, 3, 30_000), (70_000, 0), (1, 1, 1, 200_000), (2, 2, 2, 40_000)]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("dtype", ["float32", "uint8", "bool", "int64"])
+def test_an_array_that_is_written_in_parts_is_the_same_json(shape: tuple[int, ...], dtype: str) -> None:
+    array = np.random.default_rng(0).normal(size=shape).astype(dtype)
+    whole = orjson.dumps({"x": array}, option=orjson.OPT_SERIALIZE_NUMPY)
+    assert orjson.dumps({"x": as_json(array)}, option=orjson.OPT_SERIALIZE_NUMPY) == whole

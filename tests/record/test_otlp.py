@@ -12,9 +12,10 @@ import pytest
 
 from lading.artifact import Artifact
 from lading.errors import SettingsError
+from lading.record.batch import Batch
 from lading.record.otlp import OtlpLogs
 from lading.record.payload_store import sink
-from lading.settings import RecordingSettings
+from lading.settings.recording import RecordingSettings
 from tests.given.live_server import live_server
 from tests.given.otlp_collector import attributes_of, otlp_collector
 from tests.given.small_artifacts import table_artifact
@@ -56,7 +57,7 @@ def test_a_collector_gets_a_log_record_for_each_answer(artifact: Artifact, monke
 
 def test_feedback_is_sent_as_a_log_record() -> None:
     with otlp_collector() as collector:
-        OtlpLogs(collector.endpoint).store_truths([truth("one")])
+        OtlpLogs(collector.endpoint).store_truths(Batch.new(), [truth("one")])
         (record,) = collector.log_records
     assert attributes_of(record) == {"request_id": "one", "output": "total", "truth": "12.5"}
 
@@ -64,7 +65,7 @@ def test_feedback_is_sent_as_a_log_record() -> None:
 def test_many_rows_are_sent_in_several_requests() -> None:
     rows = [{"time": 1, "input.features": np.full(300_000, 0.5, np.float32)} for _ in range(5)]  # 1.2 MB of JSON each
     with otlp_collector() as collector:
-        OtlpLogs(collector.endpoint).store_truths(rows)
+        OtlpLogs(collector.endpoint).store_truths(Batch.new(), rows)
     sizes = [len(request.resource_logs[0].scope_logs[0].log_records) for request in collector.log_requests]
     assert sizes == [3, 2]
 
@@ -74,7 +75,7 @@ def test_a_collector_that_refuses_is_an_os_error_with_the_reason() -> None:
         logs = OtlpLogs(collector.endpoint)
         for _ in range(2):
             with pytest.raises(OSError, match=r"/v1/logs did not accept 1 records: .*403"):
-                logs.store_truths([truth("one")])
+                logs.store_truths(Batch.new(), [truth("one")])
 
 
 @pytest.mark.parametrize("address", ["grpc://collector:4317", "http://", "collector:4318"])

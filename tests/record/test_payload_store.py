@@ -5,16 +5,19 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 from pyarrow import parquet
+from structlog.testing import capture_logs
 
 from lading.artifact import Artifact
 from lading.errors import SettingsError
 from lading.record.payload_store import Bucket, sink
-from lading.settings import RecordingSettings
+from lading.settings.recording import RecordingSettings
 from tests.given.bucket import S3Bucket, s3_bucket
-from tests.given.live_server import live_server, wait_until
+from tests.given.live_server import LiveServer, live_server, wait_until
+from tests.given.payload_rows import rows_in
 from tests.given.small_artifacts import table_artifact
 
 FEATURES = {"features": [[1, 2, 3, 4]]}
@@ -48,6 +51,56 @@ def test_rows_that_a_bucket_refused_are_written_later(artifact: Artifact, monkey
             live.client.post("/predict", json=FEATURES, headers={"x-request-id": "early"})
             wait_until(lambda: len(bucket.objects) == 1)
         assert rows_of(bucket) == ["early"]
+
+
+def test_rows_that_were_stored_although_the_bucket_reported_an_error_are_stored_once(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with s3_bucket(monkeypatch) as bucket:
+        bucket.lost_answers = [403, 403]
+        with live_server(artifact, payload_log="s3://lading-log", payload_rotate_s=0.01) as live:
+            live.client.post("/predict", json=FEATURES, headers={"x-request-id": "one"})
+            wait_until(lambda: not bucket.lost_answers)
+            live.client.post("/predict", json=FEATURES, headers={"x-request-id": "two"})
+        assert sorted(rows_of(bucket)) == ["one", "two"]
+
+
+def test_a_bucket_that_hangs_delays_no_answer_no_feedback_and_no_stop(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings: dict[str, Any] = {"payload_rotate_s": 0.01, "payload_buffer_mb": 0.06, "feedback": 1000}
+    with s3_bucket(monkeypatch) as bucket, capture_logs() as logs:
+        bucket.open.clear()
+        with live_server(artifact, payload_log="s3://lading-log", **settings) as live:
+            live.client.post("/predict", json=FEATURES)
+            assert bucket.arrived.wait(20)
+            for number in range(200):
+                answer = live.client.post("/predict", json=FEATURES, headers={"x-request-id": f"id-{number}"})
+                assert answer.status_code == 200
+            told = live.client.post("/feedback", json={"request_id": "id-199", "truth": {"total": 12.5}})
+            assert told.status_code == 200
+            dropped = dropped_by(live)
+            assert 50 < dropped < 200
+        (ended,) = (line for line in logs if "did not end in time" in line["event"])
+        # Each of the 201 answers and the truth was dropped or is lost.
+        assert ended["rows"] + dropped == 202
+        assert ended["consumers"] == ["PayloadLog"]
+
+
+def dropped_by(live: LiveServer) -> float:
+    lines = live.client.get("/metrics").text.splitlines()
+    return sum(float(line.split()[1]) for line in lines if line.startswith("lading_payload_dropped_total"))
+
+
+def test_two_servers_share_a_folder_and_write_each_row_once(artifact: Artifact, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"payload_log": str(tmp_path), "payload_rotate_mb": 0.003, "drift": False}
+    with live_server(artifact, **settings) as one, live_server(artifact, **settings) as other:
+        for number in range(40):
+            for name, live in (("one", one), ("other", other)):
+                live.client.post("/predict", json=FEATURES, headers={"x-request-id": f"{name}-{number}"})
+    written = [row["request_id"] for row in rows_in(tmp_path, "small-table")]
+    assert sorted(written) == sorted(f"{name}-{number}" for name in ("one", "other") for number in range(40))
+    assert len(list(tmp_path.rglob("*.parquet"))) > 10
 
 
 def test_an_upload_is_tried_again_when_the_endpoint_fails(monkeypatch: pytest.MonkeyPatch) -> None:

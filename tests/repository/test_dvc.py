@@ -78,7 +78,21 @@ def test_the_configuration_has_no_secret_and_sends_no_usage_reports() -> None:
     config = (ROOT / ".dvc" / "config").read_text()
     assert "analytics = false" in config
     keys = {line.split("=")[0].strip() for line in config.splitlines() if "=" in line and not line.startswith("#")}
-    assert keys == {"analytics", "autostage", "remote", "type", "url"}
+    assert keys == {"analytics", "autostage", "type"}, "a bucket is named by whom it belongs to"
+
+
+def test_the_committed_lock_names_the_data_that_this_code_and_these_amounts_make() -> None:
+    """A clone has no data yet, so they are "deleted". Anything else means: run `dvc repro` and commit ``dvc.lock``.
+
+    `dvc commit --force` does for an edit that draws the same.
+    """
+    stages = ("data-cards", "data-molecules")
+    command = [str(Path(sys.executable).with_name("dvc")), "status", "--json", *stages]
+    done = subprocess.run(command, cwd=PIPELINES, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    changes = {kind for found in json.loads(done.stdout).values() for change in found for kind in change}
+    assert changes <= {"changed outs"}, done.stdout
+    assert set(stages) <= set(yaml.safe_load((PIPELINES / "dvc.lock").read_text())["stages"])
 
 
 @pytest.mark.slow
@@ -91,8 +105,8 @@ def test_a_changed_input_reruns_what_depends_on_it_and_a_remote_keeps_what_was_m
     binaries = str(Path(sys.executable).parent)
     environment = {**os.environ, "PATH": f"{binaries}:{os.environ['PATH']}", "DVC_NO_ANALYTICS": "1"}
 
-    def run(*words: str) -> str:
-        finished = subprocess.run(words, cwd=repository, env=environment, capture_output=True, text=True, check=False)
+    def run(*words: str, where: Path = repository) -> str:
+        finished = subprocess.run(words, cwd=where, env=environment, capture_output=True, text=True, check=False)
         assert finished.returncode == 0, finished.stdout + finished.stderr
         return finished.stdout + finished.stderr
 
@@ -102,18 +116,32 @@ def test_a_changed_input_reruns_what_depends_on_it_and_a_remote_keeps_what_was_m
 
     run("git", "init", "--quiet")
     run("dvc", "init", "--quiet")
+    run("git", "config", "user.email", "test@example.com")
+    run("git", "config", "user.name", "test")
     run("dvc", "config", "core.analytics", "false")
-    run("dvc", "remote", "add", "--default", "local", str(remote))
+    run("dvc", "remote", "add", "--local", "--default", "data", str(remote))
     assert ran() == ["data", "train", "build"]
     assert Artifact.load(repository / "artifact").manifest.name == "tiny-image"
     assert ran() == []
 
     weights = (repository / "run" / "tiny-image.safetensors").read_bytes()
+    run("git", "add", "--all")
+    run("git", "commit", "--quiet", "--message", "results")
     run("dvc", "push", "--quiet")
     shutil.rmtree(repository / "run")
     shutil.rmtree(repository / ".dvc" / "cache")
     run("dvc", "pull", "--quiet")
     assert (repository / "run" / "tiny-image.safetensors").read_bytes() == weights
+
+    # Another clone has dvc.lock from git, and what it names from the remote.
+    clone = tmp_path / "clone"
+    run("git", "clone", "--quiet", str(repository), str(clone))
+    assert not (clone / "run" / "tiny-image.safetensors").exists()
+    run("dvc", "remote", "add", "--local", "--default", "data", str(remote), where=clone)
+    run("dvc", "pull", "--quiet", where=clone)
+    assert (clone / "run" / "tiny-image.safetensors").read_bytes() == weights
+    assert Artifact.load(clone / "artifact").digest == Artifact.load(repository / "artifact").digest
+    assert "up to date" in run("dvc", "status", where=clone)
 
     (repository / "params.yaml").write_text("lr: 0.02\n")
     assert ran("train") == ["train"]

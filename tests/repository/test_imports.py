@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ast
+import importlib.metadata
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "lading"
@@ -26,14 +30,24 @@ predictor
 tensors
 progress settings log machine import_string key_file
 artifact
-manifest
 content
 spec
-errors files
+budget
+files
+errors
 """
 """Folders and modules from the top down. Those on one line do not import each other."""
 
 RANK = {entry: rank for rank, line in enumerate(LAYERS.strip().splitlines()) for entry in line.split()}
+OF_SERVERS = ("structlog", "starlette", "uvicorn", "grpc", "bentoml", "pydantic_settings", "httptools", "uvloop")
+OF_OTHER_EXTRAS = {
+    "opentelemetry": "otel",
+    "pyarrow": "payload",
+    "evidently": "drift",
+    "pandas": "drift",
+    "psutil": "bento",
+}
+"""Modules that a setting needs, and the extra that it names when they are missing."""
 HEAVY = ("torch", "torchvision", "lightning", "torch_pruning", "onnx", "onnxscript", "hydra", "omegaconf", "wandb")
 
 
@@ -76,6 +90,18 @@ def test_a_module_imports_only_its_own_folder_or_lower_ones(module: str) -> None
     assert not up, f"{module} imports {up}, which do not stand below {own}"
 
 
+def test_no_module_imports_a_private_name_of_another() -> None:
+    private = [
+        f"{module}: {node.module}.{alias.name}"
+        for module, file in MODULES.items()
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lading")
+        for alias in node.names
+        if alias.name.startswith("_") and not alias.name.startswith("__")
+    ]
+    assert not private
+
+
 def test_every_layer_exists() -> None:
     there = {entry(module) for module in set(MODULES) - ABOVE_ALL}
     assert set(RANK) == there
@@ -108,6 +134,15 @@ def test_serving_loads_neither_torch_nor_lightning(statement: str) -> None:
     assert result.stdout.strip().splitlines()[-1] == "[]"
 
 
+@pytest.mark.parametrize(
+    "statement", ["import lading.cli", "import lading.build.build, lading.build.collected, lading.build.train.train"]
+)
+def test_what_needs_no_server_works_without_the_packages_of_one(statement: str) -> None:
+    code = f"import sys\nsys.modules.update(dict.fromkeys({OF_SERVERS}))\n{statement}"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_serving_loads_no_client() -> None:
     clients = ("httpx", "lading.protocol.client")
     code = "import lading.serve.http.app, lading.serve.grpc.server, sys\nprint(*sys.modules)"
@@ -115,6 +150,22 @@ def test_serving_loads_no_client() -> None:
     loaded = result.stdout.split()
     assert "lading.serve.grpc.server" in loaded
     assert not set(clients) & set(loaded)
+
+
+def test_what_serves_imports_only_packages_that_its_extra_names() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["serve"]]
+    named = {canonicalize_name(Requirement(one).name) for one in wanted}
+    installed = importlib.metadata.packages_distributions()
+    missing = set()
+    for module in sorted(name for name in set(MODULES) - ABOVE_ALL if RANK[entry(name)] >= RANK["serve"]):
+        for imported in imports(MODULES[module], for_types=False):
+            top = imported.split(".")[0]
+            if top in {*sys.stdlib_module_names, *OF_OTHER_EXTRAS, "lading", "google"}:
+                continue  # google.protobuf shares its first name with others
+            if not named & set(map(canonicalize_name, installed[top])):
+                missing.add((module, top))
+    assert not missing
 
 
 def test_the_models_use_the_public_contract_alone() -> None:

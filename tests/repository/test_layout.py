@@ -10,7 +10,21 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGE, TESTS = ROOT / "src" / "lading", ROOT / "tests"
-ELSEWHERE = {"bento", "benchmarks", "chart", "clients", "e2e", "given", "k8s", "models", "repository"}
+ELSEWHERE = {
+    "bento",
+    "benchmarks",
+    "chart",
+    "clients",
+    "conformance",
+    "cost",
+    "documented",
+    "e2e",
+    "given",
+    "k8s",
+    "mistakes",
+    "models",
+    "repository",
+}
 """Folders of tests for what is outside the package, or for all of it."""
 UNTESTED = {"protocol/proto": "generated", "monitoring/dashboards": "tests/monitoring/test_dashboards.py"}
 """Folders of the package without a folder of tests, and why."""
@@ -21,10 +35,13 @@ FILES = (
     *(str(file.relative_to(ROOT)) for file in sorted((ROOT / ".github" / "workflows").glob("*.yaml"))),
 )
 """Files that build, test or ship."""
-KEPT = "benchmarks|configs|docker|docs|examples|frontend|helm|k8s|models|monitoring|requirements|src|tests|tools"
+KEPT = (
+    "benchmarks|configs|conformance|docker|docs|examples|frontend|helm|k8s|models|monitoring|requirements|src|tests"
+    "|tools"
+)
 """Folders at the root that are in git. The others are results."""
 PATH = re.compile(rf"(?<![\w/.${{}}-])(?:{KEPT})/[\w./*%${{}}()-]*[\w*]")
-MODULE = re.compile(r"(?:-m |\bimport |, )((?:benchmarks|models|tools|lading)(?:\.\w+)*)\b")
+MODULE = re.compile(r"(?:-m |\bimport |, )((?:benchmarks|conformance|models|tools|lading)(?:\.\w+)*)\b")
 """A module that a line runs or imports."""
 VARIABLE = re.compile(r"\$+[({]\w+[)}]|\$+\w+|%")
 

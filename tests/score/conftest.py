@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lading.artifact import Artifact
+from tests.given.changed_artifacts import with_costs
 from tests.given.small_artifacts import (
     colour_artifact,
     graph_artifact,
@@ -14,7 +15,6 @@ from tests.given.small_artifacts import (
     lookup_artifact,
     table_artifact,
     typed_artifact,
-    with_costs,
 )
 
 

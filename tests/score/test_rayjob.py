@@ -48,11 +48,26 @@ def unknown(value: Any, kind: str, path: str) -> Iterator[str]:
 def test_it_is_a_ray_job_of_a_head_and_workers() -> None:
     assert (JOB["apiVersion"], JOB["kind"]) == ("ray.io/v1", "RayJob")
     assert set(JOB["spec"]) <= JOB_FIELDS
-    assert set(CLUSTER) == {"rayVersion", "headGroupSpec", "workerGroupSpecs"}
+    assert set(CLUSTER) == {"rayVersion", "authOptions", "headGroupSpec", "workerGroupSpecs"}
     for group in GROUPS:
         assert set(group) <= GROUP_FIELDS
         assert all(isinstance(value, str) for value in group["rayStartParams"].values())
     assert all(group["minReplicas"] <= group["replicas"] <= group["maxReplicas"] for group in GROUPS[1:])
+
+
+def test_its_ports_need_a_token_and_are_open_to_its_own_pods_and_the_operator_only() -> None:
+    assert CLUSTER["authOptions"] == {"mode": "token"}
+    assert [int(part) for part in CLUSTER["rayVersion"].split(".")[:2]] >= [2, 52], "the first Ray with tokens"
+    policy = yaml.safe_load((ROOT / "k8s" / "batch" / "networkpolicy.yaml").read_text())["spec"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    own = policy["podSelector"]
+    assert all(own["matchLabels"].items() <= pod["metadata"]["labels"].items() for pod in PODS)
+    among_themselves, operator = policy["ingress"]
+    assert among_themselves == {"from": [{"podSelector": own}]}
+    assert operator["ports"] == [{"port": 8265, "protocol": "TCP"}]
+    (peer,) = operator["from"]
+    assert peer["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": "kuberay-operator"}
+    assert all(rule.get("to") or {port["port"] for port in rule["ports"]} == {53} for rule in policy["egress"])
 
 
 @pytest.mark.parametrize("pod", PODS)
@@ -80,10 +95,12 @@ def test_its_pods_run_as_nobody_on_a_file_system_that_they_cannot_write(pod: dic
 
 def test_all_run_the_image_of_make_batch_image_and_the_ray_of_its_lock() -> None:
     images = {container["image"] for pod in PODS for container in pod["spec"]["containers"]}
-    done = subprocess.run(["make", "--dry-run", "batch-image"], cwd=ROOT, capture_output=True, text=True, check=True)
-    words = shlex.split(done.stdout)
-    assert images == {words[words.index("-t") + 1]}
-    containerfile = (ROOT / words[words.index("-f") + 1]).read_text()
+    command = ["make", "--dry-run", "--no-print-directory", "batch-image"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    build, kind, image = shlex.split(done.stdout)
+    assert build == "docker/build"
+    assert images == {image}
+    containerfile = (ROOT / "docker" / f"{kind}.Containerfile").read_text()
     assert "requirements/batch.txt" in containerfile
     for lock in ("batch", "dev"):
         (locked,) = re.findall(r"^ray==([\d.]+)", (ROOT / "requirements" / f"{lock}.txt").read_text(), re.MULTILINE)

@@ -18,7 +18,8 @@ from lading.errors import ArtifactError, DataError, NotReadyError, SettingsError
 from lading.predictor import Predictor
 from lading.spec import Array
 from lading.tensors.ragged import collate
-from tests.given.small_artifacts import picture_artifact, with_golden_outputs
+from tests.given.changed_artifacts import with_golden_outputs
+from tests.given.small_artifacts import picture_artifact
 from tests.score.scored import features, photos, read, rings, run, write_lines, write_parquet
 
 SUFFIXES = pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])

@@ -8,8 +8,13 @@ import struct
 import zlib
 from collections.abc import Iterator
 
+import grpc
+import numpy as np
 import pytest
 
+from lading.protocol.client_codec import binary_request, grpc_request, json_request
+from lading.protocol.proto.inference_pb2_grpc import GRPCInferenceServiceStub
+from lading.spec import Array
 from tests.given.live_server import LiveServer
 from tests.given.pictures import BODY_LIMIT, Encode
 
@@ -43,12 +48,12 @@ def refused(live: LiveServer, path: str, status: int, **request: object) -> str:
 
 def test_no_picture_at_all(pictures: LiveServer) -> None:
     sentence = refused(pictures, "/classify", 400)
-    assert sentence == "the picture is empty: send the bytes of a JPEG, PNG or WebP file"
+    assert sentence == "the picture is empty: send a JPEG, PNG or WebP file"
 
 
 def test_not_a_picture(pictures: LiveServer) -> None:
     sentence = refused(pictures, "/classify", 400, content=b"%PDF-1.7 not a picture")
-    assert sentence == "this is not a picture that can be read: send a JPEG, PNG or WebP file"
+    assert sentence == "this is a PDF document, which cannot be read: send a JPEG, PNG or WebP file"
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
@@ -93,12 +98,14 @@ def test_a_streamed_body_that_becomes_too_large(pictures: LiveServer) -> None:
 
 def test_a_form_without_a_file(pictures: LiveServer) -> None:
     sentence = refused(pictures, "/classify", 400, files={"suit": (None, "hearts")})
-    assert sentence == "the form's field 'suit' is not a file; a form carries one file and nothing else"
+    assert sentence == (
+        "the form's field 'suit' is the text 'hearts' and not a file; send exactly one file (curl -F file=@FILE)"
+    )
 
 
 def test_a_form_with_two_files(pictures: LiveServer, encode: Encode) -> None:
     sentence = refused(pictures, "/classify", 400, files={"a": encode(), "b": encode()})
-    assert sentence == "the form has 2 complete files; send exactly one (curl -F file=@FILE)"
+    assert sentence == "the form has more than one file; send exactly one (curl -F file=@FILE)"
 
 
 def test_a_form_that_is_cut_off(pictures: LiveServer, encode: Encode) -> None:
@@ -106,7 +113,7 @@ def test_a_form_that_is_cut_off(pictures: LiveServer, encode: Encode) -> None:
     sentence = refused(
         pictures, "/classify", 400, content=body, headers={"content-type": "multipart/form-data; boundary=b"}
     )
-    assert sentence == "the form has 0 complete files; send exactly one (curl -F file=@FILE)"
+    assert sentence == "the form has no complete file; send exactly one (curl -F file=@FILE)"
 
 
 @pytest.mark.parametrize(
@@ -121,7 +128,7 @@ def test_a_form_that_is_cut_off(pictures: LiveServer, encode: Encode) -> None:
 )
 def test_a_torn_form(pictures: LiveServer, header: str, body: bytes) -> None:
     sentence = refused(pictures, "/classify", 400, content=body, headers={"content-type": header})
-    assert sentence.startswith(("the form cannot be read: ", "the form has 0 complete files"))
+    assert sentence.startswith(("the form cannot be read: ", "the form has no complete file"))
 
 
 def test_json_that_is_not_json(table: LiveServer) -> None:
@@ -143,7 +150,8 @@ def test_json_that_is_not_an_object(table: LiveServer) -> None:
 def test_numbers_that_are_not_finite(table: LiveServer, value: bytes) -> None:
     sentence = refused(table, "/predict", 400, content=b'{"features": [[1, 2, 3, ' + value + b"]]}")
     position = 24 + value.startswith(b"-")
-    assert sentence == f"NaN and Infinity are not JSON numbers (byte {position} of the body)"
+    where = f"byte {position} of the body, in 'features'"
+    assert sentence == f"NaN and Infinity are not JSON numbers ({where}): send finite numbers"
 
 
 def test_a_missing_field(table: LiveServer) -> None:
@@ -153,7 +161,7 @@ def test_a_missing_field(table: LiveServer) -> None:
 
 def test_an_unknown_field(table: LiveServer) -> None:
     sentence = refused(table, "/predict", 400, json={"features": [[1, 2, 3, 4]], "feature": 1})
-    assert sentence == "unknown input 'feature'; the inputs are: features"
+    assert sentence == "unknown input 'feature'; did you mean 'features'? the inputs are: features"
 
 
 def test_a_wrong_shape(table: LiveServer) -> None:
@@ -163,7 +171,10 @@ def test_a_wrong_shape(table: LiveServer) -> None:
 
 def test_too_few_dims(table: LiveServer) -> None:
     sentence = refused(table, "/predict", 400, json={"features": [1, 2, 3, 4]})
-    assert sentence == ("input 'features'[0] is an integer; the model takes 2 nested lists, of shape [batch, 4]")
+    assert sentence == (
+        "input 'features'[0] is an integer; the model takes 2 nested lists, of shape [batch, 4]: "
+        "the batch dim is missing; send [1, 4] for one example"
+    )
 
 
 def test_too_many_dims(table: LiveServer) -> None:
@@ -192,11 +203,19 @@ def test_a_number_too_large_for_the_dtype(table: LiveServer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "what"), [("1", "a string"), (None, "null"), (True, "a boolean"), ({}, "an object"), ([1], "a list")]
+    ("value", "what", "advice"),
+    [
+        ("1", "a string", ": send numbers without quotes"),
+        ("one", "a string", ""),
+        (None, "null", ": send a value in its place"),
+        (True, "a boolean", ""),
+        ({}, "an object", ""),
+        ([1], "a list", ""),
+    ],
 )
-def test_a_value_that_is_not_a_number(table: LiveServer, value: object, what: str) -> None:
+def test_a_value_that_is_not_a_number(table: LiveServer, value: object, what: str, advice: str) -> None:
     sentence = refused(table, "/predict", 400, json={"features": [[1, 2, value, 4]]})
-    assert sentence == f"input 'features'[0][2] is {what}; the model takes numbers (float32)"
+    assert sentence == f"input 'features'[0][2] is {what}; the model takes numbers (float32){advice}"
 
 
 def test_a_fraction_for_an_integer(types: LiveServer) -> None:
@@ -226,7 +245,7 @@ def test_two_sizes_for_one_dim(types: LiveServer) -> None:
 
 def test_too_many_examples(pictures: LiveServer) -> None:
     sentence = refused(pictures, "/predict", 400, json={"image": [ROWS] * 5})
-    assert sentence == "input 'image' has 5 examples; at most 4 are accepted"
+    assert sentence == "input 'image' has 5 examples; at most 4 are accepted: send several requests"
 
 
 def test_a_pixel_beyond_a_byte(pictures: LiveServer) -> None:
@@ -237,7 +256,7 @@ def test_a_pixel_beyond_a_byte(pictures: LiveServer) -> None:
 
 def test_a_string_that_is_not_base64(pictures: LiveServer) -> None:
     sentence = refused(pictures, "/predict", 400, json={"image": "not base64!"})
-    assert sentence == "input 'image', picture 0: the string is not base64"
+    assert sentence == "input 'image', picture 0: the string is not base64 (it begins with 'not base64!')"
 
 
 def test_base64_of_something_else(pictures: LiveServer, encode: Encode) -> None:
@@ -271,7 +290,25 @@ def test_owners_that_do_not_count_up(graph: LiveServer, owner: list[int]) -> Non
 def test_too_many_graphs(graph: LiveServer) -> None:
     body = {"nodes": [[1, 2]] * 5, "edges": [[], []], "owner": [0, 1, 2, 3, 4]}
     sentence = refused(graph, "/predict", 400, json=body)
-    assert sentence == "input 'owner' has 5 examples; at most 4 are accepted"
+    assert sentence == "input 'owner' has 5 examples; at most 4 are accepted: send several requests"
+
+
+@pytest.mark.parametrize("missing", ["nodes", "edges"])
+@pytest.mark.parametrize("raw", [False, True])
+def test_a_graph_without_one_of_its_inputs_is_refused_over_the_protocol(
+    graph: LiveServer, missing: str, raw: bool
+) -> None:
+    given: dict[str, Array] = {"nodes": np.ones((2, 2), np.float32), "edges": np.zeros((2, 1), np.int64)}
+    del given[missing]
+    request = (binary_request if raw else json_request)("small-graph", given)
+    sentence = f"input {missing!r} is missing; the inputs are: nodes, edges, owner"
+    assert refused(graph, request.path, 400, content=request.content, headers=dict(request.headers)) == sentence
+    with grpc.insecure_channel(graph.grpc) as channel:
+        stub = GRPCInferenceServiceStub(channel)  # type: ignore[no-untyped-call]
+        with pytest.raises(grpc.RpcError) as refusal:
+            stub.ModelInfer(grpc_request("small-graph", given))
+    assert refusal.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert refusal.value.details() == sentence
 
 
 def test_predict_with_a_wrong_content_type(table: LiveServer) -> None:
@@ -284,8 +321,23 @@ def test_a_path_that_is_not_there(table: LiveServer) -> None:
     assert sentence == "there is nothing at /nothing; / is a page, and /docs.json lists the endpoints"
 
 
+@pytest.mark.parametrize("repeated", ["x", "%00", "x/"])
+def test_a_long_path_or_content_type_does_not_hide_what_to_do(table: LiveServer, repeated: str) -> None:
+    assert refused(table, "/" + repeated * 1_000, 404).endswith("...; / is a page, and /docs.json lists the endpoints")
+    kind = "text/" + repeated * 5_000
+    sentence = refused(table, "/predict", 415, content=b"1", headers={"content-type": kind})
+    assert sentence.endswith("...")
+    assert len(sentence) < 200
+
+
 def test_a_method_that_is_not_taken(table: LiveServer) -> None:
     answer = table.client.get("/predict")
     assert answer.status_code == 405
     assert answer.headers["allow"] == "POST"
     assert answer.json()["error"] == "/predict does not take GET; it takes POST"
+
+
+@pytest.mark.parametrize(("path", "allowed"), [("/", "GET, HEAD, OPTIONS"), ("/predict", "POST, OPTIONS")])
+def test_options_says_which_methods_a_path_takes(table: LiveServer, path: str, allowed: str) -> None:
+    answer = table.client.options(path)
+    assert (answer.status_code, answer.headers["allow"], answer.content) == (204, allowed, b"")

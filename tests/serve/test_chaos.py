@@ -9,6 +9,7 @@ import resource
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ import pytest
 from lading.artifact import Artifact
 from tests.given.live_server import live_server, wait_until
 from tests.given.pictures import Encode
+from tests.given.self_signed import self_signed
 
 SERVE = "import sys; from lading.cli import main; sys.argv[0] = 'lading'; main()"
 ROOT = Path(__file__).parents[2]
@@ -35,7 +37,7 @@ def serving(artifact: Path, log: Path, **environment: str) -> Iterator[tuple[sub
         process = subprocess.Popen(command, env=environment, cwd=ROOT, stderr=stream)
     try:
         wait_until(lambda: b'"event": "ready"' in log.read_bytes() or process.poll() is not None)
-        found = re.search(r"http://[\d.:]+", log.read_text())
+        found = re.search(r"https?://[\d.:]+", log.read_text())
         assert found, log.read_text()
         yield process, found[0]
     finally:
@@ -73,6 +75,45 @@ def test_a_stop_at_full_load_loses_nothing_that_was_accepted(
     assert sum(answered for answered, _ in counts) == text.count(b'"status": 200')
     assert text.count(b'"status": 5') == text.count(b'"status": 503')
     assert b"Traceback" not in text
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+def test_connections_that_the_kernel_has_accepted_are_answered_when_the_server_stops(
+    tls: bool, small: dict[str, Artifact], tmp_path: Path
+) -> None:
+    body = b'{"features": [[1, 2, 3, 4]]}'
+    request = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
+    settings = {"LADING_MAX_QUEUE": "1000", "LADING_DEADLINE_MS": "60000"}
+    context = None
+    if tls:
+        certificate, key = self_signed(tmp_path)
+        settings |= {"LADING_TLS_CERTIFICATE": str(certificate), "LADING_TLS_KEY": str(key)}
+        context = ssl.create_default_context(cafile=certificate)
+    with serving(small["table"].path, tmp_path / "log", **settings) as (process, url):
+        host, port = url.rpartition("/")[2].split(":")
+        process.send_signal(signal.SIGSTOP)  # as a machine that has no time for it
+        waiting = [socket.create_connection((host, int(port)), timeout=20) for _ in range(100)]
+        if context is None:
+            for connection in waiting:
+                connection.sendall(request)
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGCONT)
+        if context is not None:
+
+            def secured(connection: socket.socket) -> socket.socket:
+                opened = context.wrap_socket(connection, server_hostname="localhost")
+                opened.sendall(request)
+                return opened
+
+            with ThreadPoolExecutor(20) as pool:
+                waiting = list(pool.map(secured, waiting))
+        answers = [connection.recv(100) for connection in waiting]
+        assert [answer[:12] for answer in answers] == [b"HTTP/1.1 200"] * 100
+        for connection in waiting:
+            connection.close()
+        assert process.wait(20) == 0
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((host, int(port)))
 
 
 def test_a_client_that_stops_reading_holds_up_nobody(small: dict[str, Artifact]) -> None:

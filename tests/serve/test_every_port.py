@@ -50,6 +50,7 @@ class Ports:
     lean: str
     exchanges: list[Exchange] = field(default_factory=list)
     lines: LogCapture = field(default_factory=LogCapture)
+    held = waiting = 0
 
     def wants(self, exchange: Exchange) -> bool:
         """As a consumer of the recorder: keep it here, on the event loop, and hand nothing to the thread."""
@@ -228,7 +229,7 @@ def every(small: dict[str, Artifact], tmp_path_factory: pytest.TempPathFactory) 
     settings = {"max_queue": 0, "api_keys": keys, "access_log": "true", "deadline_ms": 60_000}
     with bento_in_process(small["table"], **settings) as (bento, lean):
         ports = Ports(bento, lean)
-        bento.app.recording._recorder._consumers = (ports,)
+        bento.app.recording._quick._consumers = (ports,)
         yield ports
 
 

@@ -17,9 +17,10 @@ from lading.errors import SettingsError
 from lading.log import configure_logging
 from lading.serve.http.app import App
 from lading.settings import Settings
+from tests.given.changed_artifacts import with_golden_outputs
 from tests.given.live_server import LiveServer, live_server, wait_until
 from tests.given.pictures import Encode
-from tests.given.small_artifacts import lookup_artifact, with_golden_outputs
+from tests.given.small_artifacts import lookup_artifact
 
 BODY = {"features": [[1, 2, 3, 4]]}
 
@@ -190,10 +191,6 @@ def accepts(url: str) -> bool:
     except httpx.TransportError:
         return False
     return True
-
-
-def test_a_slash_too_many_is_not_redirected(table: LiveServer) -> None:
-    assert table.client.post("/predict/", json=BODY).status_code == 404
 
 
 def test_two_servers_in_one_process_count_for_themselves(

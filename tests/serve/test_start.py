@@ -64,3 +64,36 @@ def test_a_server_does_not_import_what_it_does_not_use(imported: set[str], modul
 @pytest.mark.parametrize("module", ONLY_WITH_THEIR_PORT)
 def test_grpc_is_imported_with_its_port_alone(imported: set[str], module: str) -> None:
     assert module not in imported
+
+
+_FIRST_REQUESTS = """
+import sys
+from pathlib import Path
+from lading.artifact import Artifact
+from tests.given.http_exchange import exchange, request
+from tests.given.live_server import live_server
+
+requests = [
+    ("POST", "/predict", b'{"features": [[1, 2, 3, 4]]}'),
+    ("POST", "/predict", b"{"),
+    ("POST", "/predict", None),
+    ("POST", "/v2/repository/index", b"{}"),
+    ("POST", "/feedback", b'{"request_id": "a", "truth": {"total": 1}}'),
+    *[("GET", path, None) for path in ("/", "/model", "/metrics", "/status", "/docs.json", "/report", "/v2", "/none")],
+]
+with live_server(Artifact.load(Path(sys.argv[1])), feedback=1000, log_format="json") as live:
+    exchange(live.url, request("GET", "/livez", None, connection="close"))
+    before = set(sys.modules)
+    for method, path, body in requests:
+        exchange(live.url, request(method, path, body, connection="close"))
+    print("imported:", *sorted(set(sys.modules) - before))
+"""
+
+
+def test_the_first_requests_import_nothing(tmp_path: Path) -> None:
+    """An import takes the event loop many times what a request does."""
+    artifact = table_artifact(tmp_path / "table")
+    command = [sys.executable, "-c", _FIRST_REQUESTS, str(artifact.path)]
+    root = Path(__file__).parents[2]
+    result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "imported:"

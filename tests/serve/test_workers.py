@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
-import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,11 +19,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from lading.artifact import Artifact
-from lading.errors import ServerError
 from lading.protocol.proto.inference_pb2_grpc import GRPCInferenceServiceStub
-from lading.serve.health import STALE_S, WorkerGroup, share_of_one
-from lading.serve.supervisor import _reserve
-from lading.settings import Settings
 from tests.given.grpc_message import typed
 from tests.given.live_server import wait_until
 from tests.given.metric_names import NAMES
@@ -76,6 +73,10 @@ def test_every_scrape_counts_what_every_worker_answered(pair: ServedProcess) -> 
     assert found["lading_ready"][0][1] == 1
     assert found["lading_requests_in_flight"][0][1] == 0
     assert found["lading_inference_duration_seconds_count"][0][1] == 50
+    for _ in range(8):
+        (statistics,) = httpx.get(f"{pair.url}/v2/models/small-table/stats").json()["model_stats"]
+        assert (statistics["inference_count"], statistics["inference_stats"]["success"]["count"]) == (50, 50)
+        assert abs(statistics["last_inference"] / 1e3 - time.time()) < 600
     names = {name: set(entries[0][0]) for name, entries in found.items() if name in NAMES}
     assert names == {name: labels for name, labels in NAMES.items() if name != "lading_shed_total"} | {
         "lading_shed_total": {"reason"}
@@ -127,11 +128,80 @@ def test_a_killed_worker_under_load_is_started_again_and_the_other_answers(pair:
     # A connection that the killed worker held is lost, and no other.
     assert sum(lost for _, lost in results) <= 3
     wait_until(lambda: len(pids(pair)) == 2, 40)
-    assert "a worker ended and is started again" in pair.log.read_text()
+    assert "it is started again" in pair.log.read_text()
     # What the dead worker had counted still counts, so that no rate goes back.
     assert count(pair, "http") >= counted + sum(good for good, _ in results)
     assert httpx.get(f"{pair.url}/readyz").status_code == 200
     assert httpx.get(f"{pair.url}/livez").status_code == 200
+
+
+def counters(served: ServedProcess) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """Every series that may only rise; those of one process end with it."""
+    return {
+        (name, frozenset(labels.items())): value
+        for name, samples in scrape(served).items()
+        if name.endswith(("_total", "_count", "_bucket", "_sum"))
+        for labels, value in samples
+        if "pid" not in labels
+    }
+
+
+@pytest.mark.slow
+def test_no_counter_goes_back_when_one_of_four_workers_is_killed(small: dict[str, Artifact], tmp_path: Path) -> None:
+    over = threading.Event()
+
+    def ask(served: ServedProcess) -> None:
+        while not over.is_set():
+            with contextlib.suppress(httpx.TransportError):
+                httpx.post(f"{served.url}/predict", json=BODY, timeout=10)
+
+    with serving(small["table"].path, tmp_path / "log", workers=4) as served, ThreadPoolExecutor(2) as pool:
+        wait_until(lambda: len(pids(served)) == 4, 60)
+        asking = [pool.submit(ask, served) for _ in range(2)]
+        try:
+            before, fallen, lost = counters(served), [], 0
+            for number in range(200):
+                if number == 50:
+                    os.kill(pids(served).pop(), signal.SIGKILL)
+                try:
+                    after = counters(served)
+                except httpx.TransportError:  # the killed worker had taken the connection
+                    lost += 1
+                    continue
+                fallen += [
+                    (number, name, value, after.get(name))
+                    for name, value in before.items()
+                    if after.get(name, -1) < value
+                ]
+                before = after
+        finally:
+            over.set()
+        for one in asking:
+            one.result(30)
+        assert fallen == []
+        assert lost <= 3
+        assert "it is started again" in served.log.read_text()
+
+
+@pytest.mark.slow
+def test_no_probe_and_no_request_fails_while_a_worker_is_replaced(pair: ServedProcess) -> None:
+    before = pids(pair)
+    os.kill(next(iter(before)), signal.SIGKILL)
+    seen: set[tuple[str, int]] = set()
+
+    def replaced() -> bool:
+        for path in ("/livez", "/readyz"):
+            with contextlib.suppress(httpx.TransportError):  # the connection was to the worker that was killed
+                seen.add((path, httpx.get(f"{pair.url}{path}").status_code))
+        with contextlib.suppress(httpx.TransportError):
+            seen.add(("/predict", httpx.post(f"{pair.url}/predict", json=BODY).status_code))
+        try:
+            return len(pids(pair) - before) == 1 and len(pids(pair)) == 2
+        except httpx.TransportError:
+            return False
+
+    wait_until(replaced, 60)
+    assert seen == {("/livez", 200), ("/readyz", 200), ("/predict", 200)}
 
 
 @pytest.mark.slow
@@ -161,37 +231,3 @@ def test_a_worker_that_cannot_start_ends_the_server_with_its_error(small: dict[s
     assert ended.returncode == 1
     assert "log cannot be written: Not a directory" in ended.stderr.replace("\n", " ")
     assert "Traceback" not in ended.stderr
-
-
-def test_readiness_waits_for_every_worker_and_liveness_for_none_to_be_missed(tmp_path: Path) -> None:
-    group = WorkerGroup(tmp_path, 2)
-    assert (group.missing, group.alive) == (2, True)
-    group.beat(ready=False, alive=True)
-    assert group.missing == 2
-    group.beat(ready=True, alive=True)
-    other = tmp_path / "alive-999999"
-    (tmp_path / "ready-999999").touch()
-    other.touch()
-    assert (group.missing, group.alive, group.pids()) == (0, True, [os.getpid()])
-    long_ago = time.time() - STALE_S - 1
-    os.utime(other, (long_ago, long_ago))
-    assert not group.alive
-    (tmp_path / "alive-999998").touch()  # it came back
-    assert group.alive
-    group.forget(999999)
-    assert (group.missing, group.alive, other.exists()) == (0, True, False)
-
-
-def test_the_limits_are_shared_out() -> None:
-    settings = Settings(workers=2, lanes=5, max_queue=9, max_queue_mb=10, max_connections=3)
-    one = share_of_one(settings)
-    assert (one.lanes, one.max_queue, one.max_queue_mb, one.max_connections) == (3, 5, 5.0, 2)
-    alone = Settings(lanes=5)
-    assert share_of_one(alone) is alone
-
-
-def test_workers_do_not_join_another_servers_port() -> None:
-    with socket.create_server(("127.0.0.1", 0), reuse_port=True) as taken:
-        with pytest.raises(ServerError, match="is in use"):
-            _reserve("127.0.0.1", taken.getsockname()[1], "LADING_HTTP_PORT", [])
-        assert _reserve("127.0.0.1", "off", "LADING_HTTP_PORT", []) == "off"

@@ -12,7 +12,7 @@ from rich.progress import track
 
 from lading.build.examples import BATCH_SIZE
 from lading.content.image import CORRUPTIONS
-from lading.drift.reference import example_features
+from lading.drift.features import example_features
 from lading.predictor import open_session
 from lading.spec import Array, Dataset, Example, ModelSpec
 from lading.tensors.checks import check_inputs

@@ -5,12 +5,13 @@ The same name twice is an error to the API server. */ -}}
   "LADING_HTTP_HOST" (dict "name" "LADING_HTTP_HOST" "value" "0.0.0.0")
   "LADING_HTTP_PORT" (dict "name" "LADING_HTTP_PORT" "value" "8080")
   "LADING_GRPC_PORT" (dict "name" "LADING_GRPC_PORT" "value" "9000")
-  "LADING_ARTIFACT" (dict "name" "LADING_ARTIFACT" "value" (include "lading.artifactPath" .))
-  "HOME" (dict "name" "HOME" "value" "/tmp")
+    "HOME" (dict "name" "HOME" "value" "/tmp")
   "BENTOML_HOME" (dict "name" "BENTOML_HOME" "value" "/tmp/bentoml")
   "BENTOML_DO_NOT_TRACK" (dict "name" "BENTOML_DO_NOT_TRACK" "value" "true")
   "ORT_DISABLE_TELEMETRY" (dict "name" "ORT_DISABLE_TELEMETRY" "value" "1")
 -}}
+{{- with include "lading.artifactPaths" . -}}{{- $_ := set $env "LADING_ARTIFACT" (dict "name" "LADING_ARTIFACT" "value" .) -}}{{- end -}}
+{{- with include "lading.modelsPath" . -}}{{- $_ := set $env "LADING_MODELS" (dict "name" "LADING_MODELS" "value" .) -}}{{- end -}}
 {{- if .Values.artifact.digest -}}
 {{- $_ := set $env "LADING_DIGEST" (dict "name" "LADING_DIGEST" "value" .Values.artifact.digest) -}}
 {{- end -}}
@@ -31,10 +32,15 @@ The same name twice is an error to the API server. */ -}}
 {{- end -}}
 
 {{- define "lading.command" -}}
+{{- /* BentoML opens its port itself, so it gets the certificate as arguments. The server's ports read settings. */ -}}
+{{- $bento := list "--port" "3000" -}}
+{{- if .Values.tls.existingSecret -}}
+{{- $bento = concat $bento (list "--ssl-certfile" "/etc/lading/tls/tls.crt" "--ssl-keyfile" "/etc/lading/tls/tls.key") -}}
+{{- end -}}
 {{- if eq .Values.image.kind "bento" }}
-args: [bentoml, serve, /home/bentoml/bento, --port, "3000"]
+args: {{ concat (list "bentoml" "serve" "/home/bentoml/bento") $bento | toJson }}
 {{- else if .Values.bento.enabled }}
-command: [python, -m, bentoml, serve, "service:Lading", --working-dir, /app, --port, "3000"]
+command: {{ concat (list "python" "-m" "bentoml" "serve" "service:Lading" "--working-dir" "/app") $bento | toJson }}
 {{- else }}
 command: [python, -m, lading, serve]
 {{- end }}
@@ -77,12 +83,18 @@ readinessProbe: {{- include "lading.probe" (dict "root" $root "port" .httpPort "
 livenessProbe: {{- include "lading.probe" (dict "root" $root "port" .httpPort "path" "/livez" "numbers" $root.Values.probes.liveness) | nindent 2 }}
 {{- include "lading.preStop" $root }}
 resources: {{- toYaml $root.Values.resources | nindent 2 }}
+# Lanes follow a changed CPU limit, so a resized pod needs no restart.
+resizePolicy:
+  - {resourceName: cpu, restartPolicy: NotRequired}
 securityContext: {{- toYaml $root.Values.securityContext | nindent 2 }}
 terminationMessagePolicy: FallbackToLogsOnError
 volumeMounts:
   - {name: tmp, mountPath: /tmp}
   {{- include "lading.artifactMount" $root | indent 2 }}
   {{- include "lading.secretMounts" $root | indent 2 }}
+  {{- if $root.Values.payloadLog.claimName }}
+  - {name: payloads, mountPath: {{ include "lading.setting" (dict "root" $root "name" "payload_log") | quote }}}
+  {{- end }}
   {{- with $root.Values.extraVolumeMounts }}
   {{- toYaml . | nindent 2 }}
   {{- end }}

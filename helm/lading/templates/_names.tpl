@@ -24,7 +24,7 @@
 {{- /* Never changes from one version to the next: a Deployment's selector cannot be changed. */ -}}
 {{- define "lading.selectorLabels" -}}
 app.kubernetes.io/name: lading
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: server
 {{- end -}}
 
@@ -35,7 +35,7 @@ app.kubernetes.io/component: server
 
 {{- define "lading.labelsOf" -}}
 app.kubernetes.io/name: lading
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .component }}
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
@@ -53,7 +53,7 @@ serving.kserve.io/inferenceservice: {{ include "lading.fullname" . }}
 
 {{- define "lading.frontendSelector" -}}
 app.kubernetes.io/name: lading
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: frontend
 {{- end -}}
 
@@ -68,11 +68,29 @@ app.kubernetes.io/component: frontend
 {{- if or (eq .Values.mode "deployment") (eq .Values.kserve.kind "InferenceService") -}}true{{- end -}}
 {{- end -}}
 
+{{- define "lading.scheme" -}}
+{{- ternary "http" "https" (empty .Values.tls.existingSecret) -}}
+{{- end -}}
+
+{{- /* What a port of the Service speaks, for load balancers and meshes. GKE's Gateway knows names of its own for TLS.
+(dict "root" . "port" NAME) */ -}}
+{{- define "lading.appProtocol" -}}
+{{- $grpc := eq .port "grpc" -}}
+{{- if not .root.Values.tls.existingSecret -}}{{- ternary "kubernetes.io/h2c" "http" $grpc -}}
+{{- else if .root.Values.gke.enabled -}}{{- ternary "HTTP2" "HTTPS" $grpc -}}
+{{- else -}}https{{- end -}}
+{{- end -}}
+
+{{- /* The name inside the cluster, which a certificate has to hold. */ -}}
+{{- define "lading.host" -}}
+{{- printf "%s.%s.svc" (include "lading.serviceName" .) .Release.Namespace -}}
+{{- end -}}
+
 {{- /* Where clients inside the cluster find this release. */ -}}
 {{- define "lading.addresses" -}}
-{{- $host := printf "%s.%s.svc" (include "lading.serviceName" .) .Release.Namespace -}}
+{{- $host := include "lading.host" . -}}
 - name: LADING_URL
-  value: {{ ternary "http" "https" (empty .Values.tls.existingSecret) }}://{{ $host }}:{{ include "lading.servicePort" (dict "root" . "port" "http") }}
+  value: {{ include "lading.scheme" . }}://{{ $host }}:{{ include "lading.servicePort" (dict "root" . "port" "http") }}
 - name: LADING_GRPC
   value: {{ $host }}:{{ include "lading.servicePort" (dict "root" . "port" "grpc") }}
 {{- end -}}

@@ -6,6 +6,7 @@ kubectl.kubernetes.io/default-container: {{ ternary "kserve-container" "server" 
 prometheus.io/scrape: "true"
 prometheus.io/path: /metrics
 prometheus.io/port: "8080"
+prometheus.io/scheme: {{ include "lading.scheme" . }}
 {{- end }}
 {{- with .Values.podAnnotations }}
 {{ toYaml . }}
@@ -15,7 +16,7 @@ prometheus.io/port: "8080"
 {{- define "lading.spread" -}}
 {{- $rows := list -}}
 {{- range $key, $when := dict "topology.kubernetes.io/zone" .Values.spread.zones "kubernetes.io/hostname" .Values.spread.nodes -}}
-{{- if ne $when "off" -}}
+{{- if not (has $when (list "off" "false")) -}}
 {{- $selector := dict "matchLabels" (include "lading.podSelector" $ | fromYaml) -}}
 {{- $rows = append $rows (dict "maxSkew" 1 "topologyKey" $key "whenUnsatisfiable" $when "labelSelector" $selector "matchLabelKeys" (list "pod-template-hash")) -}}
 {{- end -}}
@@ -27,7 +28,7 @@ topologySpreadConstraints: {{- toYaml . | nindent 2 }}
 
 {{- /* All of a pod's spec but the server's container, which each mode names as it must. */ -}}
 {{- define "lading.podSpec" -}}
-serviceAccountName: {{ include "lading.serviceAccountName" . }}
+serviceAccountName: {{ include "lading.serviceAccountName" . | quote }}
 automountServiceAccountToken: false
 enableServiceLinks: false
 terminationGracePeriodSeconds: {{ include "lading.gracePeriod" . }}
@@ -40,16 +41,16 @@ initContainers:
   {{- with .Values.extraInitContainers }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
-  {{- include "lading.fetchContainer" . | indent 2 }}
+  {{- include "lading.fetchContainer" (dict "root" . "resources" .Values.resources) | indent 2 }}
 {{- end }}
 {{- include "lading.volumes" . }}
 {{- include "lading.spread" . }}
 {{- include "lading.placement" . }}
 {{- with .Values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .Values.runtimeClassName }}
-runtimeClassName: {{ . }}
+runtimeClassName: {{ . | quote }}
 {{- end }}
 {{- end -}}
 
@@ -68,15 +69,19 @@ affinity: {{- toYaml . | nindent 2 }}
 {{- define "lading.volumes" }}
 volumes:
   - name: tmp
-    emptyDir: {sizeLimit: {{ .Values.tmpSizeLimit }}}
+    emptyDir: {sizeLimit: {{ .Values.tmpSizeLimit | quote }}}
   {{- include "lading.artifactVolumes" . | indent 2 }}
   {{- with .Values.auth.existingSecret }}
   - name: keys
-    secret: {secretName: {{ . }}}
+    secret: {secretName: {{ . | quote }}}
   {{- end }}
   {{- with .Values.tls.existingSecret }}
   - name: tls
-    secret: {secretName: {{ . }}}
+    secret: {secretName: {{ . | quote }}}
+  {{- end }}
+  {{- with .Values.payloadLog.claimName }}
+  - name: payloads
+    persistentVolumeClaim: {claimName: {{ . | quote }}}
   {{- end }}
   {{- with .Values.extraVolumes }}
   {{- toYaml . | nindent 2 }}
@@ -85,7 +90,7 @@ volumes:
 
 {{- /* A pod of `helm test`: the server's image and artifact, without the server. */ -}}
 {{- define "lading.testPodSpec" -}}
-serviceAccountName: {{ include "lading.serviceAccountName" . }}
+serviceAccountName: {{ include "lading.serviceAccountName" . | quote }}
 automountServiceAccountToken: false
 enableServiceLinks: false
 securityContext: {{- toYaml .Values.podSecurityContext | nindent 2 }}
@@ -94,7 +99,7 @@ imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- if eq .Values.artifact.source "fetch" }}
 initContainers:
-  {{- include "lading.fetchContainer" . | indent 2 }}
+  {{- include "lading.fetchContainer" (dict "root" . "resources" .Values.test.resources) | indent 2 }}
 {{- end }}
 {{- include "lading.volumes" . }}
 {{- include "lading.placement" . }}

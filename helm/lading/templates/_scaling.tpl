@@ -27,7 +27,17 @@ replicas: {{ max (int $live.spec.replicas) (int .Values.autoscaling.minReplicas)
 {{- /* The labels by which Prometheus' series of this release are found. */ -}}
 {{- define "lading.seriesSelector" -}}
 {{- if .Values.autoscaling.keda.selector -}}{{ .Values.autoscaling.keda.selector }}
-{{- else -}}namespace="{{ .Release.Namespace }}",pod=~"{{ include "lading.serviceName" . }}-[a-z0-9]+-[a-z0-9]+"{{- end -}}
+{{- else -}}namespace="{{ .Release.Namespace }}",pod=~"{{ include "lading.podPattern" . }}"{{- end -}}
+{{- end -}}
+
+{{- /* The names of this release's pods, and of no other's: the Deployment, its hash and five characters, in the letters that
+Kubernetes generates names from. `cards-.*` would also be those of `cards-b`. Kubernetes cuts a name before the five
+characters at 58. */ -}}
+{{- define "lading.podPattern" -}}
+{{- $name := include "lading.serviceName" . -}}
+{{- $letters := "bcdfghjklmnpqrstvwxz2456789" -}}
+{{- if gt (len $name) 46 -}}{{ $name | trunc 57 | trimSuffix "-" }}[-{{ $letters }}]*
+{{- else -}}{{ $name }}-[{{ $letters }}]{5,10}-[{{ $letters }}]{5}{{- end -}}
 {{- end -}}
 
 {{- /* Requests in flight on average, by Little's law: the seconds of requests that ended in a second. A gauge that is

@@ -1,11 +1,11 @@
-# The same steps as the GitHub workflow, in Google's cloud: k8s/gke/cloudbuild.yaml.
+# The same steps as the GitHub workflow, in Google's cloud, by the same two accounts.
 resource "google_cloudbuild_trigger" "main" {
   count = var.cloud_build_trigger ? 1 : 0
 
   name            = var.name
   location        = var.region
   filename        = "k8s/gke/cloudbuild.yaml"
-  service_account = google_service_account.deployer.id
+  service_account = google_service_account.publisher.id
   included_files  = ["src/**", "models/**", "helm/**", "docker/**", "requirements/**", "k8s/gke/**", "service.py"]
 
   github {
@@ -20,8 +20,35 @@ resource "google_cloudbuild_trigger" "main" {
   substitutions = {
     _REGION     = var.region
     _REPOSITORY = var.name
-    _CLUSTER    = google_container_cluster.this.name
-    _NAMESPACE  = var.namespace
+  }
+}
+
+# Run by hand with the digests of a build: docs/gke.md.
+resource "google_cloudbuild_trigger" "deploy" {
+  count = var.cloud_build_trigger ? 1 : 0
+
+  name            = "${var.name}-deploy"
+  location        = var.region
+  service_account = google_service_account.deployer.id
+
+  source_to_build {
+    uri       = "https://github.com/${var.github_repository}"
+    ref       = "refs/heads/main"
+    repo_type = "GITHUB"
+  }
+
+  git_file_source {
+    path      = "k8s/gke/cloudbuild-deploy.yaml"
+    uri       = "https://github.com/${var.github_repository}"
+    revision  = "refs/heads/main"
+    repo_type = "GITHUB"
+  }
+
+  substitutions = {
+    _REGION    = var.region
+    _CLUSTER   = google_container_cluster.this.name
+    _NAMESPACE = var.namespace
+    _DOMAIN    = var.domain
   }
 
   # A person approves each deployment.

@@ -45,7 +45,7 @@ resource "google_iam_workload_identity_pool_provider" "github" {
   workload_identity_pool_id          = google_iam_workload_identity_pool.github.workload_identity_pool_id
   workload_identity_pool_provider_id = "github"
 
-  # Only the main branch of this repository, in an environment where GitHub can require an approval.
+  # Only the main branch of this repository.
   attribute_condition = "assertion.repository == '${var.github_repository}' && assertion.ref == 'refs/heads/main'"
   attribute_mapping = {
     "google.subject"       = "assertion.sub"
@@ -57,40 +57,100 @@ resource "google_iam_workload_identity_pool_provider" "github" {
   }
 }
 
-resource "google_service_account" "deployer" {
-  account_id   = "${var.name}-deployer"
-  display_name = "Pushes images and upgrades releases"
+# Two accounts, so that no job holds both. The publisher pushes images and artifacts, and reaches no cluster.
+resource "google_service_account" "publisher" {
+  account_id   = "${var.name}-publisher"
+  display_name = "Pushes images and artifacts"
 
   depends_on = [google_project_service.used]
 }
 
-resource "google_service_account_iam_member" "github" {
-  service_account_id = google_service_account.deployer.name
-  role               = "roles/iam.workloadIdentityUser"
-  member             = "principalSet://iam.googleapis.com/${google_iam_workload_identity_pool.github.name}/attribute.repository/${var.github_repository}"
+# The deployer upgrades releases, and can push nothing.
+resource "google_service_account" "deployer" {
+  account_id   = "${var.name}-deployer"
+  display_name = "Upgrades releases in the namespace ${var.namespace}"
+
+  depends_on = [google_project_service.used]
 }
 
-resource "google_project_iam_member" "deployer" {
-  for_each = toset([
-    "roles/container.developer",
-    "roles/logging.logWriter",
-  ])
+# GitHub's subject names the environment of a job that has one, and the branch otherwise. So a job without the environment
+# cannot be the deployer, and a job in it cannot be the publisher.
+resource "google_service_account_iam_member" "github_publishes" {
+  service_account_id = google_service_account.publisher.name
+  role               = "roles/iam.workloadIdentityUser"
+  member             = "principal://iam.googleapis.com/${google_iam_workload_identity_pool.github.name}/subject/repo:${var.github_repository}:ref:refs/heads/main"
+}
 
+resource "google_service_account_iam_member" "github_deploys" {
+  service_account_id = google_service_account.deployer.name
+  role               = "roles/iam.workloadIdentityUser"
+  member             = "principal://iam.googleapis.com/${google_iam_workload_identity_pool.github.name}/subject/repo:${var.github_repository}:environment:production"
+}
+
+# It may reach the cluster's API server. What it may do there is the Role in k8s/gke/deployer.yaml.
+resource "google_project_iam_custom_role" "reach_cluster" {
+  role_id     = "ladingReachCluster"
+  title       = "Reach the API server of a cluster"
+  permissions = ["container.clusters.get", "container.clusters.connect"]
+
+  depends_on = [google_project_service.used]
+}
+
+resource "google_project_iam_member" "deployer_reaches_cluster" {
   project = var.project
-  role    = each.value
+  role    = google_project_iam_custom_role.reach_cluster.name
   member  = google_service_account.deployer.member
 }
 
-resource "google_artifact_registry_repository_iam_member" "deployer" {
+# Cloud Build writes its log as the account that it runs as.
+resource "google_project_iam_member" "logs" {
+  for_each = {
+    publisher = google_service_account.publisher.member
+    deployer  = google_service_account.deployer.member
+  }
+
+  project = var.project
+  role    = "roles/logging.logWriter"
+  member  = each.value
+}
+
+resource "google_artifact_registry_repository_iam_member" "publisher" {
   project    = var.project
   location   = var.region
   repository = google_artifact_registry_repository.images.name
   role       = "roles/artifactregistry.writer"
+  member     = google_service_account.publisher.member
+}
+
+# It reads signatures and provenance, to verify them.
+resource "google_artifact_registry_repository_iam_member" "deployer" {
+  project    = var.project
+  location   = var.region
+  repository = google_artifact_registry_repository.images.name
+  role       = "roles/artifactregistry.reader"
   member     = google_service_account.deployer.member
 }
 
-resource "google_storage_bucket_iam_member" "write_artifacts" {
+resource "google_project_iam_member" "deployer_reads_provenance" {
+  project = var.project
+  role    = "roles/containeranalysis.occurrences.viewer"
+  member  = google_service_account.deployer.member
+}
+
+resource "google_storage_bucket_iam_member" "publish_artifacts" {
   bucket = google_storage_bucket.artifacts.name
-  role   = "roles/storage.objectUser"
-  member = google_service_account.deployer.member
+  role   = "roles/storage.objectCreator"
+  member = google_service_account.publisher.member
+}
+
+# `--no-clobber` looks first at what is there.
+resource "google_storage_bucket_iam_member" "read_published" {
+  for_each = {
+    publisher = google_service_account.publisher.member
+    deployer  = google_service_account.deployer.member
+  }
+
+  bucket = google_storage_bucket.artifacts.name
+  role   = "roles/storage.objectViewer"
+  member = each.value
 }

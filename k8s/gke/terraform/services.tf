@@ -4,6 +4,7 @@ data "google_project" "this" {
 
 resource "google_project_service" "used" {
   for_each = toset([
+    "aiplatform.googleapis.com",
     "artifactregistry.googleapis.com",
     "billingbudgets.googleapis.com",
     "certificatemanager.googleapis.com",

@@ -73,6 +73,12 @@ variable "alert_email" {
   type        = string
 }
 
+variable "requests_per_minute" {
+  description = "Requests that one address may send in a minute. The load test of a release sends its 20 a second inside the cluster, and does not count."
+  type        = number
+  default     = 6000
+}
+
 variable "deletion_protection" {
   description = "Refuse to delete the cluster. `terraform destroy` needs false, applied first."
   type        = bool
@@ -80,7 +86,7 @@ variable "deletion_protection" {
 }
 
 variable "cloud_build_trigger" {
-  description = "Make a Cloud Build trigger too. The repository has to be connected to Cloud Build first: docs/gke.md."
+  description = "Make Cloud Build's two triggers too. The repository has to be connected to Cloud Build first: docs/gke.md."
   type        = bool
   default     = false
 }

@@ -14,11 +14,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lading.artifact import Artifact
+from lading.build.shipped import PACKAGE, SHIPPED, shipped
 from lading.errors import BentoError
 
-PACKAGE = Path(__file__).parents[1]
-SHIPPED = {"service.py": "service.py", "requirements-bento.txt": "requirements/bento.txt"}
-"""Files that a wheel keeps in the package, and where they are in a checkout."""
 _TAG = re.compile(r"__tag__:(\S+)")
 
 
@@ -58,9 +56,9 @@ def bento_name(model: str) -> str:
 
 
 def _stage(context: Path, artifact: Artifact) -> None:
-    shutil.copyfile(_shipped("service.py"), context / "service.py")
-    shutil.copyfile(_shipped("requirements-bento.txt"), context / "requirements.txt")
-    shutil.copytree(PACKAGE, context / "lading", ignore=shutil.ignore_patterns("__pycache__", *SHIPPED))
+    shutil.copyfile(shipped("service.py"), context / "service.py")
+    shutil.copyfile(shipped("requirements/bento.txt"), context / "requirements.txt")
+    shutil.copytree(PACKAGE, context / "lading", ignore=shutil.ignore_patterns("__pycache__", SHIPPED))
     shutil.copytree(artifact.path, context / "artifact")
     bentofile = {
         "service": "service:Lading",
@@ -72,14 +70,6 @@ def _stage(context: Path, artifact: Artifact) -> None:
     }
     # JSON is YAML.
     (context / "bentofile.yaml").write_text(json.dumps(bentofile))
-
-
-def _shipped(name: str) -> Path:
-    installed = PACKAGE / name
-    file = installed if installed.is_file() else PACKAGE.parents[1] / SHIPPED[name]
-    if not file.is_file():
-        raise BentoError(f"{name} is missing at {file}: install lading again, or run in a complete checkout")
-    return file
 
 
 def _version(artifact: Artifact) -> str:

@@ -48,20 +48,37 @@ def answer(session: ort.InferenceSession, spec: Evaluated, examples: Sequence[Ex
         Every output by name, all examples joined along the batch dim, or the ragged one.
     """
     names = [tensor.name for tensor in spec.outputs]
-    parts = [session.run(names, feed) for feed in batches(spec.inputs, examples)]
+    parts = [session.run(names, feed) for feed in batches(spec.inputs, examples, spec.at_most(BATCH_SIZE))]
     return join(spec.outputs, parts)
 
 
 def join(outputs: Sequence[TensorSpec], parts: Sequence[Sequence[Array]]) -> dict[str, Array]:
-    """Join the answers to several batches, each a list in the order of ``outputs``."""
+    """Join the answers to several batches, each a list in the order of ``outputs``.
+
+    Answers of different sizes, such as of a detector, are filled up with zeros.
+    """
     joined = zip(outputs, zip(*parts, strict=True), strict=True)
-    return {tensor.name: np.concatenate(arrays, axis=tensor.ragged_axis) for tensor, arrays in joined}
+    return {
+        tensor.name: np.concatenate(_as_large(arrays, tensor.ragged_axis), tensor.ragged_axis)
+        for tensor, arrays in joined
+    }
+
+
+def _as_large(arrays: Sequence[Array], joined: int = -1) -> list[Array]:
+    """The arrays with zeros behind the values of each dim but the joined one, so that all are as large."""
+    if len({tuple(np.delete(array.shape, joined) if joined >= 0 else array.shape) for array in arrays}) == 1:
+        return list(arrays)
+    most = np.max([array.shape for array in arrays], axis=0)
+    return [
+        np.pad(array, [(0, 0 if axis == joined else int(most[axis]) - size) for axis, size in enumerate(array.shape)])
+        for array in arrays
+    ]
 
 
 def targets(examples: Sequence[Example]) -> dict[str, Array]:
-    """Stack the targets of examples by name, for ``Evaluated.score``."""
+    """Stack the targets of examples by name, for ``Evaluated.score``; see :func:`join` for different sizes."""
     wanted: list[Mapping[str, Array]] = [target for _, target in examples]
-    return {name: np.stack([np.asarray(one[name]) for one in wanted]) for name in wanted[0]}
+    return {name: np.stack(_as_large([np.asarray(one[name]) for one in wanted])) for name in wanted[0]}
 
 
 def real_examples(spec: Evaluated, count: int) -> list[Mapping[str, Array]]:

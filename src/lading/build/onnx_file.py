@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from lading.artifact import Artifact, read_tensors
-from lading.build.examples import open_graph
-from lading.build.onnx_reader import BareModel, check_calibration, read_bare, read_labels
+from lading.build.onnx_batching import REEXPORT, BareModel
+from lading.build.onnx_reader import read_bare, read_labels
 from lading.build.pack import pack
 from lading.build.quantize.quantize import quantize
 from lading.build.records import ExportedGraph, graph_file, require_passed, write_export
 from lading.errors import ArtifactError, WrapError
-from lading.spec import BATCH, Array, Budget, Evaluated, Example, Quantization, Variant, check_spec
+from lading.predictor import open_session
+from lading.spec import BATCH, Array, Budget, Evaluated, Example, Quantization, TensorSpec, Variant, check_spec
 from lading.tensors.agreement import relative_error, same_label
-from lading.tensors.random import random_inputs
 
 MADE_UP = 32
 """Number of random requests to measure with, if there are no calibration data."""
-SYMBOLIC_SIZE = 32
-"""Size of symbolic dims other than the batch in random requests."""
 FP32 = Variant(name="fp32", max_score_drop=0.0, required=True)
 INT8 = Variant(name="int8", quantization=Quantization(method="static"))
 
@@ -34,6 +32,8 @@ def pack_onnx(
     name: str,
     labels: Path | None = None,
     calibration: Path | None = None,
+    axes: Mapping[str, int] | None = None,
+    tell: Callable[[str], object] | None = None,
 ) -> Artifact:
     """Wrap an ONNX file as an artifact.
 
@@ -46,6 +46,8 @@ def pack_onnx(
             built, compared with the float32 one on half of the examples, and served if it is faster. It also gives the
             golden inputs and the reference statistics; without it, the golden inputs are random and there are no
             statistics.
+        axes: axis of the batch, for tensors that do not have it in front.
+        tell: called with a sentence for the user where requests cannot be batched.
 
     Raises:
         WrapError: the file, the labels or the calibration data cannot be used.
@@ -53,9 +55,15 @@ def pack_onnx(
     """
     from lading.build.verify.verify import verify
 
-    bare = read_bare(file, read_labels(labels) if labels else None)
-    arrays = _read_calibration(calibration, bare) if calibration else None
-    spec = WrappedOnnx(name, bare, arrays, description=f"wrapped from {file.name}")
+    names = read_labels(labels) if labels else None
+    bare = read_bare(file, names, real=_read_calibration(calibration) if calibration else None, axes=axes)
+    if bare.one_by_one is not None and tell is not None:
+        shapes = ", ".join(f"{spec.name} {_shown(spec)}" for spec in (*bare.inputs, *bare.outputs))
+        tell(f"{file.name} is served one by one: {bare.one_by_one}. Its tensors are {shapes}; {REEXPORT}")
+    if bare.found_dims and calibration and tell is not None:
+        sizes = ", ".join(bare.found_dims)
+        tell(f"there is no int8 variant: the size of {sizes} differs by request, so answers cannot be compared")
+    spec = WrappedOnnx(name, bare, description=f"wrapped from {file.name}")
     check_spec(spec)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
@@ -72,16 +80,18 @@ class WrappedOnnx(Evaluated):
     score_name = "agreement with fp32"
     budget = Budget()
 
-    def __init__(
-        self, name: str, bare: BareModel, arrays: Mapping[str, Array] | None = None, *, description: str = ""
-    ) -> None:
+    def __init__(self, name: str, bare: BareModel, *, description: str = "") -> None:
         self.name = name
         self.description = description
         self.inputs, self.outputs = bare.inputs, bare.outputs
-        self.variants = (FP32, INT8) if arrays else (FP32,)
-        self._real = arrays is not None
-        self._inputs = dict(arrays) if arrays else self._made_up()
-        session = open_graph(bare.model)
+        self.max_batch = 1 if bare.one_by_one is not None else None
+        real = bare.trial.real
+        # Answers of a size of their own cannot be compared number by number.
+        comparable = not bare.found_dims
+        self.variants = (FP32, INT8) if real and comparable else (FP32,)
+        self._real = real is not None
+        self._inputs = dict(real) if real else bare.trial.feed(MADE_UP)
+        session = open_session(bare.model.SerializeToString())  # as verify opens it: other threads add in another order
         names = [tensor.name for tensor in bare.outputs]
         rows = [session.run(names, {k: v[i : i + 1] for k, v in self._inputs.items()}) for i in range(len(self))]
         self._answers = [{n: array[0] for n, array in zip(names, row, strict=True)} for row in rows]
@@ -100,10 +110,6 @@ class WrappedOnnx(Evaluated):
         """Mean over the outputs: share of equal labels or integers, or 1 minus the relative error of other numbers."""
         return float(np.mean([self._agreement(t.name, outputs[t.name], targets[t.name]) for t in self.outputs]))
 
-    def _made_up(self) -> dict[str, Array]:
-        dims = {dim: SYMBOLIC_SIZE for tensor in self.inputs for dim in tensor.symbolic_dims}
-        return random_inputs(self.inputs, {**dims, BATCH: MADE_UP}, np.random.default_rng(0))
-
     def _agreement(self, name: str, got: Array, wanted: Array) -> float:
         spec = next(tensor for tensor in self.outputs if tensor.name == name)
         if spec.labels:
@@ -113,13 +119,15 @@ class WrappedOnnx(Evaluated):
         return max(0.0, 1.0 - relative_error({name: wanted}, {name: got}))
 
 
-def _read_calibration(file: Path, bare: BareModel) -> dict[str, Array]:
+def _read_calibration(file: Path) -> dict[str, Array]:
     try:
-        arrays = read_tensors(file)
+        return read_tensors(file)
     except ArtifactError as error:
         raise WrapError(f"the calibration data cannot be read: {error}; save them with numpy.savez") from None
-    check_calibration(file, bare.inputs, arrays)
-    return arrays
+
+
+def _shown(spec: TensorSpec) -> str:
+    return "[" + ", ".join(str(1 if dim == BATCH else dim) for dim in spec.shape) + "]"
 
 
 def _export(bare: BareModel, folder: Path) -> Path:

@@ -8,17 +8,20 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import onnx
+
 from lading import __version__
 from lading.artifact import Artifact, tensors_to_bytes, write_artifact
+from lading.artifact.manifest import Manifest, PackedVariant, Provenance, RefusedVariant
 from lading.build.examples import BATCH_SIZE, batches, spread, spread_indices
 from lading.build.quantize.recipes import FLOAT32_TOLERANCE, UNKNOWN_TOLERANCE, recipe_of
 from lading.build.records import Verification, VerifiedVariant
+from lading.build.table_bounds import with_table_bounds
 from lading.drift.reference import Reference
 from lading.errors import ArtifactError, DataError, GateRefusedError, RequestError
-from lading.manifest import Manifest, PackedVariant, Provenance, RefusedVariant
 from lading.predictor import Predictor, open_session
 from lading.progress import progress_bars
-from lading.spec import Array, Dataset, Evaluated, Example, Grouped, Quantization
+from lading.spec import Array, Dataset, Described, Evaluated, Example, Grouped, Quantization
 from lading.tensors.checks import check_inputs
 from lading.tensors.ragged import collate, split
 
@@ -41,6 +44,7 @@ def pack(
     *,
     checkpoint: Path | None = None,
     target: str | None = None,
+    address: str | None = None,
 ) -> Artifact:
     """Write an artifact with the variants that passed, and the record of those that were refused.
 
@@ -51,6 +55,7 @@ def pack(
         out: the artifact folder. An existing one is replaced in one move.
         checkpoint: the trained weights; their run is recorded as provenance.
         target: import string of the spec, recorded as provenance.
+        address: of the weights in a model registry, recorded as provenance.
 
     Returns:
         The artifact, loaded again, after it has reproduced its own golden outputs.
@@ -59,6 +64,7 @@ def pack(
         GateRefusedError: no variant passed.
         DataError: the data set does not fit the spec's inputs.
         ArtifactError: a graph is missing.
+        CheckpointError: the run next to the checkpoint is the record of other weights.
     """
     verified = _load(verification)
     if verified.chosen is None:
@@ -73,15 +79,17 @@ def pack(
         name=spec.name,
         version=spec.version,
         description=spec.description,
-        inputs=spec.inputs,
+        inputs=with_table_bounds(spec.inputs, onnx.load(graphs[verified.chosen], load_external_data=False)),
         outputs=spec.outputs,
         chosen=verified.chosen,
         score_name=spec.score_name,
+        max_batch=spec.max_batch,
         variants=tuple(_packed(entry, golden_outputs[entry.variant.name]) for entry in kept),
         refused=tuple(_refused(entry) for entry in verified.variants if entry not in kept),
+        notes=verified.notes,
         baselines=verified.baselines,
         machine=verified.machine,
-        provenance=_provenance(checkpoint, target),
+        provenance=provenance_of(checkpoint, target, address),
     )
     files: dict[str, bytes | Path] = {
         "reference.json": reference.to_json().encode(),
@@ -110,7 +118,7 @@ def _graph(folder: Path, entry: VerifiedVariant) -> Path:
 def _golden(spec: Evaluated, graphs: Mapping[str, Path]) -> tuple[dict[str, Array], dict[str, dict[str, Array]]]:
     """A batch of real requests, and the answers of each variant."""
     name = spec.test_splits[0]
-    examples = _checked(spec, name, spec.dataset(name), GOLDEN_EXAMPLES)
+    examples = _checked(spec, name, spec.dataset(name), spec.at_most(GOLDEN_EXAMPLES))
     if not examples:
         raise DataError(f"the split {spec.test_splits[0]!r} of {spec.name} is empty: there are no golden inputs")
     inputs = collate(spec.inputs, [given for given, _ in examples])
@@ -131,7 +139,10 @@ def _reference(spec: Evaluated, graph: Path) -> Reference:
     groups = None
     if isinstance(dataset, Grouped):
         groups = [dataset.group(index) for index in spread_indices(len(dataset), REFERENCE_EXAMPLES)]
-    return Reference.fit(spec.inputs, spec.outputs, _answered(spec, graph, examples), groups)
+    described = None
+    if isinstance(dataset, Described):
+        described = [dataset.described(index) for index in spread_indices(len(dataset), REFERENCE_EXAMPLES)]
+    return Reference.fit(spec.inputs, spec.outputs, _answered(spec, graph, examples), groups, described)
 
 
 def _answered(
@@ -142,8 +153,9 @@ def _answered(
     names = [tensor.name for tensor in spec.outputs]
     with progress_bars() as progress:
         task = progress.add_task("reference statistics", total=len(examples))
-        for start, feed in enumerate(batches(spec.inputs, examples)):
-            group = [given for given, _ in examples[start * BATCH_SIZE : (start + 1) * BATCH_SIZE]]
+        size = spec.at_most(BATCH_SIZE)
+        for start, feed in enumerate(batches(spec.inputs, examples, size)):
+            group = [given for given, _ in examples[start * size : (start + 1) * size]]
             outputs = dict(zip(names, session.run(names, feed), strict=True))
             counts = [check_inputs(spec.inputs, given, example=True) for given in group]
             yield from zip(group, split(spec.outputs, outputs, counts), strict=True)
@@ -199,29 +211,44 @@ def _refused(entry: VerifiedVariant) -> RefusedVariant:
     )
 
 
-def _provenance(checkpoint: Path | None, target: str | None) -> Provenance:
+def provenance_of(checkpoint: Path | None, target: str | None, address: str | None = None) -> Provenance:
+    """Where an artifact that is packed now comes from.
+
+    Args:
+        checkpoint: the trained weights; the run next to them says what they were made of.
+        target: import string of the spec.
+        address: of the weights in a model registry.
+
+    Raises:
+        CheckpointError: the run next to the checkpoint is corrupt, or the record of other weights.
+    """
     created = datetime.now(UTC).isoformat(timespec="seconds")
     # Lading's own version is a constant: in an image, its source has no package metadata.
     installed = {"lading": __version__} | {package: metadata.version(package) for package in PACKAGES}
     card = _run_card(checkpoint)
     if card is None:
-        return Provenance(created=created, spec=target, packages=installed)
+        return Provenance(created=created, spec=target, packages=installed, checkpoint=address)
+    from lading.build.train.lineage import changed_weights, lineage, newest_training
+
+    made, trained = changed_weights(card), newest_training(card)
     return Provenance(
         created=created,
-        git_commit=card.git_commit,
-        git_dirty=card.git_dirty,
+        git_commit=made.git_commit,
+        git_dirty=made.git_dirty,
         spec=target,
-        run_id=card.run_id or None,
-        config=card.config,
+        run_id=(trained.run_id or None) if trained else None,
+        config=made.config,
         metrics=card.metrics,
-        data_fingerprint=card.data_fingerprint,
-        packages=card.packages | installed,
+        data_fingerprint=trained.data_fingerprint if trained else None,
+        packages=made.packages | installed,
+        checkpoint=address,
+        runs=lineage(card),
     )
 
 
 def _run_card(checkpoint: Path | None) -> RunCard | None:
     if checkpoint is None:
         return None
-    from lading.build.train.checkpoint import read_card
+    from lading.build.train.checkpoint import read_own_card
 
-    return read_card(checkpoint)
+    return read_own_card(checkpoint)

@@ -14,9 +14,11 @@ from omegaconf import DictConfig
 from torch import nn
 
 from lading.build.examples import real_examples
-from lading.build.train.checkpoint import load_checkpoint, spec_of
-from lading.build.train.train import fit, use_threads
-from lading.errors import SpecError
+from lading.build.facts import digest_of
+from lading.build.train.checkpoint import RunCard, load_again, load_checkpoint, spec_of
+from lading.build.train.train import CONFIG, fit, use_threads
+from lading.errors import PruneError, SpecError
+from lading.files import claim, finish
 from lading.spec import ModelSpec
 from lading.tensors.ragged import collate
 
@@ -27,7 +29,9 @@ MAX_LAYER_SHARE = 0.8
 _PRUNABLE = (nn.modules.conv._ConvNd, nn.Linear)
 
 
-def prune(spec: ModelSpec, share: float, checkpoint: Path, config: DictConfig, out: Path) -> Path:
+def prune(
+    spec: ModelSpec, share: float, checkpoint: Path, config: DictConfig, out: Path, *, resume: bool = False
+) -> Path:
     """Remove at least a share of the multiply-accumulates, fine-tune, and write a checkpoint of the smaller shapes.
 
     Args:
@@ -37,34 +41,49 @@ def prune(spec: ModelSpec, share: float, checkpoint: Path, config: DictConfig, o
         config: configuration of the fine-tuning. ``config.prune`` overrides ``config.optimizer`` and
             ``config.trainer``. The options of the model come from the checkpoint.
         out: folder to write ``<name>-pruned<percent>.safetensors`` and the run to.
+        resume: the interrupted fine-tuning in ``out``.
 
     Returns:
         The checkpoint.
 
     Raises:
-        SpecError: the protected layers leave too little to remove.
+        PruneError: the network cannot be pruned, or not by this share.
     """
+    weights = f"{spec.name}-pruned{round(share * 100)}.safetensors"
+    claim(out, (weights,), known_by=CONFIG)
     use_threads(config)
     module, card = load_checkpoint(spec, checkpoint)
     spec = spec_of(spec, card.config.get("model", {}))
     before = count_macs(spec, module)
     remove_channels(spec, module, share, round_to=config.prune.round_to)
+    check_pruned(spec, module)
     after = count_macs(spec, module)
-    tuned = copy.deepcopy(config)
-    tuned.model = {**config.model, **card.config.get("model", {})}
-    tuned.optimizer.lr = config.prune.lr
-    tuned.trainer.max_epochs = config.prune.max_epochs
-    return fit(
+    tuned = of_fine_tuning(config, card)
+    pruned = fit(
         spec,
         module.train(),
         tuned,
         out,
-        checkpoint=f"{spec.name}-pruned{round(share * 100)}.safetensors",
+        checkpoint=weights,
+        resume=resume,
+        started_from=digest_of(checkpoint),
+        share=share,
         pruning=share,
         macs=after,
         parent=card,
         facts={"macs before": float(before), "macs removed": 1 - after / before},
     )
+    finish(out)
+    return pruned
+
+
+def of_fine_tuning(config: DictConfig, card: RunCard | None) -> DictConfig:
+    """The configuration of a fine-tuning: its own options, and those of the model that the weights have."""
+    tuned = copy.deepcopy(config)
+    tuned.model = {**config.model, **(card.config.get("model", {}) if card else {})}
+    tuned.optimizer.lr = config.prune.lr
+    tuned.trainer.max_epochs = config.prune.max_epochs
+    return tuned
 
 
 def remove_channels(spec: ModelSpec, module: nn.Module, share: float, *, round_to: int = 8) -> None:
@@ -80,10 +99,25 @@ def remove_channels(spec: ModelSpec, module: nn.Module, share: float, *, round_t
         round_to: the number of channels left in a layer is a multiple of this.
 
     Raises:
-        SpecError: the share cannot be reached.
+        PruneError: the share cannot be reached, or torch-pruning does not know how to prune the network.
+        SpecError: ``prune_protect`` names no submodule.
     """
+    protected = list(_protected(spec, module))
+    try:
+        removed = _remove(spec, module.eval(), share, protected, round_to)
+    except Exception as error:  # torch-pruning and torch raise any error where they do not know a layer or an operator.
+        reason = f"torch-pruning does not know a layer or an operator of it ({_first_line(error)})"
+        raise PruneError(f"{spec.name} cannot be pruned: {reason}") from error
+    if removed < share:
+        raise PruneError(
+            f"{spec.name}: only {removed:.0%} of the multiply-accumulates can be removed, but {share:.0%} are "
+            f"requested: protect fewer layers, or lower round_to from {round_to}"
+        )
+
+
+def _remove(spec: ModelSpec, module: nn.Module, share: float, protected: list[nn.Module], round_to: int) -> float:
+    """Remove channels in small steps. Returns the share of the multiply-accumulates that is gone."""
     inputs = example_inputs(spec)
-    module.eval()
     before = count_macs(spec, module)
     pruner = torch_pruning.BasePruner(
         module,
@@ -93,18 +127,33 @@ def remove_channels(spec: ModelSpec, module: nn.Module, share: float, *, round_t
         pruning_ratio=1.0,
         max_pruning_ratio=MAX_LAYER_SHARE,
         iterative_steps=STEPS,
-        ignored_layers=[*_heads(module, inputs), *_protected(spec, module)],
+        ignored_layers=[*_heads(module, inputs), *protected],
         round_to=round_to,
     )
     for _ in range(STEPS):
         pruner.step()
         if count_macs(spec, module) <= (1 - share) * before:
-            return
-    removed = 1 - count_macs(spec, module) / before
-    raise SpecError(
-        f"{spec.name}: only {removed:.0%} of the multiply-accumulates can be removed, but {share:.0%} are requested: "
-        f"protect fewer layers, or lower round_to from {round_to}"
-    )
+            break
+    return 1 - count_macs(spec, module) / before
+
+
+def check_pruned(spec: ModelSpec, module: nn.Module) -> None:
+    """Check that a pruned module still runs, and can be loaded again, before it is fine-tuned for minutes.
+
+    Raises:
+        PruneError: it does not; some layers keep sizes that torch-pruning does not know.
+    """
+    inputs = example_inputs(spec)
+    try:
+        again = load_again(spec, module.eval())
+        with torch.inference_mode():
+            answers, repeated = (
+                one if isinstance(one, tuple | list) else (one,) for one in (module(*inputs), again(*inputs))
+            )
+    except Exception as error:  # torch raises any error for a layer whose sizes do not fit.
+        raise PruneError(f"{spec.name} does not run once it is pruned: {_first_line(error)}") from error
+    if not all(torch.allclose(one, other, equal_nan=True) for one, other in zip(answers, repeated, strict=True)):
+        raise PruneError(f"{spec.name} gives other answers once its pruned weights are saved and loaded")
 
 
 def count_macs(spec: ModelSpec, module: nn.Module) -> int:
@@ -164,3 +213,8 @@ def _leaves(node: Any) -> Iterator[Any]:
         yield node
     elif type(node).__name__ == "TBackward0":
         yield from (parent for parent, _ in node.next_functions if hasattr(parent, "variable"))
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
+from lading.artifact.manifest import Baseline, Machine, Measurement
 from lading.errors import GateRefusedError, LadingError, QuantizationError
-from lading.files import write_atomically
-from lading.manifest import Baseline, Machine, Measurement
+from lading.files import finish, write_atomically
 from lading.spec import Frozen, Variant
 
 EXPORT_FILE = "export.json"
@@ -37,13 +37,22 @@ def graph_file(pruning: float) -> str:
     return f"pruned{round(pruning * 100)}.onnx" if pruning else "fp32.onnx"
 
 
-def write_export(out: Path, graphs: Sequence[ExportedGraph]) -> None:
+class Export(Frozen):
+    """The contents of ``export.json``."""
+
+    graphs: tuple[ExportedGraph, ...]
+    problems: dict[float, str] = Field(default_factory=dict)
+    """Why there is no graph, by pruning share."""
+
+
+def write_export(out: Path, graphs: Sequence[ExportedGraph], problems: Mapping[float, str] | None = None) -> None:
     """Write ``export.json``."""
-    content = {"graphs": [graph.model_dump(mode="json") for graph in graphs]}
-    write_atomically(out / EXPORT_FILE, json.dumps(content, indent=2) + "\n")
+    content = Export(graphs=tuple(graphs), problems=dict(problems or {}))
+    write_atomically(out / EXPORT_FILE, content.model_dump_json(indent=2) + "\n")
+    finish(out)
 
 
-def read_export(folder: Path) -> list[ExportedGraph]:
+def read_export(folder: Path) -> Export:
     """Read ``export.json``.
 
     Raises:
@@ -51,11 +60,10 @@ def read_export(folder: Path) -> list[ExportedGraph]:
     """
     file = folder / EXPORT_FILE
     try:
-        content = json.loads(file.read_text())
-        return [ExportedGraph.model_validate(graph) for graph in content["graphs"]]
+        return Export.model_validate_json(file.read_bytes())
     except FileNotFoundError:
         raise QuantizationError(f"{folder} has no {EXPORT_FILE}: run `lading export` first") from None
-    except (ValueError, KeyError, TypeError, ValidationError) as error:
+    except ValueError as error:
         raise QuantizationError(f"{file} cannot be read: {error}; run `lading export` again") from error
 
 
@@ -79,6 +87,7 @@ def write_variants(folder: Path, variants: Sequence[BuiltVariant]) -> Path:
     """Write ``variants.json`` to the folder of the graphs, and return the folder."""
     content = [variant.model_dump(mode="json") for variant in variants]
     write_atomically(folder / VARIANTS_FILE, json.dumps(content, indent=2) + "\n")
+    finish(folder)
     return folder
 
 
@@ -110,6 +119,8 @@ class VerifiedVariant(Frozen):
     precision: str
     problem: str | None = None
     """Why it could not be built or run."""
+    scores: dict[str, float] = Field(default_factory=dict)
+    """Score by split, also where nothing was timed."""
     measurement: Measurement | None = None
     passed: bool
     reasons: tuple[str, ...] = ()
@@ -145,6 +156,8 @@ class Verification(Frozen):
     baselines: tuple[Baseline, ...] = ()
     absent: dict[str, str] = Field(default_factory=dict)
     """Why a baseline was not measured, by name of the baseline."""
+    notes: tuple[str, ...] = ()
+    """What the scores do not show, such as labels that no test example has."""
     chosen: str | None
     """The fastest variant that passed."""
     confusions: tuple[Confusion, ...] = ()

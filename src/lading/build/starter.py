@@ -22,7 +22,7 @@ from torch.nn import functional
 from lading import VARIANTS, Budget, ModelSpec, TensorSpec
 from lading.spec import Array, Example
 
-ROWS = {"train": 800, "valid": 100, "test": 200}
+ROWS = {"train": 800, "valid": 100, "test": 1000}
 
 
 class Network(nn.Module):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -64,17 +64,28 @@ def values(
     ] = None,
     bento: Annotated[bool, typer.Option(help="run BentoML too, on port 3000")] = True,
     repository: Annotated[str | None, typer.Option(help="image name without tag; default: the model's name")] = None,
+    cloud_run: Annotated[
+        Literal["http", "grpc"] | None,
+        typer.Option(help="print a Cloud Run service for these clients instead of chart values"),
+    ] = None,
 ) -> None:
     """Print chart values computed from an artifact: digest, resources, and number of pods for a rate.
 
     Example: `lading values artifacts/cards --rate 500 > values.yaml`
+
+    Example: `lading values artifacts/cards --cloud-run http > cards.yaml`
     """
     from lading.artifact import Artifact
-    from lading.deploy.values import plan, values_yaml
+    from lading.deploy.cloud_run import cloud_run_yaml
+    from lading.deploy.values import image_tag, plan, release_name, values_yaml
 
     loaded = Artifact.load(artifact)
     planned = plan(loaded, rate=rate, cpus=cpus, variant=variant, overhead_ms=overhead_ms, bento=bento)
-    sys.stdout.write(values_yaml(loaded, planned, repository=repository))
+    if cloud_run is None:
+        sys.stdout.write(values_yaml(loaded, planned, repository=repository))
+        return
+    image = f"{repository or release_name(loaded.manifest.name)}:{image_tag(loaded)}"
+    sys.stdout.write(cloud_run_yaml(loaded, planned, image=image, grpc=cloud_run == "grpc"))
 
 
 def compare(
@@ -117,20 +128,25 @@ def compare(
 
 
 def check(
-    artifact: Annotated[Path, typer.Argument(help="artifact folder, for example artifacts/cards")],
+    artifacts: Annotated[
+        list[Path], typer.Argument(help="artifact folders, or folders of them, such as artifacts/cards")
+    ],
     url: Annotated[str, typer.Option(help="address of the HTTP port")] = "http://127.0.0.1:8080",
     grpc: Annotated[str, typer.Option(help="address of the gRPC port, or off")] = "127.0.0.1:9000",
     key: Key = None,
     ca: Ca = None,
 ) -> None:
-    """Send an artifact's golden requests to a running server over REST and gRPC, and compare the answers.
+    """Send the golden requests of artifacts to a running server over REST and gRPC, and compare the answers.
 
     Example: `lading check artifacts/cards --url http://127.0.0.1:8080 --grpc 127.0.0.1:9000`
     """
-    from lading.artifact import Artifact
+    from lading.artifact import MANIFEST, Artifact
     from lading.deploy.golden_check import check_server
     from lading.protocol.client import Access
 
     address = None if grpc == "off" else grpc
-    for line in check_server(Artifact.load(artifact), url, address, access=Access(key, ca)):
-        console().print(line, highlight=False)
+    files = [file for folder in artifacts for file in sorted(folder.glob(f"*/{MANIFEST}")) or [folder / MANIFEST]]
+    for file in files:
+        artifact = Artifact.load(file.parent)
+        for line in check_server(artifact, url, address, access=Access(key, ca)):
+            console().print(f"{artifact.manifest.name}: {line}" if len(files) > 1 else line, highlight=False)

@@ -1,89 +1,104 @@
-"""Commands that build a model: every stage, sweeps, and jobs in the cloud."""
+"""Commands that make an artifact of a model: every stage after training, and all of them at once."""
 
 from __future__ import annotations
 
-import json
-import os
-from datetime import datetime
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from lading.build.collected import load_spec
 from lading.cli.terminal import console
+from lading.cli.train import Overrides, Target
 from lading.errors import SpecError
-from lading.import_string import load_spec
 from lading.spec import ModelSpec
 
-Target = Annotated[str, typer.Argument(metavar="MODEL", help="file.py:Class, for example models/cards.py:Cards")]
-Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="training configuration in Hydra's syntax")
-]
 Effort = Annotated[
     Literal["quick", "full"], typer.Option(help="quick: about a minute; full: longer, for figures to publish")
 ]
 
 
-def train(
+Weights = Annotated[
+    Path | None,
+    typer.Option(help="weights: safetensors, .pth, .pt or .ckpt, as `lading import` takes; default: next to the model"),
+]
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="CKPT", help="weights: safetensors, .pth, .pt, .ckpt or .bin")],
     model: Target,
-    overrides: Overrides = None,
-    out: Annotated[Path | None, typer.Option(help="run folder; default runs/NAME/TIME")] = None,
-    resume: Annotated[Path | None, typer.Option(help="run folder to continue")] = None,
-    restartable: Annotated[
-        bool, typer.Option("--restartable", help="continue the run in --out if there is one")
-    ] = False,
-    profile: Annotated[bool, typer.Option("--profile", help="also profile some steps, into the run folder")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help=".safetensors file to write; default: next to the model, where builds look")
+    ] = None,
+    part: Annotated[
+        str | None, typer.Option(help="name of the weights in the file, where several fit, such as ema")
+    ] = None,
+    drop: Annotated[
+        list[str] | None, typer.Option(help="name inside the network that the model need not have; may be repeated")
+    ] = None,
 ) -> None:
-    """Train a model, and write its checkpoint with a record of the run. Works under torchrun with several processes.
+    """Take trained weights from a file of any trainer, whole or not at all, and say what was renamed.
 
-    Example: `lading train models/cards.py:Cards trainer.max_epochs=5 model.backbone=resnet18`
+    Reads safetensors and what torch.save wrote, by Lightning, DDP, FSDP, torch.compile or EMA, without running code.
 
-    Example: `lading train models/cards.py:Cards trainer.devices=2 --out runs/cards/two --restartable`
+    Example: `lading import last.ckpt models/cards.py:Cards --out cards.safetensors`
     """
-    from lading.build.train.train import train_command
+    from lading.build.weights.imported import import_weights
 
-    path = train_command(model, overrides or [], out=out, resume=resume, restartable=restartable, profile=profile)
-    if os.environ.get("RANK", "0") == "0":
-        console().print(f"checkpoint: {path}")
+    if out is not None and out.suffix != ".safetensors":
+        raise typer.BadParameter(f"{out} must end in .safetensors", param_hint="--out")
+    spec = load_spec(model)
+    target = out or spec.checkpoint()
+    for line in import_weights(spec, file, target, part=part, drop=drop or ()):
+        console().print(line, markup=False, highlight=False, soft_wrap=True)
+    console().print(f"checkpoint: {target}", soft_wrap=True)
 
 
 def prune(
     model: Target,
     overrides: Overrides = None,
     share: Annotated[float, typer.Option(min=0.01, max=0.95, help="share of multiply-accumulates to remove")] = 0.5,
-    checkpoint: Annotated[Path | None, typer.Option(help="weights to prune; default: the model's own")] = None,
+    checkpoint: Weights = None,
     out: Annotated[Path | None, typer.Option(help="folder to write to; default build/NAME/prune")] = None,
 ) -> None:
     """Remove channels from a trained network, then fine-tune it.
 
     Example: `lading prune models/cards.py:Cards --share 0.3`
     """
+    from lading.build.checkpoints import ONLY_PRUNED, existing_base, no_effect_on_pruning
     from lading.build.prune import prune as run
     from lading.build.train.config import compose
+    from lading.build.train.without_effect import refuse_without_effect
 
-    config = compose(model, overrides or [])
-    spec = load_spec(model)
-    path = run(spec, share, checkpoint or _checkpoint(spec), config, out or _work(spec) / "prune")
+    spec, words = load_spec(model), overrides or []
+    refuse_without_effect(model, words, no_effect_on_pruning, f"{ONLY_PRUNED}. Leave it out")
+    given = _taken(spec, checkpoint)
+    weights = existing_base(spec, model, work=_work(spec), checkpoint=given, console=console())
+    path = run(spec, share, weights, compose(model, words), out or _work(spec) / "prune")
     console().print(f"checkpoint: {path}")
 
 
 def export(
     model: Target,
-    checkpoint: Annotated[Path | None, typer.Option(help="weights; default: next to the model")] = None,
+    checkpoint: Weights = None,
     out: Annotated[Path | None, typer.Option(help="folder to write to; default build/NAME/export")] = None,
 ) -> None:
-    """Export to ONNX. Fails unless ONNX Runtime reproduces torch.
+    """Export to ONNX. Fails unless ONNX Runtime reproduces torch. Trains nothing.
 
     Example: `lading export models/cards.py:Cards`
     """
-    from lading.build.build import find_checkpoints
+    from lading.build.checkpoints import existing_checkpoints
     from lading.build.export.export import export as run
+    from lading.build.fingerprint import Fingerprints
+    from lading.build.stages import export_stage
 
     spec = load_spec(model)
-    checkpoints = find_checkpoints(
-        spec, model, work=_work(spec), checkpoint=checkpoint, overrides=(), console=console()
-    )
-    console().print(f"graphs: {run(spec, out or _work(spec) / 'export', checkpoints=checkpoints)}")
+    folder = out or _work(spec) / "export"
+    given = _taken(spec, checkpoint)
+    checkpoints = existing_checkpoints(spec, model, work=_work(spec), checkpoint=given, console=console())
+    stage = export_stage(spec, folder, checkpoints, Fingerprints(spec))
+    console().print(f"graphs: {stage.make(lambda: run(spec, folder, checkpoints=checkpoints))}")
 
 
 def quantize(
@@ -97,10 +112,14 @@ def quantize(
 
     Example: `lading quantize models/cards.py:Cards`
     """
+    from lading.build.fingerprint import Fingerprints
     from lading.build.quantize.quantize import quantize as run
+    from lading.build.stages import quantize_stage
 
     spec = load_spec(model)
-    console().print(f"variants: {run(spec, exported or _work(spec) / 'export', out or _work(spec) / 'variants')}")
+    graphs, folder = exported or _work(spec) / "export", out or _work(spec) / "variants"
+    stage = quantize_stage(spec, folder, graphs, Fingerprints(spec))
+    console().print(f"variants: {stage.make(lambda: run(spec, graphs, folder))}")
 
 
 def verify(
@@ -108,7 +127,7 @@ def verify(
     variants: Annotated[
         Path | None, typer.Option(help="folder of the variants' graphs; default build/NAME/variants")
     ] = None,
-    checkpoint: Annotated[Path | None, typer.Option(help="weights for the torch baselines")] = None,
+    checkpoint: Weights = None,
     out: Annotated[Path | None, typer.Option(help="folder to write to; default build/NAME/verify")] = None,
     effort: Effort = "quick",
     shift: Annotated[bool, typer.Option("--shift", help="also score the winner on corrupted inputs")] = False,
@@ -117,74 +136,119 @@ def verify(
 
     Example: `lading verify models/cards.py:Cards --effort full --shift`
     """
-    from lading.build.records import require_passed
+    from lading.build.fingerprint import Fingerprints
+    from lading.build.records import Verification, require_passed
+    from lading.build.stages import REPORT, verify_stage
     from lading.build.verify.report import write_report
     from lading.build.verify.tables import verification_table
     from lading.build.verify.torch_baseline import TorchBaselines
     from lading.build.verify.verify import verify as run
 
     spec = load_spec(model)
-    out = out or _work(spec) / "verify"
-    weights = checkpoint or spec.checkpoint()
-    verification = run(
-        spec,
-        variants or _work(spec) / "variants",
-        out,
-        effort=effort,
-        torch=TorchBaselines(spec, weights) if weights.is_file() else None,
-    )
+    folder, graphs = out or _work(spec) / "verify", variants or _work(spec) / "variants"
+    weights = _weights(spec, checkpoint)
+    stage = verify_stage(spec, folder, graphs, effort=effort, weights=weights, data=Fingerprints(spec))
+
+    def measure() -> Verification:
+        torch = TorchBaselines(spec, weights) if weights else None
+        found = run(spec, graphs, folder, effort=effort, torch=torch)
+        write_report(found, folder / REPORT)
+        return found
+
+    verification = stage.make(measure)
     console().print(verification_table(verification))
-    write_report(verification, out / "report.html")
-    console().print(f"report: {out / 'report.html'}")
+    console().print(f"report: {folder / REPORT}")
     require_passed(verification)
     if shift and verification.chosen:
         from lading.build.verify.shift import score_shift
 
-        graph = (variants or _work(spec) / "variants") / f"{verification.chosen}.onnx"
-        console().print(score_shift(spec, graph, verification.chosen, out).table())
-        console().print(f"plot: {out / 'shift.svg'}")
+        graph = graphs / f"{verification.chosen}.onnx"
+        console().print(score_shift(spec, graph, verification.chosen, folder).table())
+        console().print(f"plot: {folder / 'shift.svg'}")
 
 
 def pack(
-    source: Annotated[str, typer.Argument(metavar="MODEL|FILE.onnx", help="file.py:Class, or a bare ONNX file")],
-    name: Annotated[str | None, typer.Option(help="bare ONNX: name of the model; default: the file's")] = None,
-    labels: Annotated[Path | None, typer.Option(help="bare ONNX: text file with one label per line")] = None,
-    calibration: Annotated[Path | None, typer.Option(help="bare ONNX: .npz with inputs by name; adds int8")] = None,
-    checkpoint: Annotated[Path | None, typer.Option(help="trained weights; the artifact records their run")] = None,
+    source: Annotated[str, typer.Argument(metavar="MODEL|FILE", help="file.py:Class, or a bare .onnx or .pt2")],
+    name: Annotated[str | None, typer.Option(help="bare file: name of the model; default: the file's")] = None,
+    labels: Annotated[Path | None, typer.Option(help="bare file: text file with one label per line")] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="bare file: .npz with real examples by input; they decide what runs, and add int8"),
+    ] = None,
+    batch_axis: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=AXIS", help="bare file: axis of the batch of a tensor that has it elsewhere"),
+    ] = None,
+    checkpoint: Weights = None,
     out: Annotated[Path | None, typer.Option(help="artifact folder; default artifacts/NAME")] = None,
 ) -> None:
-    """Pack the variants that passed verify into an artifact, or pack a bare ONNX file.
+    """Pack the variants that passed verify into an artifact, or pack a bare file.
+
+    A bare file has graph and weights: ONNX, or a program of torch.export.
 
     Example: `lading pack models/cards.py:Cards`
 
     Example: `lading pack model.onnx --name wine --labels labels.txt`
     """
-    if source.endswith(".onnx"):
+    bare = source.lower().endswith((".onnx", ".pt2"))
+    of_bare = {"--name": name, "--labels": labels, "--calibration": calibration, "--batch-axis": batch_axis or None}
+    _refuse_unused(
+        {"--checkpoint": checkpoint} if bare else of_bare,
+        "a bare file has its weights" if bare else f"the model {source} says it itself",
+    )
+    if bare:
         from lading.build.onnx_file import pack_onnx
+        from lading.build.torch_program import pack_program
 
         file = Path(source)
         stem = name or file.stem
-        artifact = pack_onnx(file, out or Path("artifacts") / stem, name=stem, labels=labels, calibration=calibration)
+        artifact = (pack_program if file.suffix.lower() == ".pt2" else pack_onnx)(
+            file,
+            out or Path("artifacts") / stem,
+            name=stem,
+            labels=labels,
+            calibration=calibration,
+            axes=_axes(batch_axis) or None,
+            tell=console().print,
+        )
     else:
         from lading.build.pack import pack as run
+        from lading.build.stages import require_measured
 
         spec = load_spec(source)
         work = _work(spec)
+        require_measured(work / "variants", work / "verify")
         artifact = run(
             spec,
             work / "variants",
             work / "verify",
             out or Path("artifacts") / spec.name,
-            checkpoint=checkpoint or spec.checkpoint(),
+            checkpoint=_weights(spec, checkpoint),
             target=source,
         )
     console().print(f"artifact: {artifact.path} ({artifact.digest[:19]}), serving {artifact.manifest.chosen}")
 
 
+def _axes(given: list[str] | None) -> dict[str, int]:
+    axes = {}
+    for one in given or []:
+        name, equals, axis = one.rpartition("=")
+        if not (equals and name and axis.isdecimal()):
+            raise SpecError(f"--batch-axis is NAME=AXIS, such as state=1, and not {one!r}")
+        axes[name] = int(axis)
+    return axes
+
+
 def build(
     model: Target,
     overrides: Overrides = None,
-    checkpoint: Annotated[Path | None, typer.Option(help="weights; default: next to the model")] = None,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            help="weights: a file, wandb:ENTITY/PROJECT/NAME:ALIAS or mlflow:models:/NAME@ALIAS, which gets the "
+            "verdict; default: next to the model"
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="artifact folder; default artifacts/NAME")] = None,
     work: Annotated[Path | None, typer.Option(help="folder for the stages' files; default build/NAME")] = None,
     effort: Effort = "quick",
@@ -193,21 +257,27 @@ def build(
     """Run all stages in order: train if needed, prune, export, quantize, verify, pack.
 
     Example: `lading build models/cards.py:Cards --bento`
+
+    Example: `lading build models/cards.py:Cards --checkpoint wandb:ENTITY/PROJECT/cards:production`
     """
     from lading.build.bento import build_bento, require_bentoml
 
     if bento:
         require_bentoml()  # before the stages, which take minutes
     from lading.build.build import build as run
+    from lading.build.registry import fetch_version, is_address
 
     spec = load_spec(model)
     out = out or Path("artifacts") / spec.name
+    work = work or _work(spec)
+    registered = checkpoint is not None and is_address(checkpoint)
     run(
         spec,
         model,
         out=out,
-        work=work or _work(spec),
-        checkpoint=checkpoint,
+        work=work,
+        checkpoint=Path(checkpoint) if checkpoint and not registered else None,
+        version=fetch_version(checkpoint, work / "registry") if checkpoint and registered else None,
         overrides=overrides or [],
         effort=effort,
         console=console(),
@@ -220,96 +290,26 @@ def _work(spec: ModelSpec) -> Path:
     return Path("build") / spec.name
 
 
-def _checkpoint(spec: ModelSpec) -> Path:
-    path = spec.checkpoint()
-    if not path.is_file():
-        raise SpecError(f"{spec.name} has no reference checkpoint at {path}: name one with --checkpoint")
-    return path
+def _weights(spec: ModelSpec, checkpoint: Path | None) -> Path | None:
+    """The weights behind the graphs: those named, next to the model, or trained by a build; ``None`` without any."""
+    if checkpoint is not None and not checkpoint.exists():
+        raise SpecError(f"there is no checkpoint {checkpoint}: give another --checkpoint, or leave it out")
+    own = spec.checkpoint()
+    places = (_taken(spec, checkpoint), own, _work(spec) / "train" / own.name)
+    return next((place for place in places if place is not None and place.is_file()), None)
 
 
-def prepare(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="file.py:Class, for example models/cards.py:Cards")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="training configuration; only model.* is used")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="JSON file for sizes and fingerprints")] = None,
-) -> None:
-    """Prepare every split of a model's data: download, draw or pack what is missing.
+def _taken(spec: ModelSpec, checkpoint: Path | None) -> Path | None:
+    """The file of ``--checkpoint``, or what was imported from it."""
+    from lading.build.weights.imported import taken_aloud
 
-    Example: `lading prepare models/cards.py:Cards model.train_examples=2120 --out data/cards.json`
-    """
-    from lading.build.train.checkpoint import spec_of
-    from lading.build.train.config import compose, plain
-    from lading.build.train.train import prepared
-    from lading.import_string import load_spec
-
-    spec = spec_of(load_spec(model), plain(compose(model, overrides or []).model))
-    ready = {}
-    for split in ("train", "valid", *spec.test_splits):
-        dataset = prepared(spec, split)
-        ready[split] = {"examples": len(dataset), "fingerprint": getattr(dataset, "fingerprint", None)}
-        typer.echo(f"{split}: {len(dataset)} examples")
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(ready, indent=2) + "\n")
+    return taken_aloud(spec, checkpoint, _work(spec) / "import", console())
 
 
-def sweep(
-    file: Annotated[Path, typer.Argument(help="W&B sweep file, for example configs/sweeps/cards.yaml")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="training configuration of every trial")
-    ] = None,
-    count: Annotated[int, typer.Option(min=1, help="maximum number of trials")] = 8,
-    seed: Annotated[int, typer.Option(help="seed of the sampler")] = 0,
-    out: Annotated[Path | None, typer.Option(help="folder of the trials; default runs/sweeps/TIME")] = None,
-) -> None:
-    """Run a sweep on this machine without W&B's server: Hydra's multirun, with trials chosen by Optuna.
-
-    Example: `lading sweep configs/sweeps/cards.yaml --count 8`
-
-    With W&B the same file runs on many machines: `wandb sweep FILE`, then `wandb agent ID` on each.
-    """
-    from lading.build.train.sweep import read_sweep, run_sweep, sweep_table
-
-    folder = out or Path("runs") / "sweeps" / datetime.now().strftime("%Y%m%d-%H%M%S")
-    trials = run_sweep(file, overrides or [], folder, count=count, seed=seed)
-    console().print(sweep_table(read_sweep(file), trials))
-    console().print(f"best: {trials[0].folder}, {trials[0].value:.4f}")
-
-
-def vertex(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="file.py:Class, as in the image")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="training configuration")
-    ] = None,
-    *,
-    image: Annotated[str, typer.Option(help="trainer image in a registry (docker/trainer.Containerfile)")],
-    bucket: Annotated[str, typer.Option(help="gs://BUCKET/FOLDER for the run folder and the data")],
-    machine_type: Annotated[str, typer.Option(help="Compute Engine machine type")] = "n2-standard-8",
-    accelerator: Annotated[
-        str | None, typer.Option(help="accelerator type, for example NVIDIA_L4; default: none")
-    ] = None,
-    accelerators: Annotated[int, typer.Option(min=1, help="accelerators per machine")] = 1,
-    service_account: Annotated[str | None, typer.Option(help="account of the job; default: the project's")] = None,
-    out: Annotated[Path, typer.Option(help="JSON file to write")] = Path("vertex.json"),
-) -> None:
-    """Write a training run as a Vertex AI custom job on trainer.num_nodes machines.
-
-    Example: `lading vertex models/cards.py:Cards trainer.num_nodes=2 --image REGISTRY/lading-trainer:1 --bucket gs://BUCKET/cards`
-
-    To start it, POST the file to `projects/PROJECT/locations/REGION/customJobs`, or pass its `jobSpec` to
-    `gcloud ai custom-jobs create --config`.
-    """
-    from lading.build.train.config import compose
-    from lading.build.train.vertex import Machines, custom_job
-
-    machines = Machines(
-        machine_type=machine_type, accelerator=accelerator, accelerators=accelerators, service_account=service_account
-    )
-    words = overrides or []
-    job = custom_job(compose(model, words), words, image=image, bucket=bucket, machines=machines)
-    out.write_text(json.dumps(job, indent=2) + "\n")
-    typer.echo(f"custom job: {out}, {len(job['jobSpec']['workerPoolSpecs'])} worker pools")
+def _refuse_unused(options: Mapping[str, object], why: str) -> None:
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise SpecError(f"{', '.join(given)} would have no effect: {why}. Leave it out")
 
 
 def init(file: Annotated[Path, typer.Argument(help="file to write, for example my_model.py")]) -> None:

@@ -13,10 +13,13 @@ import typer
 
 from lading import __version__
 from lading.cli.artifact import check, compare, fetch, inspect, report, values
-from lading.cli.build import build, export, init, pack, prepare, prune, quantize, sweep, train, verify, vertex
-from lading.cli.operate import canary, drift, load, monitor, retrain
+from lading.cli.build import build, export, import_, init, pack, prune, quantize, verify
+from lading.cli.operate import canary, drift, load, monitor, retrain, why
+from lading.cli.promote import candidate, promote
 from lading.cli.serve import doctor, score, serve
 from lading.cli.terminal import console, errors
+from lading.cli.train import prepare, sweep, train, vertex
+from lading.cli.up import down, image, up
 from lading.errors import LadingError
 
 app = typer.Typer(
@@ -32,9 +35,11 @@ app = typer.Typer(
 for command in (
     *(train, prune, export, quantize, verify, pack, build),
     *(inspect, report, serve, prepare, retrain, sweep, vertex, score, doctor, compare),
-    *(init, monitor, load, canary, values, fetch, check),
+    *(import_, init, monitor, load, canary, why, values, fetch, check),
+    *(image, up, down),
+    *(promote, candidate),
 ):
-    app.command()(command)
+    app.command(command.__name__.rstrip("_"))(command)
 app.add_typer(drift)
 
 

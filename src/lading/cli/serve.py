@@ -28,7 +28,9 @@ def serve(
     """
     # Garbage collection among imported modules takes a tenth of the start. It is enabled again once all is loaded.
     gc.disable()
-    from lading.serve.server import serve as run
+    from lading.errors import SettingsError
+    from lading.serve.engine.artifacts import leave_message
+    from lading.serve.supervisor import serve as run
     from lading.settings import Settings
 
     given: dict[str, object] = {
@@ -38,7 +40,12 @@ def serve(
         "grpc_port": grpc_port,
     }
     given |= {"models": models, "variant": variant}
-    run(Settings(**{key: value for key, value in given.items() if value}))  # type: ignore[arg-type]
+    try:
+        settings = Settings(**{key: value for key, value in given.items() if value})  # type: ignore[arg-type]
+    except SettingsError as error:
+        leave_message(f"the server cannot start: {error}")
+        raise
+    run(settings)
 
 
 def score(

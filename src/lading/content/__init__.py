@@ -13,8 +13,7 @@ A content type is found by its name, when a spec or an artifact is loaded:
 
 from __future__ import annotations
 
-import base64
-import binascii
+import logging
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
@@ -25,14 +24,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lading.errors import ContentError, InputShapeError, RequestError, SpecError
+from lading.budget import Budget
+from lading.errors import ContentError, InputShapeError, LadingError, RequestError, SpecError
 from lading.spec import Array, TensorSpec
 
+log = logging.getLogger(__name__)
 ENTRY_POINTS = "lading.content"
 """Entry point group of content types from other packages: the name, and the import string of an object."""
-
-MAX_PIXELS = 50_000_000
-"""Default limit on the number of elements that one encoded file decodes to; checked before decoding."""
 
 Corrupt = Callable[[Array, int, np.random.Generator], Array]
 """Takes one example, a severity from 1 to 5 and a generator; returns an example of the same shape and dtype."""
@@ -64,7 +62,8 @@ class ContentType(ABC):
     decode_ms: ClassVar[float] = 0.0
     """CPU milliseconds to decode a typical file."""
     decode_bytes: ClassVar[int] = 0
-    """Bytes of memory per pixel during decoding; 0 when ``LADING_MAX_PIXELS`` does not apply."""
+    """Bytes of memory per pixel (or other element) during decoding, for a type that does not call
+    :meth:`Budget.hold <lading.budget.Budget.hold>`. 0 for one that does: ``LADING_MAX_DECODE_MB`` is its limit."""
 
     @abstractmethod
     def problem(self, spec: TensorSpec) -> str | None:
@@ -75,20 +74,21 @@ class ContentType(ABC):
         """Whether the first bytes look like one of the formats."""
 
     @abstractmethod
-    def decode(self, data: bytes, spec: TensorSpec, max_pixels: int = MAX_PIXELS) -> Array:
+    def decode(self, data: bytes, spec: TensorSpec, budget: Budget) -> Array:
         """Decode one file.
 
         Args:
             data: the encoded file.
             spec: the tensor that it becomes.
-            max_pixels: maximum number of pixels (or other elements) in the file, checked before decoding.
+            budget: what the request may still cost. Spend the file's elements and bytes before you decode them.
 
         Returns:
             An array of the spec's dtype and shape, without the batch dim.
 
         Raises:
             ContentError: the bytes are in none of the formats, or incomplete.
-            BodyTooLargeError: the file has more than ``max_pixels``.
+            BodyTooLargeError: the file does not fit the budget.
+            ExpiredError: its deadline passed.
         """
 
     @abstractmethod
@@ -223,40 +223,50 @@ def check_contents(specs: Iterable[TensorSpec]) -> None:
             raise SpecError(f"tensor {spec.name!r}: {problem}")
 
 
-def decode_rows(spec: TensorSpec, files: Iterable[bytes], max_pixels: int = MAX_PIXELS) -> Array:
+def decode_file(content: ContentType, data: bytes, spec: TensorSpec, budget: Budget) -> Array:
+    """Decode one file by its content type. Bytes from a client never cause any other error than these.
+
+    Returns:
+        An array of the spec's dtype and shape, without the batch dim.
+
+    Raises:
+        RequestError: the file cannot be decoded, or does not fit the budget.
+        ExpiredError: the deadline passed.
+    """
+    budget.check_time()
+    try:
+        return content.decode(data, spec, budget)
+    except LadingError:
+        raise
+    except Exception as error:
+        log.exception("decoding a file failed unexpectedly: %s: %.300r", content.name, error)
+        raise content.error(f"the {content.noun} cannot be decoded: send {content.formats}") from None
+
+
+def decode_rows(spec: TensorSpec, files: Iterable[bytes], budget: Budget | None = None) -> Array:
     """Decode one file per row.
+
+    Args:
+        spec: the tensor.
+        files: one per row.
+        budget: of the request; default: a new one for each file.
 
     Returns:
         An array of the spec's dtype and shape, one file per entry of the first dim.
 
     Raises:
         RequestError: there are no files, or one cannot be decoded; the sentence gives its row.
-        BodyTooLargeError: a file has more than ``max_pixels`` elements.
+        BodyTooLargeError: a file does not fit the budget.
+        ExpiredError: its deadline passed.
     """
     content = content_of(spec)
     assert content is not None
     rows = []
     for row, data in enumerate(files):
         try:
-            rows.append(content.decode(data, spec, max_pixels))
+            rows.append(decode_file(content, data, spec, budget or Budget()))
         except RequestError as error:
             raise type(error)(f"input {spec.name!r}, {content.noun} {row}: {error}") from None
     if not rows:
         raise InputShapeError(f"input {spec.name!r} has no {content.noun}; send at least one")
     return rows[0][None] if len(rows) == 1 else np.stack(rows)
-
-
-def from_base64(spec: TensorSpec, row: int, text: Any) -> bytes:
-    """Decode a base64 string, or a data URL as a browser's FileReader makes it, to the bytes of the file.
-
-    Raises:
-        ContentError: the value is neither.
-    """
-    try:
-        if text.startswith("data:"):
-            text = text.partition(",")[2]
-        return base64.b64decode(text, validate=True)
-    except (AttributeError, binascii.Error, ValueError):
-        content = content_of(spec)
-        assert content is not None
-        raise content.error(f"input {spec.name!r}, {content.noun} {row}: the string is not base64") from None

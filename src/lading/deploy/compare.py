@@ -10,9 +10,9 @@ from pathlib import Path
 from rich.table import Table
 
 from lading.artifact import Artifact
+from lading.artifact.manifest import Ratio, Timing
 from lading.build.verify.timing import Plan, measure, ratio, timing
 from lading.errors import DataError, SettingsError
-from lading.manifest import Ratio, Timing
 from lading.predictor import Predictor
 from lading.protocol.client import ANYONE, Access, Client
 from lading.spec import Array, Frozen, TensorSpec

@@ -14,9 +14,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from lading.artifact import Artifact
+from lading.artifact.manifest import Machine
 from lading.errors import LadingError
 from lading.machine import describe_machine, memory_limit, usable_cpus
-from lading.manifest import Machine
 from lading.predictor import Predictor
 from lading.settings import Settings, unknown_variables
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from lading.artifact import MANIFEST, Artifact, read_manifest
+from lading.artifact import LARGEST_MANIFEST, MANIFEST, Artifact, check_place, read_manifest, replaced_artifact
 from lading.deploy.sources import ArtifactSource, FolderSource
-from lading.errors import ArtifactError, FetchError
-from lading.files import replaced_folder, shown
+from lading.errors import ArtifactError, FetchError, SettingsError
+from lading.files import shown
 
-LARGEST_MANIFEST = 16 * 1024 * 1024
 """Bytes. The manifest is read whole before its digest is known."""
 BUCKETS = ("gs", "s3", "az", "https", "http")
 
@@ -31,14 +31,21 @@ def fetch(uri: str, digest: str, out: Path) -> Artifact:
     Raises:
         FetchError: the source cannot be read.
         ArtifactError: it is another artifact, or a corrupt one.
+        OccupiedError: ``out`` holds what is not an artifact's.
+        SettingsError: the digest is none.
     """
+    if not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
+        raise SettingsError(
+            f"the digest {digest[:80]!r} is not sha256: and 64 hexadecimal digits, as `lading inspect` shows it"
+        )
     if (out / MANIFEST).is_file() and _digest((out / MANIFEST).read_bytes()) == digest:
         return Artifact.load(out)
+    check_place(out)
     source = open_source(uri)
     manifest = b"".join(_at_most(source.read(MANIFEST), LARGEST_MANIFEST, shown(uri)))
     if _digest(manifest) != digest:
         raise ArtifactError(f"{shown(uri)} has the digest {_digest(manifest)}, but {digest} is required")
-    with replaced_folder(out) as staging:
+    with replaced_artifact(out) as staging:
         (staging / MANIFEST).write_bytes(manifest)
         for name in read_manifest(staging / MANIFEST, manifest).files:
             target = staging / _inside(name)

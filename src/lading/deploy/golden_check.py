@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from urllib.parse import quote
 
 import numpy as np
 
@@ -41,7 +42,7 @@ def check_server(artifact: Artifact, url: str, grpc_address: str | None, *, acce
 
 def _served(client: Client, artifact: Artifact) -> str:
     """The variant that is served by default, after a check of the digest."""
-    described = client.get("/model")
+    described = client.get(f"/model?model={quote(artifact.manifest.name, safe='')}")
     if described["digest"] != artifact.digest:
         raise CheckError(f"{client.url} serves {described['digest']}, but the artifact is {artifact.digest}")
     return str(described["variant"])

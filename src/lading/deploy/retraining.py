@@ -22,7 +22,7 @@ from starlette.routing import Route
 
 from lading.deploy.kubernetes import Cluster, Kind, Object
 from lading.errors import LadingError
-from lading.protocol.json_values import parse_object
+from lading.protocol.json_body import parse_object
 
 log = structlog.get_logger("lading.retraining")
 MODEL_LABEL = "lading.dev/model"
@@ -131,7 +131,9 @@ def retraining_app(retraining: Retraining, token: str) -> Starlette:
             if len(body) > LARGEST_BODY:
                 return JSONResponse({"error": f"a notification has at most {LARGEST_BODY} bytes"}, 413)
         try:
-            done = await run_in_threadpool(retraining.receive, parse_object(body))
+            done = await run_in_threadpool(
+                retraining.receive, parse_object(body, "Alertmanager's notification as JSON")
+            )
         except LadingError as error:
             log.warning("the alerts started no Job", error=str(error))
             return JSONResponse({"error": str(error)}, error.status)

@@ -7,24 +7,41 @@ import re
 from dataclasses import dataclass
 
 from lading.artifact import Artifact
-from lading.content import content_of
+from lading.artifact.manifest import CostTable
+from lading.content import ContentType, content_of
 from lading.errors import ArtifactError
-from lading.manifest import CostTable
+from lading.settings import Settings
 
 BUSY = 0.6
 """Planned utilisation of the lanes. With one lane and constant service time, a request waits 0.75 service times on
 average; at 0.8 it waits 2: rho / (2 (1 - rho)), Pollaczek-Khinchine for M/D/1."""
 BUSY_ONE_AWAY = 0.9
 """Planned utilisation while one pod is missing, in a rollout or after the loss of a node."""
-BASE_MIB = {True: 315, False: 145}
-"""Resident memory of an idle server, with BentoML in front (two processes) and without; measured with cards."""
+BASE_MIB = {True: 240, False: 145}
+"""Memory of an idle server, with BentoML in front (two processes) and without. Measured with cards: with BentoML
+192 MiB in a pod and 227 MiB on a build machine, where what both processes share counts once; without 136 MiB."""
+TEST_CPU, TEST_MIB = 0.05, 128
+"""What the pod of ``helm test`` requests (``test.resources`` of the chart)."""
 OVERHEAD_MS = 0.3
 """CPU milliseconds per request for HTTP and JSON. Decoding is extra (``ContentType.decode_ms``)."""
-HEAD_ROOM = 1.25
-BODIES_MIB = 64
+HEAD_ROOM = 1.1
+"""For the allocator's fragments. All else is counted: tests/deploy/test_memory_plan.py compares it with a server."""
+BODIES_MB = 64
 """The ``max_queue_mb`` that we write, because the bodies of waiting requests are part of the memory limit."""
-PIXELS = 12_000_000
-"""The ``max_pixels`` that we write for encoded files. A pixel takes ``ContentType.decode_bytes``."""
+CONNECTIONS = 2000
+"""The ``max_connections`` that we write, because each may hold headers that are not complete."""
+CONNECTION_BYTES = 33_000
+"""Memory of a connection whose headers arrive: 32 kB of them, and its objects. An idle one takes 5 kB."""
+STREAMS = 4
+"""The ``grpc_max_streams`` that we write, because each may hold a message. Messages that arrive at once may take as
+much as waiting bodies once more (see ``lading.serve.grpc.reading``)."""
+BODY_COPIES = 2
+"""What a lane holds of a body next to the body itself: the strings of its JSON, or the parts of its form or message,
+and the files that they encode."""
+VALUE_BYTES = 98
+"""Memory of one value of a JSON body: 90 as Python objects, 8 as an array (see ``lading.budget.MAX_JSON_VALUES``)."""
+DEFAULTS = Settings.model_construct()
+"""Limits of what one request may cost, which we write as they are."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +60,7 @@ class PodPlan:
     peak_mib: int
     """Extra memory while one lane runs its largest batch."""
     decode_mib: int
-    """Memory of one decoded file."""
+    """Memory that decoding one file takes at most; 0 for a model of plain numbers."""
     decoded: str
     """The noun for such a file: ``picture``."""
     machine: str
@@ -67,10 +84,49 @@ class PodPlan:
         return math.ceil(self.rate / (BUSY_ONE_AWAY * self.pod_rate)) + 1
 
     @property
+    def cpu_request(self) -> float:
+        """CPUs that a pod uses on average while one pod is missing, a multiple of 0.05 and at least 0.25.
+
+        The scheduler keeps them free. The limit is :attr:`cpus`, so a burst may use all lanes.
+        """
+        used = self.cpus * self.rate / ((self.pods - 1) * self.pod_rate)
+        return min(float(self.cpus), max(0.25, math.ceil(used * 20) / 20))
+
+    @property
+    def node_cpus(self) -> float:
+        """CPUs that the release needs free at once: its pods, one more in a rolling update, and ``helm test``."""
+        return (self.pods + 1) * self.cpu_request + TEST_CPU
+
+    @property
+    def node_mib(self) -> int:
+        """Memory that the release needs free at once."""
+        return (self.pods + 1) * self.memory_mib + TEST_MIB
+
+    @property
+    def target_percent(self) -> int:
+        """CPU use at which an autoscaler adds a pod, in percent of the requested CPU."""
+        return round(100 * BUSY * self.cpus / self.cpu_request)
+
+    @property
     def memory_mib(self) -> int:
         """Memory limit of a pod, a multiple of 32 MiB."""
-        used = BASE_MIB[self.bento] + self.cpus * (self.peak_mib + self.decode_mib) + BODIES_MIB
+        used = BASE_MIB[self.bento] + self.cpus * (self.peak_mib + self.read_mib) + self.waiting_mib
         return 32 * math.ceil(used * HEAD_ROOM / 32)
+
+    @property
+    def read_mib(self) -> int:
+        """Memory in which one lane reads a request: a file next to what it was sent in, or the values of a JSON body.
+
+        The two do not add up: a body has the bytes for many values or for a large file.
+        """
+        body = _mib(BODY_COPIES * DEFAULTS.max_body_bytes)
+        return max(body + self.decode_mib, _mib(VALUE_BYTES * DEFAULTS.max_json_values))
+
+    @property
+    def waiting_mib(self) -> int:
+        """Memory of the bodies and messages that arrive or wait, and of connections."""
+        messages_mb = BODIES_MB + STREAMS * DEFAULTS.grpc_max_message_mb
+        return _mib(1_000_000 * (BODIES_MB + messages_mb) + CONNECTIONS * CONNECTION_BYTES)
 
 
 def plan(
@@ -113,17 +169,35 @@ def plan(
         model_ms=1000.0 * table.seconds(batch) / batch,
         overhead_ms=OVERHEAD_MS + sum(one.decode_ms for one in contents) if overhead_ms is None else overhead_ms,
         peak_mib=math.ceil(measured.peak_memory_bytes / 2**20),
-        decode_mib=math.ceil(max((one.decode_bytes for one in contents), default=0) * PIXELS / 2**20),
+        decode_mib=max((_decode_mib(one) for one in contents), default=0),
         decoded=" or ".join(dict.fromkeys(one.noun for one in contents)),
         machine=artifact.manifest.machine.cpu if artifact.manifest.machine else "an unknown machine",
     )
 
 
+def _decode_mib(content: ContentType) -> int:
+    """Memory that one file takes at most with the settings that we write."""
+    return _mib(max(DEFAULTS.max_decode_bytes, content.decode_bytes * DEFAULTS.max_pixels))
+
+
+def _mib(count: float) -> int:
+    return math.ceil(count / 2**20)
+
+
+def release_name(model: str) -> str:
+    """A model's name as Kubernetes allows it: lower case, digits and hyphens."""
+    return re.sub(r"[^a-z0-9-]+", "-", model.lower()).strip("-")
+
+
+def image_tag(artifact: Artifact) -> str:
+    """The tag of the artifact's image: version and digest."""
+    return f"{artifact.manifest.version}-{artifact.digest.removeprefix('sha256:')[:12]}"
+
+
 def values_yaml(artifact: Artifact, plan: PodPlan, *, repository: str | None = None) -> str:
     """The values that depend on the artifact. All others keep the chart's defaults."""
     manifest = artifact.manifest
-    name = re.sub(r"[^a-z0-9-]+", "-", manifest.name.lower()).strip("-")
-    tag = f"{manifest.version}-{artifact.digest.removeprefix('sha256:')[:12]}"
+    name = release_name(manifest.name)
     return "\n".join(
         [
             f"# Written by `lading values` for {manifest.name} {manifest.version}, variant {plan.variant},",
@@ -131,7 +205,7 @@ def values_yaml(artifact: Artifact, plan: PodPlan, *, repository: str | None = N
             f"fullnameOverride: {name}",
             "image:",
             f"  repository: {repository or name}",
-            f"  tag: {tag}",
+            f"  tag: {image_tag(artifact)}",
             "artifact:",
             f"  digest: {artifact.digest}",
             *_bento(plan),
@@ -141,8 +215,12 @@ def values_yaml(artifact: Artifact, plan: PodPlan, *, repository: str | None = N
             *_memory(plan),
             "settings:",
             "  log_format: json",
-            f"  max_queue_mb: {BODIES_MIB}",
-            *([f"  max_pixels: {PIXELS}"] if plan.decode_mib else []),
+            f"  max_queue_mb: {BODIES_MB}",
+            f"  grpc_max_streams: {STREAMS}",
+            f"  max_connections: {CONNECTIONS}",
+            f"  max_body_mb: {DEFAULTS.max_body_mb:g}",
+            f"  max_json_values: {DEFAULTS.max_json_values}",
+            *([f"  max_decode_mb: {DEFAULTS.max_decode_mb:g}"] if plan.decode_mib else []),
             "",
             *_scaling(plan),
             "",
@@ -170,13 +248,20 @@ def _pods(plan: PodPlan) -> list[str]:
 
 def _memory(plan: PodPlan) -> list[str]:
     memory = f"{plan.memory_mib}Mi"
-    decode = f" + {plan.decode_mib} for a decoded {plan.decoded}" if plan.decode_mib else ""
+    read = f"a {plan.decoded} in its body" if plan.decode_mib else "a JSON body"
     return [
-        f"# MiB: ({BASE_MIB[plan.bento]} idle + {plan.cpus} * ({plan.peak_mib} for a run{decode}) + {BODIES_MIB}"
-        f" of waiting bodies) * {HEAD_ROOM} -> {plan.memory_mib}.",
-        "# One lane per CPU. Limits equal requests, so that the pod is neither throttled nor evicted first.",
+        f"# MiB: ({BASE_MIB[plan.bento]} idle + {plan.cpus} * ({plan.peak_mib} for a run + {plan.read_mib} to read"
+        f" {read}) + {plan.waiting_mib} of bodies,",
+        f"# gRPC messages and connections) * {HEAD_ROOM} -> {plan.memory_mib}."
+        " With larger settings below, raise it by as much,",
+        "# and with idempotency_mb, feedback_mb or payload_log (payload_buffer_mb) by theirs: they are off here.",
+        "# One lane per CPU of the limit. The requested CPU is what a pod uses on average while one pod is missing:",
+        f"# {plan.cpus} * {plan.rate:g} / ({plan.pods - 1} * {plan.pod_rate:.0f}), at least 0.25."
+        " Memory is requested in full, so that no pod is evicted first.",
+        f"# The nodes need {plan.node_cpus:g} free CPUs and {plan.node_mib} MiB:"
+        f" {plan.pods} pods, one more in a rolling update, and `helm test`.",
         "resources:",
-        f'  requests: {{cpu: "{plan.cpus}", memory: {memory}}}',
+        f'  requests: {{cpu: "{plan.cpu_request:g}", memory: {memory}}}',
         f'  limits: {{cpu: "{plan.cpus}", memory: {memory}}}',
     ]
 
@@ -188,7 +273,7 @@ def _scaling(plan: PodPlan) -> list[str]:
         f"  minReplicas: {plan.pods}",
         f"  maxReplicas: {4 * plan.pods}",
         "  hpa:",
-        f"    targetCPUUtilization: {BUSY * 100:.0f}",
+        f"    targetCPUUtilization: {plan.target_percent}  # of the requested CPU: {BUSY:.0%} of the limit",
         "  keda:",
         f'    inFlightPerPod: "{plan.cpus * BUSY:g}"',
         f'    queueMilliseconds: "{max(5.0, 2 * (plan.model_ms + plan.overhead_ms)):.0f}"',

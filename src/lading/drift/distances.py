@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from lading.spec import Frozen
 
@@ -62,11 +62,13 @@ class Null(Frozen):
     scale larger than in a textbook, so it is measured.
     """
 
+    model_config = ConfigDict(allow_inf_nan=False)
+
     window: int = Field(ge=1)
     """Number of requests in a resampled window."""
     mean: float = Field(ge=0)
     variance: float = Field(ge=0)
-    power: int = 1
+    power: int = Field(default=1, ge=1)
     """The moments are of the distance raised to this power: 2 for a Kolmogorov-Smirnov distance."""
 
     def threshold(self, alarm: float, *, window: float, examples: int) -> float:

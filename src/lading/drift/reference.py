@@ -1,37 +1,39 @@
 """Statistics of the reference data, computed by the same function that later runs on live requests.
 
-``features`` turns a tensor into a few named features. A :class:`Reference` has a histogram with fixed bins for each of
-them. Drift is a distance between two histograms with the same bins.
+``lading.drift.features`` turns a request into a few named features. A :class:`Reference` has a histogram with fixed
+bins for each of them. Drift is a distance between two histograms with the same bins.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from functools import lru_cache
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from lading.content import content_of
+from lading.artifact import Artifact
 from lading.drift.calibrate import LEAST, design_effect, null_of_histograms, null_of_sketches
 from lading.drift.distances import TESTS, Null, Test
+from lading.drift.features import example_features
 from lading.drift.sketch import Joint
 from lading.errors import ArtifactError
+from lading.errors.sentences import clipped
 from lading.spec import Array, Frozen, TensorSpec
 
 BINS = 10
 """Ten quantile bins: the usual choice for the population stability index."""
-MAX_COLUMNS = 64
-"""A tensor with more columns than this gets a mean and a standard deviation, not one feature per column."""
-EMBEDDING, PROJECTIONS = "embedding", 8
-"""An output with a name that ends like this is an embedding: a point in many dims. Its projections on this number of
-random directions are the features, because single columns of an embedding mean little."""
+SCHEMA_VERSION = 1
+"""Version of ``reference.json``. A file without one has version 1."""
+_FINITE = ConfigDict(allow_inf_nan=False)
 
 
 class FeatureReference(Frozen):
     """The distribution of one scalar feature."""
+
+    model_config = _FINITE
 
     kind: Literal["number", "category"]
     count: int
@@ -48,6 +50,17 @@ class FeatureReference(Frozen):
     """Share of the values in each bin, summing to 1."""
     null: dict[Test, Null] = Field(default_factory=dict)
     """Distribution of each distance without drift."""
+
+    @model_validator(mode="after")
+    def _bins(self) -> FeatureReference:
+        bins = len(self.labels) if self.kind == "category" else len(self.edges) + 1
+        if len(self.shares) != bins:
+            raise ValueError(f"{len(self.shares)} shares do not fit {bins} bins")
+        if any(share < 0 for share in self.shares) or not sum(self.shares) > 0:
+            raise ValueError("shares are not negative, and not all zero")
+        if any(left >= right for left, right in pairwise(self.edges)):
+            raise ValueError("the edges of the bins do not ascend")
+        return self
 
     def histogram(self, values: Array) -> NDArray[np.int64]:
         """Count values into this feature's bins.
@@ -66,7 +79,10 @@ class FeatureReference(Frozen):
 class Reference(Frozen):
     """Per-feature statistics of a data set, inputs and outputs."""
 
-    examples: int
+    model_config = _FINITE
+
+    schema_version: int = SCHEMA_VERSION
+    examples: int = Field(ge=0)
     features: dict[str, FeatureReference] = Field(default_factory=dict)
     joint: Joint | None = None
     """All features together, as a sketch of vectors."""
@@ -76,6 +92,16 @@ class Reference(Frozen):
     design_effect: float = Field(default=1.0, ge=1)
     """Variance of a sample mean with these groups, divided by that of independent examples."""
 
+    @model_validator(mode="after")
+    def _whole(self) -> Reference:
+        calibrated = self.joint_null is not None or any(feature.null for feature in self.features.values())
+        if calibrated and not self.examples:
+            raise ValueError("there are thresholds, but no examples")
+        dims = sum(len(feature.labels) if feature.kind == "category" else 1 for feature in self.features.values())
+        if self.joint is not None and len(self.joint.mean) != dims:
+            raise ValueError(f"the joint statistics have {len(self.joint.mean)} dims, and the features {dims}")
+        return self
+
     @classmethod
     def fit(
         cls,
@@ -83,6 +109,7 @@ class Reference(Frozen):
         outputs: Sequence[TensorSpec],
         examples: Iterable[tuple[Mapping[str, Array], Mapping[str, Array]]],
         groups: Sequence[Hashable] | None = None,
+        described: Sequence[Mapping[str, Array]] | None = None,
     ) -> Reference:
         """Summarise (inputs, outputs) of single requests, all without the batch dim.
 
@@ -92,8 +119,11 @@ class Reference(Frozen):
             examples: examples that live requests should look like.
             groups: the group of each example. Examples of a group may be similar, and so may the same number of
                 requests that arrive together. By default all examples are independent.
+            described: features of each example that replace those computed here.
         """
         seen = [example_features(inputs, outputs, given, answered) for given, answered in examples]
+        if described is not None:
+            seen = [{**example, **known} for example, known in zip(seen, described, strict=True)]
         labels = {f"{spec.name}.label": spec.labels for spec in outputs if spec.labels}
         columns: dict[str, list[Array]] = {}
         rows: dict[str, list[int]] = {}
@@ -129,83 +159,68 @@ class Reference(Frozen):
                 counts = np.zeros(len(feature.labels)) if values is None else feature.histogram(values)
                 parts.append(counts / max(counts.sum(), 1))
             else:
-                there = values is not None and values.size
-                parts.append(np.array([values.mean() if values is not None and there else feature.mean]))
+                mean = values.mean() if values is not None and values.size else feature.mean
+                # One number that is not finite would make the sums of a whole window useless.
+                parts.append(np.array([mean if np.isfinite(mean) else feature.mean]))
         return np.concatenate(parts) if parts else np.zeros(0)
+
+    def outside(self, example: Mapping[str, Array]) -> list[str]:
+        """Names of the features of one request with a value outside of the range of the reference data."""
+        return [
+            name
+            for name, values in example.items()
+            if (feature := self.features.get(name)) is not None
+            and feature.kind == "number"
+            and values.size
+            and (values.min() < feature.minimum or values.max() > feature.maximum)
+        ]
 
     def to_json(self) -> str:
         return self.model_dump_json(indent=2) + "\n"
 
     @classmethod
-    def from_json(cls, content: bytes | str) -> Reference:
-        """Read a reference. Raises ArtifactError if the content is not one."""
+    def of(cls, artifact: Artifact) -> Reference:
+        """Read the reference of an artifact.
+
+        Raises:
+            ArtifactError: as :meth:`from_json`, or the file is missing.
+        """
+        file = artifact.path / "reference.json"
         try:
-            return cls.model_validate_json(content)
-        except ValueError as error:
-            raise ArtifactError(f"reference.json cannot be read: {error}") from None
+            content = artifact.reference_json()
+        except OSError as error:
+            raise ArtifactError(f"{file} cannot be read: {error.strerror}") from None
+        return cls.from_json(content, str(file))
+
+    @classmethod
+    def from_json(cls, content: bytes | str, file: str = "reference.json") -> Reference:
+        """Read a reference.
+
+        Args:
+            content: JSON.
+            file: named in errors.
+
+        Raises:
+            ArtifactError: the content is not a reference, contradicts itself, or was written by a newer version.
+        """
+        try:
+            version = _Version.model_validate_json(content).schema_version
+            if version <= SCHEMA_VERSION:
+                return cls.model_validate_json(content)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            where = ".".join(str(part) for part in problem["loc"])
+            reason = f"{where}: {problem['msg']}" if where else problem["msg"]
+            raise ArtifactError(clipped(f"{file} cannot be read: {reason}; build the artifact again")) from None
+        raise ArtifactError(
+            f"{file} has schema_version {version}; this version of lading reads up to {SCHEMA_VERSION}: upgrade lading"
+        )
 
 
-def example_features(
-    inputs: Sequence[TensorSpec],
-    outputs: Sequence[TensorSpec],
-    given: Mapping[str, Array],
-    answered: Mapping[str, Array],
-) -> dict[str, Array]:
-    """All features of one request and its answer, by name; tensors without the batch dim."""
-    found: dict[str, Array] = {}
-    for specs, tensors in ((inputs, given), (outputs, answered)):
-        for spec in specs:
-            if spec.name in tensors:
-                found |= features(spec, np.asarray(tensors[spec.name]))
-    return found
+class _Version(BaseModel):
+    """What every version of the file has."""
 
-
-def features(spec: TensorSpec, tensor: Array) -> dict[str, Array]:
-    """Turn one request's tensor into scalar features by name.
-
-    Args:
-        spec: the tensor's declaration.
-        tensor: without the batch dim.
-
-    Returns:
-        float64 (k,) by feature name: one value for each feature of a content type, one per row for a ragged tensor. A
-        labelled output gives ``<name>.label`` (int64) and ``<name>.confidence``.
-    """
-    content = content_of(spec)
-    if content is not None:
-        described = content.features(tensor)
-        return {f"{spec.name}.{key}": described[[index]] for index, key in enumerate(content.feature_names)}
-    if spec.indexes or spec.owner_of:
-        return {f"{spec.name}.count": np.array([float(tensor.shape[-1])])}
-    if tensor.ndim == 0:
-        return {spec.name: tensor.reshape(1).astype(np.float64)}
-    rows = tensor.reshape(-1, tensor.shape[-1]) if tensor.ndim > 1 else tensor.reshape(1, -1)
-    if spec.labels and tensor.dtype.kind == "f" and _is_distribution(rows):
-        return {
-            f"{spec.name}.label": rows.argmax(axis=1),
-            f"{spec.name}.confidence": rows.max(axis=1).astype(np.float64),
-        }
-    values = rows.astype(np.float64)
-    result: dict[str, Array] = {}
-    if not spec.batched:
-        result[f"{spec.name}.count"] = np.array([float(len(rows))])
-    if spec.name.endswith(EMBEDDING) and not spec.labels:
-        values = values @ _directions(values.shape[1])
-    elif values.shape[1] > MAX_COLUMNS:
-        return result | {f"{spec.name}.mean": values.mean(axis=1), f"{spec.name}.std": values.std(axis=1)}
-    names = spec.labels or tuple(str(column) for column in range(values.shape[1]))
-    return result | {f"{spec.name}.{name}": values[:, column] for column, name in enumerate(names)}
-
-
-@lru_cache(maxsize=16)
-def _directions(dims: int) -> NDArray[np.float64]:
-    # The only generator with a stream that numpy never changes (NEP 19). A reference is read by other numpy versions.
-    drawn = np.random.RandomState(dims).standard_normal((dims, PROJECTIONS))
-    return np.asarray(drawn / np.linalg.norm(drawn, axis=0))
-
-
-def _is_distribution(rows: Array) -> bool:
-    return bool((rows >= 0).all() and (np.abs(rows.sum(axis=1) - 1) <= 0.01).all())
+    schema_version: int = SCHEMA_VERSION
 
 
 def _with_null(feature: FeatureReference, parts: Sequence[Array], groups: NDArray[np.intp] | None) -> FeatureReference:

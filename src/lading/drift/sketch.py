@@ -7,10 +7,11 @@ features (Rahimi and Recht 2007) make that space a few dozen dims wide, so one m
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import ConfigDict, Field, model_validator
 
 from lading.spec import Frozen
 
@@ -22,11 +23,19 @@ _CLIP = 6.0  # standard deviations, so that one extreme value does not hide all 
 class Joint(Frozen):
     """The reference's vectors: how to scale a vector, and the mean of their random Fourier features."""
 
+    model_config = ConfigDict(allow_inf_nan=False)
+
     mean: tuple[float, ...]
-    std: tuple[float, ...]
+    std: tuple[Annotated[float, Field(gt=0)], ...]
     bandwidth: float = Field(gt=0)
     """Bandwidth of the Gaussian kernel: the median distance between two vectors of the reference, as is usual."""
-    sketch: tuple[float, ...]
+    sketch: Annotated[tuple[float, ...], Field(min_length=DIMS, max_length=DIMS)]
+
+    @model_validator(mode="after")
+    def _same_dims(self) -> Joint:
+        if len(self.mean) != len(self.std):
+            raise ValueError(f"there are {len(self.mean)} means and {len(self.std)} standard deviations")
+        return self
 
     @classmethod
     def fit(cls, vectors: NDArray[np.float64]) -> Joint:

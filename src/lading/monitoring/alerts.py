@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from lading.monitoring.rules import EVERYWHERE, WORKLOAD, Alert, Group
+from lading.monitoring.rules import EVERYWHERE, PODS, SERVERS, WORKLOAD, Alert, Group
 
-_ALL = f"sum by (namespace, model) (rate(lading_requests_total{{{EVERYWHERE}}}[5m]))"
+_ALL = f"sum by (namespace, model) (rate(lading_requests_total{{{SERVERS}}}[5m]))"
 
 
 def _share(numerator: str) -> str:
@@ -14,7 +14,7 @@ def _share(numerator: str) -> str:
 _ERRORS = (
     Alert(
         name="LadingServerErrors",
-        expr=_share(f'sum by (namespace, model, code) (rate(lading_requests_total{{{EVERYWHERE},code=~"5.."}}[5m]))')
+        expr=_share(f'sum by (namespace, model, code) (rate(lading_requests_total{{{SERVERS},code=~"5.."}}[5m]))')
         + "\n> 0.01",
         severity="warning",
         summary="{{ $value | humanizePercentage }} of the requests to {{ $labels.model }} are answered with "
@@ -23,7 +23,7 @@ _ERRORS = (
     Alert(
         name="LadingClientErrors",
         expr=_share(
-            f'sum by (namespace, model, code) (rate(lading_requests_total{{{EVERYWHERE},code=~"4..",code!="429"}}[5m]))'
+            f'sum by (namespace, model, code) (rate(lading_requests_total{{{SERVERS},code=~"4..",code!="429"}}[5m]))'
         )
         + "\n> 0.25",
         severity="warning",
@@ -34,7 +34,7 @@ _ERRORS = (
     Alert(
         name="LadingUnauthorized",
         expr='sum by (namespace, job, code) (rate(lading_requests_total{NS,code=~"401|403"}[5m])) > 0.1'.replace(
-            "NS", EVERYWHERE
+            "NS", SERVERS
         ),
         severity="warning",
         wait="10m",
@@ -43,7 +43,7 @@ _ERRORS = (
     ),
     Alert(
         name="LadingSchemaViolations",
-        expr=_share(f"sum by (namespace, model, kind) (rate(lading_schema_violations_total{{{EVERYWHERE}}}[5m]))")
+        expr=_share(f"sum by (namespace, model, kind) (rate(lading_schema_violations_total{{{SERVERS}}}[5m]))")
         + "\n> 0.05",
         severity="warning",
         wait="10m",
@@ -52,16 +52,13 @@ _ERRORS = (
     ),
 )
 
-_CONTAINER = f'{EVERYWHERE},pod=~"{WORKLOAD}",container!=""'
+_CONTAINER = f'{PODS},container!=""'
 _BY_CONTAINER = "max by (namespace, pod, container)"
 
 _CAPACITY = (
     Alert(
         name="LadingQueueSaturated",
-        expr=(
-            f"avg_over_time(lading_queue_length{{{EVERYWHERE}}}[5m])\n"
-            f"  / (lading_queue_limit{{{EVERYWHERE}}} > 0)\n> 0.5"
-        ),
+        expr=(f"avg_over_time(lading_queue_length{{{SERVERS}}}[5m])\n  / (lading_queue_limit{{{SERVERS}}} > 0)\n> 0.5"),
         severity="warning",
         summary="The queue of {{ $labels.instance }} has been {{ $value | humanizePercentage }} full on average "
         "(more than 50 %): every request waits, and the next burst will be refused.",
@@ -69,9 +66,9 @@ _CAPACITY = (
     Alert(
         name="LadingShedding",
         expr=(
-            f"sum by (namespace, job, reason) (rate(lading_shed_total{{{EVERYWHERE}}}[5m]))\n"
+            f"sum by (namespace, job, reason) (rate(lading_shed_total{{{SERVERS}}}[5m]))\n"
             "  / on (namespace, job) group_left ()\n"
-            f"sum by (namespace, job) (rate(lading_requests_total{{{EVERYWHERE}}}[5m]))\n> 0.01"
+            f"sum by (namespace, job) (rate(lading_requests_total{{{SERVERS}}}[5m]))\n> 0.01"
         ),
         severity="warning",
         summary="{{ $labels.job }} refuses {{ $value | humanizePercentage }} of its requests for overload, reason "
@@ -121,8 +118,8 @@ _PODS = (
         # The model was ready within the last hour and is ready nowhere now. A Deployment that was scaled to zero on
         # purpose is not a fault.
         expr=(
-            f"max by (namespace, model) (max_over_time(lading_ready{{{EVERYWHERE}}}[1h])) == 1\n"
-            f"unless max by (namespace, model) (lading_ready{{{EVERYWHERE}}}) == 1\n"
+            f"max by (namespace, model) (max_over_time(lading_ready{{{SERVERS}}}[1h])) == 1\n"
+            f"unless max by (namespace, model) (lading_ready{{{SERVERS}}}) == 1\n"
             "unless on (namespace)\n"
             f'sum by (namespace) (kube_deployment_spec_replicas{{{EVERYWHERE},deployment=~"{WORKLOAD}"}}) == 0'
         ),
@@ -132,7 +129,7 @@ _PODS = (
     ),
     Alert(
         name="LadingNotReady",
-        expr=f"lading_ready{{{EVERYWHERE}}} == 0",
+        expr=f"lading_ready{{{SERVERS}}} == 0",
         severity="warning",
         wait="10m",
         summary="{{ $labels.instance }} has had {{ $labels.model }}, variant {{ $labels.variant }}, not ready for 10 "
@@ -142,16 +139,30 @@ _PODS = (
         name="LadingCrashLooping",
         expr=(
             "max by (namespace, pod, container) (\n"
-            f'  increase(kube_pod_container_status_restarts_total{{{EVERYWHERE},pod=~"{WORKLOAD}"}}[15m])\n) > 2'
+            f"  increase(kube_pod_container_status_restarts_total{{{PODS}}}[15m])\n) > 2"
         ),
         severity="critical",
         summary="{{ $labels.pod }} restarted {{ $value | humanize }} times within 15 minutes (more than 2).",
     ),
     Alert(
+        name="LadingLaneReplaced",
+        expr=f"sum by (namespace, job, instance) (increase(lading_lanes_replaced_total{{{SERVERS}}}[15m])) > 0",
+        severity="warning",
+        summary="{{ $labels.instance }} of {{ $labels.job }} replaced {{ $value | humanize }} lanes within 15 minutes: "
+        "a decoding or a run hung, and each hanging thread keeps its memory.",
+    ),
+    Alert(
+        name="LadingWorkerEnded",
+        expr=f"sum by (namespace, job, instance) (increase(lading_workers_ended_total{{{SERVERS}}}[15m])) > 0",
+        severity="warning",
+        summary="{{ $value | humanize }} workers of {{ $labels.instance }} of {{ $labels.job }} were killed or failed "
+        "within 15 minutes: the requests that they had were lost.",
+    ),
+    Alert(
         name="LadingSlowStart",
         expr=(
-            f"lading_start_duration_seconds{{{EVERYWHERE}}} > 60\n"
-            f"and on (job, instance) (time() - process_start_time_seconds{{{EVERYWHERE}}} < 1800)"
+            f"lading_start_duration_seconds{{{SERVERS}}} > 60\n"
+            f"and on (job, instance) (time() - process_start_time_seconds{{{SERVERS}}} < 1800)"
         ),
         severity="warning",
         wait="1m",
@@ -162,7 +173,7 @@ _PODS = (
         name="LadingMixedVersions",
         expr=(
             "count by (namespace, model, version) (\n"
-            f"  group by (namespace, model, version, digest) (lading_model_info{{{EVERYWHERE}}})\n) > 1"
+            f"  group by (namespace, model, version, digest) (lading_model_info{{{SERVERS}}} == 1)\n) > 1"
         ),
         severity="warning",
         wait="30m",
@@ -172,9 +183,7 @@ _PODS = (
     Alert(
         name="LadingScrapeLost",
         # Only targets that exported a server's metrics within the last hour, so that no job name is needed.
-        expr=(
-            f"up{{{EVERYWHERE}}} == 0\nand on (job, instance)\nmax_over_time(lading_usable_cpus{{{EVERYWHERE}}}[1h])"
-        ),
+        expr=(f"up{{{SERVERS}}} == 0\nand on (job, instance)\nmax_over_time(lading_usable_cpus{{{SERVERS}}}[1h])"),
         severity="warning",
         wait="3m",
         summary="{{ $labels.instance }} of {{ $labels.job }} no longer answers Prometheus: it is down, hangs, "
@@ -183,13 +192,15 @@ _PODS = (
 )
 
 _BY_MODEL = "namespace, model, feature, test"
+_EVALUATED = f"and on (job, instance, model) (time() - lading_drift_evaluated_timestamp_seconds{{{SERVERS}}} < 21600)"
+"""A release without requests keeps the scores of its last ones, as the old one does after a promotion."""
 
 _DATA = (
     Alert(
         name="LadingDrift",
         expr=(
-            f"max by ({_BY_MODEL}) (lading_drift_score{{{EVERYWHERE}}})\n"
-            f"  > on ({_BY_MODEL})\nmax by ({_BY_MODEL}) (lading_drift_threshold{{{EVERYWHERE}}})"
+            f"max by ({_BY_MODEL}) (lading_drift_score{{{SERVERS}}} {_EVALUATED})\n"
+            f"  > on ({_BY_MODEL})\nmax by ({_BY_MODEL}) (lading_drift_threshold{{{SERVERS}}} {_EVALUATED})"
         ),
         severity="warning",
         wait="15m",
@@ -200,7 +211,7 @@ _DATA = (
         name="LadingModelStale",
         expr=(
             "max by (namespace, model, version) (\n"
-            f"  time() - lading_model_created_timestamp_seconds{{{EVERYWHERE}}}\n) / 86400 > 90"
+            f"  time() - lading_model_created_timestamp_seconds{{{SERVERS}}}\n) / 86400 > 90"
         ),
         severity="warning",
         wait="1h",
@@ -209,7 +220,7 @@ _DATA = (
     ),
     Alert(
         name="LadingPayloadDropped",
-        expr=f"sum by (namespace, job) (increase(lading_payload_dropped_total{{{EVERYWHERE}}}[5m])) > 0",
+        expr=f"sum by (namespace, job) (increase(lading_payload_dropped_total{{{SERVERS}}}[5m])) > 0",
         severity="warning",
         wait="10m",
         summary="{{ $labels.job }} dropped {{ $value | humanize }} payloads within 5 minutes instead of logging them: "
@@ -218,7 +229,7 @@ _DATA = (
 )
 
 _CERTIFICATE = (
-    f"min by (namespace, job, file) (\n  lading_tls_certificate_expiry_timestamp_seconds{{{EVERYWHERE}}} - time()\n)"
+    f"min by (namespace, job, file) (\n  lading_tls_certificate_expiry_timestamp_seconds{{{SERVERS}}} - time()\n)"
 )
 _ENDS = "The certificate {{ $labels.file }} of {{ $labels.job }} expires in {{ $value | humanizeDuration }}"
 
@@ -237,11 +248,18 @@ _CREDENTIALS = (
         summary=f"{_ENDS} (less than 14 days).",
     ),
     Alert(
+        name="LadingCredentialsUnreadable",
+        expr=f"max by (namespace, job, kind) (lading_credentials_unreadable{{{SERVERS}}}) == 1",
+        severity="warning",
+        summary="{{ $labels.job }} cannot use the file of its {{ $labels.kind }} as it is now: a revoked key may still "
+        "be accepted, a new key refused, or an old certificate shown.",
+    ),
+    Alert(
         name="LadingKeyExpiring",
         # Until a week after its end. By then its clients have noticed, and only the line in the file is left.
         expr=(
             "min by (namespace, job, key) (\n"
-            f"  lading_api_key_expiry_timestamp_seconds{{{EVERYWHERE}}} - time()\n) < 14 * 86400 > -7 * 86400"
+            f"  lading_api_key_expiry_timestamp_seconds{{{SERVERS}}} - time()\n) < 14 * 86400 > -7 * 86400"
         ),
         severity="warning",
         wait="1h",

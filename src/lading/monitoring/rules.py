@@ -14,8 +14,15 @@ RUNBOOKS = "https://github.com/lading/lading/blob/main/monitoring/runbooks"
 
 EVERYWHERE = 'namespace=~".*"'
 """Matches series with and without a namespace. The chart puts its release's namespace here."""
+SERVERS = f'{EVERYWHERE},pod=~".*"'
+"""Matches the series of servers, with and without a pod. The chart puts the names of its release's pods here, because
+two releases of one namespace may serve the same model."""
 WORKLOAD = ".*lading.*"
-"""Names of the watched Deployments, pods and autoscalers. The chart puts its release's full name here."""
+"""Names of the watched Deployments and autoscalers. The chart puts its own here."""
+PODS = f'{EVERYWHERE},pod=~"{WORKLOAD}"'
+"""Matches what Kubernetes says about the pods. The chart puts the names of its release's pods here."""
+RELEASE = 'release=~".*"'
+"""Matches recorded series with and without a release. The chart adds this label to its rules, and puts its own here."""
 
 _DURATION = re.compile(r"(?<=[\[:])(\d+)(ms|[smhdwy])(?=[\]:])")
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "y": 31536000}

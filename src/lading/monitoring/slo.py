@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from lading.artifact import Artifact
 from lading.errors import SpecError
-from lading.serve.metrics import SECONDS
+from lading.serve.telemetry.request_series import SECONDS
 from lading.spec import Frozen
 
 EVERY_OTHER = "*"
@@ -99,7 +99,9 @@ def read_slo(file: Path) -> Slo:
         raise SpecError(f"{file} is not YAML: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        place = ".".join(str(part) for part in first["loc"])
+        if not place:
+            raise SpecError(f"{file} is not an SLO; `lading monitor ARTIFACT` writes one to start from") from None
         raise SpecError(f"{file} is not a valid SLO, see {place!r}: {first['msg']}") from None
 
 

@@ -8,7 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lading.monitoring.rules import BURN_WINDOWS, EVERYWHERE, RECORDED, Alert, BurnWindow, Group, RecordingRule
+from lading.monitoring.rules import (
+    BURN_WINDOWS,
+    EVERYWHERE,
+    RECORDED,
+    RELEASE,
+    SERVERS,
+    Alert,
+    BurnWindow,
+    Group,
+    RecordingRule,
+)
 from lading.monitoring.slo import EVERY_OTHER, Slo
 
 BY = "namespace, model"
@@ -37,7 +47,7 @@ class Indicator:
     @property
     def selector(self) -> str:
         """Selector of its recorded series."""
-        return f'{{{EVERYWHERE},sloth_id="{self.slo.id}-{self.name}"}}'
+        return f'{{{EVERYWHERE},{RELEASE},sloth_id="{self.slo.id}-{self.name}"}}'
 
 
 def indicators(slo: Slo, others: Sequence[str] = ()) -> tuple[Indicator, Indicator]:
@@ -46,7 +56,8 @@ def indicators(slo: Slo, others: Sequence[str] = ()) -> tuple[Indicator, Indicat
     Availability: errors of the client (4xx, a closed connection) count neither as good nor as bad. Errors of the server
     (5xx) are bad, and so are refusals for overload (429), unless the SLO leaves them out.
 
-    Latency: slow requests count whatever their status. Refusals are quick, so they are not part of the total.
+    Latency: slow requests count whatever their status, except those whose body the client did not send in time (408).
+    Refusals are quick, so they are not part of the total.
 
     Args:
         slo: the SLO.
@@ -59,7 +70,8 @@ def indicators(slo: Slo, others: Sequence[str] = ()) -> tuple[Indicator, Indicat
     refused = _rate("lading_requests_total", which, 'code="429"')
     measured = _rate("lading_request_duration_seconds_count", which)
     quick = _rate("lading_request_duration_seconds_bucket", which, f'le="{slo.latency.bucket}"')
-    answered = f"(({measured} - ({refused} or 0 * {measured})) > 0)"
+    late = _rate("lading_requests_total", which, 'code="408"')
+    answered = f"(({measured} - ({refused} or 0 * {measured}) - ({late} or 0 * {measured})) > 0)"
     return (
         Indicator(
             slo,
@@ -74,7 +86,7 @@ def indicators(slo: Slo, others: Sequence[str] = ()) -> tuple[Indicator, Indicat
             slo,
             "latency",
             slo.latency.objective,
-            f"clamp(({measured} - {quick}) / {answered}, 0, 1)",
+            f"clamp(({measured} - {quick} - ({late} or 0 * {measured})) / {answered}, 0, 1)",
             measured,
             "LadingLatencyBudgetBurn",
             f"take longer than {slo.latency.threshold_ms:g} ms",
@@ -95,7 +107,7 @@ def slo_groups(slo: Slo, others: Sequence[str] = ()) -> list[Group]:
 
 
 def _rate(metric: str, *matchers: str) -> str:
-    return f"sum by ({BY}) (rate({metric}{{{','.join([EVERYWHERE, *matchers])}}}[WINDOW]))"
+    return f"sum by ({BY}) (rate({metric}{{{','.join([SERVERS, *matchers])}}}[WINDOW]))"
 
 
 def _ratios(one: Indicator) -> list[RecordingRule]:
@@ -154,7 +166,7 @@ def _alert(one: Indicator, window: BurnWindow) -> Alert:
         labels={**one.labels, "long_window": window.long, "short_window": window.short},
         summary=(
             f"{{{{ $value | humanizePercentage }}}} of the requests to {{{{ $labels.model }}}} {one.summary} "
-            f"(over {window.long}; {100 * budget:.3g} % may): the error budget of {one.slo.window_days} days burns "
-            f"more than {window.factor:g} times too fast."
+            f"(over {window.long}; {round(100 * budget, 9):.3g} % may): the error budget of {one.slo.window_days} days "
+            f"burns more than {window.factor:g} times too fast."
         ),
     )

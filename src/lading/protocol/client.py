@@ -59,9 +59,12 @@ class Access:
             SettingsError: the file has no certificate.
         """
         try:
-            return ssl.create_default_context(cafile=str(self.ca) if self.ca else None)
+            context = ssl.create_default_context(cafile=str(self.ca) if self.ca else None)
         except OSError as error:
             raise SettingsError(f"{self.ca} has no certificate that can be read: {error}") from None
+        # A server's own certificate may be trusted without the authority that signed it, as Python 3.13 and gRPC do.
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        return context
 
     def channel(self, address: str, options: Sequence[tuple[str, int]] = ()) -> grpc.Channel:
         """A gRPC channel to ``host:port``, over TLS if there is a certificate.
@@ -114,6 +117,8 @@ class Client:
             if parts.scheme == "https"
             else http.client.HTTPConnection(host, port, timeout=timeout_s)
         )
+        if grpc_address and ("/" in grpc_address or not grpc_address.rpartition(":")[2].isdigit()):
+            raise SettingsError(f"{grpc_address!r} is not the address of a gRPC port: write host:port, without http://")
         self._grpc_address = grpc_address
         self._channel = access.channel(grpc_address) if grpc_address else None
 
@@ -197,6 +202,11 @@ class Client:
                 wait_for_ready=True,
             )
         except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and not error.initial_metadata():
+                raise ClientError(
+                    f"gRPC: {self._grpc_address} did not answer within {self._timeout_s:g} s; is it the gRPC port "
+                    "(9000), and not the HTTP port (8080)?"
+                ) from None
             raise ClientError(
                 f"gRPC: {self._grpc_address} answered {error.code().name}: {error.details()}"
                 f"{_advice(error.code() is grpc.StatusCode.UNAUTHENTICATED)}"
@@ -223,16 +233,27 @@ class Client:
             return answer.status, answer.read(), answer.getheader(JSON_LENGTH)
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
-            advice = (
-                "give its certificate with --ca" if isinstance(error, ssl.SSLError) else "is the server running there?"
-            )
-            raise ClientError(f"{self.url} does not answer: {error or type(error).__name__}; {advice}") from None
+            raise ClientError(f"{self.url} does not answer: {_reason(error)}") from None
 
     def _understood(self, what: str, read: Callable[[], Answer]) -> Answer:
         try:
             return read()
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ClientError(f"the answer of {self.url} to {what} cannot be read: {error!r}") from None
+
+
+def _reason(error: Exception) -> str:
+    """Why there is no answer, and what to do."""
+    match error:
+        case ssl.SSLError(reason="WRONG_VERSION_NUMBER" | "RECORD_LAYER_FAILURE" | "HTTP_REQUEST"):
+            return "that port speaks no TLS; write http://"
+        case ssl.SSLError():
+            return f"{error}; give its certificate with --ca"
+        case http.client.BadStatusLine() | http.client.RemoteDisconnected() | ConnectionResetError():
+            return "what listens there does not speak plain HTTP; give the HTTP port (8080), or write https:// for TLS"
+        case OSError(strerror=str(reason)):
+            return f"{reason}; is the server running there?"
+    return f"{error or type(error).__name__}; is the server running there?"
 
 
 def _advice(refused: bool) -> str:

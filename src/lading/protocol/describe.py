@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,12 +10,16 @@ import numpy as np
 import orjson
 
 from lading.artifact import Artifact
-from lading.manifest import PackedVariant
-from lading.protocol.plain import Classifier, TextForm
+from lading.artifact.manifest import PackedVariant
+from lading.content import content_of
+from lading.protocol.datatypes import BYTES, TO_V2
+from lading.protocol.plain import Classifier, are_probabilities, labelled
+from lading.protocol.texts import TextForm
 from lading.spec import Array, TensorSpec
 from lading.tensors.ragged import separate
 
 _LARGEST_EXAMPLE = 64  # numbers; a longer list is not something to read or to type
+_LARGEST_FILES = 32_768  # characters of base64
 
 
 def describe_model(
@@ -25,6 +30,7 @@ def describe_model(
     That is: the kind of file that ``/classify`` takes, a body that ``/predict`` answers, and the texts that it reads.
     """
     manifest = artifact.manifest
+    scored = classifier.outputs if isinstance(classifier, Classifier) else labelled(manifest.outputs)
     return {
         "name": manifest.name,
         "version": manifest.version,
@@ -34,7 +40,7 @@ def describe_model(
         "digest": artifact.digest,
         "classify": isinstance(classifier, Classifier),
         "file": classifier.content.describe() if isinstance(classifier, Classifier) else None,
-        "probabilistic": isinstance(classifier, Classifier) and classifier.probabilistic,
+        "probabilistic": bool(scored) and are_probabilities(scored, artifact.golden_outputs(packed.variant.name)),
         "inputs": [_tensor(spec) for spec in manifest.inputs],
         "outputs": [_tensor(spec) for spec in manifest.outputs],
         "example": example_body(artifact),
@@ -45,13 +51,42 @@ def describe_model(
 def example_body(artifact: Artifact) -> dict[str, Any] | None:
     """The first golden request as a body for ``/predict``; ``None`` when its numbers are too many to show."""
     first = first_example(artifact.manifest.inputs, artifact.golden_inputs())
-    if any(array.size > _LARGEST_EXAMPLE * (1 if first_spec.batched else 16) for first_spec, array in first.values()):
+    if any(_too_many(spec, array) for spec, array in first.values()):
         return None
+    return {name: _numbers(array) for name, (_, array) in first.items()}
+
+
+def example_bodies(artifact: Artifact) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """The first golden request as bodies for ``/predict`` and for the Open Inference Protocol.
+
+    Encoded files are in base64. Both are ``None`` when there is too much to show.
+    """
+    plain: dict[str, Any] = {}
+    tensors = []
+    for name, (spec, array) in first_example(artifact.manifest.inputs, artifact.golden_inputs()).items():
+        content = content_of(spec)
+        if content is not None:
+            encoded = [base64.b64encode(content.encode(row)).decode() for row in array]
+            if sum(map(len, encoded)) > _LARGEST_FILES:
+                return None, None
+            plain[name] = encoded
+            tensors.append({"name": name, "datatype": BYTES, "shape": [len(encoded)], "data": encoded})
+        elif _too_many(spec, array):
+            return None, None
+        else:
+            plain[name] = _numbers(array)
+            shape = list(array.shape)
+            tensors.append({"name": name, "datatype": TO_V2[spec.dtype], "shape": shape, "data": plain[name]})
+    return plain, {"inputs": tensors}
+
+
+def _too_many(spec: TensorSpec, array: Array) -> bool:
+    return array.size > _LARGEST_EXAMPLE * (1 if spec.batched else 16)
+
+
+def _numbers(array: Array) -> Any:
     # By way of JSON, which writes a float32 in as few digits as tell it from the next.
-    return {
-        name: orjson.loads(orjson.dumps(np.ascontiguousarray(array), option=orjson.OPT_SERIALIZE_NUMPY))
-        for name, (_, array) in first.items()
-    }
+    return orjson.loads(orjson.dumps(np.ascontiguousarray(array), option=orjson.OPT_SERIALIZE_NUMPY))
 
 
 def first_example(specs: Sequence[TensorSpec], batch: Mapping[str, Array]) -> dict[str, tuple[TensorSpec, Array]]:

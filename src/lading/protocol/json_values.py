@@ -7,58 +7,31 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
-import orjson
 
-from lading.content import decode_rows, from_base64
+from lading.budget import Budget
+from lading.content import decode_rows
 from lading.errors import (
     InputNameError,
     InputShapeError,
     InputTypeError,
     InputValueError,
-    RequestError,
     UnanswerableError,
 )
+from lading.errors.sentences import shown, unknown
+from lading.protocol.base64_files import from_base64
+from lading.protocol.json_advice import advice_on, advice_on_name, first_shape
+from lading.protocol.json_body import KINDS
 from lading.spec import Array, TensorSpec
+from lading.tensors.checks import advice_on_shape
 from lading.tensors.ragged import dim_size
 
 _EXACT = 2**53  # every integer up to this is a float64 of its own
 _LISTS, _BOOLS, _NUMBERS = frozenset({list}), frozenset({bool}), frozenset({int, float})
-_SHOWN = {
-    list: "a list",
-    dict: "an object",
-    str: "a string",
-    bool: "a boolean",
-    type(None): "null",
-    int: "an integer",
-    float: "a number with a fraction",
-}
-
-
-def parse_object(body: bytes, wanted: str = "a JSON object with the inputs by name") -> dict[str, Any]:
-    """Read a body that must be one JSON object.
-
-    Args:
-        body: all of it.
-        wanted: what to send, for the error.
-
-    Raises:
-        RequestError: not JSON (NaN and Infinity are not), or not an object.
-    """
-    if not body.strip():
-        raise RequestError(f"the body is empty: send {wanted}")
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        if body[error.pos : error.pos + 8].startswith((b"NaN", b"nan", b"Infinity", b"inf")):
-            raise RequestError(f"NaN and Infinity are not JSON numbers (byte {error.pos} of the body)") from None
-        raise RequestError(f"the body is not JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise RequestError(f"the body is {_SHOWN[type(value)]}: send {wanted}")
-    return value
+_NUMBERS_OR_NULL = _NUMBERS | {type(None)}
 
 
 def read_inputs(
-    specs: Sequence[TensorSpec], content: Mapping[str, Any], *, max_batch: int, max_pixels: int
+    specs: Sequence[TensorSpec], content: Mapping[str, Any], *, max_batch: int, budget: Budget
 ) -> dict[str, Array]:
     """Turn a JSON object into a model's inputs, batch dim included.
 
@@ -67,9 +40,9 @@ def read_inputs(
 
     Args:
         specs: the model's inputs.
-        content: values by input name.
+        content: values by input name or alias.
         max_batch: most rows along ``batch``.
-        max_pixels: most pixels of one encoded picture.
+        budget: what reading it may cost.
 
     Raises:
         RequestError: a missing or unknown name, a ragged list, a value that the dtype cannot hold, or more examples
@@ -77,13 +50,16 @@ def read_inputs(
         BodyTooLargeError: a picture of too many pixels.
     """
     names = [spec.name for spec in specs if not spec.owner_of]
+    aliases = {spec.alias: spec.name for spec in specs if spec.alias is not None and spec.name not in content}
+    if aliases:
+        content = {aliases.get(name, name): value for name, value in content.items()}
     for name in content:
         if name not in names and not any(spec.name == name for spec in specs):
-            raise InputNameError(f"unknown input {name!r}; the inputs are: {', '.join(names)}")
+            raise InputNameError(f"{unknown('input', name, names)}{advice_on_name(name, content[name], names)}")
     arrays: dict[str, Array] = {}
     for spec in specs:
         if spec.name in content:
-            arrays[spec.name] = _read_tensor(spec, content[spec.name], max_batch=max_batch, max_pixels=max_pixels)
+            arrays[spec.name] = _read_tensor(spec, content[spec.name], max_batch=max_batch, budget=budget)
         elif not spec.owner_of:
             raise InputNameError(f"input {spec.name!r} is missing; the inputs are: {', '.join(names)}")
     for spec in specs:
@@ -122,12 +98,15 @@ def parse_tensor(spec: TensorSpec, value: Any) -> Array:
     for dim in spec.shape:
         if set(map(type, level)) - _LISTS:
             wanted = f"{len(spec.shape)} nested lists, of shape {_shown_shape(spec)}"
-            raise _other_type(spec, level, _LISTS, shape, wanted)
+            raise _other_type(spec, level, _LISTS, shape, f"{wanted}{advice_on_shape(spec, first_shape(value))}")
         lengths = set(map(len, level))
         if len(lengths) > 1:
             raise InputShapeError(_ragged(spec, level, shape))
         shape = (*shape, lengths.pop() if lengths else _fixed(dim))
         level = list(chain.from_iterable(level))
+    if level and type(level[0]) is list and set(map(type, level)) == _LISTS:
+        wanted = f"{_scalars(spec)}{advice_on_shape(spec, first_shape(value))}"
+        raise _other_type(spec, level, _BOOLS | _NUMBERS, shape, wanted)
     return flat_to_array(spec, level, shape)
 
 
@@ -137,7 +116,7 @@ def flat_to_array(spec: TensorSpec, values: list[Any], shape: tuple[int, ...]) -
     Raises:
         RequestError: a value of another type or range.
     """
-    allowed = _BOOLS if spec.dtype == "bool" else _NUMBERS
+    allowed = _BOOLS if spec.dtype == "bool" else _NUMBERS_OR_NULL if spec.missing else _NUMBERS
     types = set(map(type, values))
     if types - allowed:
         raise _other_type(spec, values, allowed, shape, _scalars(spec))
@@ -146,14 +125,35 @@ def flat_to_array(spec: TensorSpec, values: list[Any], shape: tuple[int, ...]) -
     return _to_array(spec, values).reshape(shape)
 
 
-def _read_tensor(spec: TensorSpec, value: Any, *, max_batch: int, max_pixels: int) -> Array:
+def _read_tensor(spec: TensorSpec, value: Any, *, max_batch: int, budget: Budget) -> Array:
     if spec.content is not None and isinstance(value, str):
         value = [value]
-    if spec.batched and isinstance(value, list) and len(value) > max_batch:
-        raise InputShapeError(f"input {spec.name!r} has {len(value)} examples; at most {max_batch} are accepted")
+    if isinstance(value, list) and (spec.batched or spec.content is not None) and len(value) > max_batch:
+        refuse_too_many(spec, len(value), max_batch, advice_on_shape(spec, first_shape(value)))
     if spec.content is not None and isinstance(value, list) and value and set(map(type, value)) == {str}:
-        return decode_rows(spec, (from_base64(spec, row, text) for row, text in enumerate(value)), max_pixels)
+        return decode_rows(spec, (from_base64(spec, row, text) for row, text in enumerate(value)), budget)
     return parse_tensor(spec, value)
+
+
+def refuse_too_many(spec: TensorSpec, count: int, max_batch: int, advice: str = "") -> None:
+    """Refuse more rows of a batched tensor, or more files of a ragged one, than ``max_batch`` examples may have.
+
+    Args:
+        spec: the tensor.
+        count: its rows or files.
+        max_batch: the maximum of examples.
+        advice: on the shape, where the rows are most likely no examples.
+
+    Raises:
+        InputShapeError: says how many may come.
+    """
+    most = max_batch if spec.batched else max_batch * (spec.max_rows or 1)
+    if count > most and advice:
+        raise InputShapeError(f"input {spec.name!r} has {count} entries; the model takes {_shown_shape(spec)}{advice}")
+    if count > most:
+        raise InputShapeError(
+            f"input {spec.name!r} has {count} examples; at most {most} are accepted: send several requests"
+        )
 
 
 def owners(spec: TensorSpec, specs: Sequence[TensorSpec], arrays: Mapping[str, Array], max_batch: int) -> Array:
@@ -171,7 +171,9 @@ def owners(spec: TensorSpec, specs: Sequence[TensorSpec], arrays: Mapping[str, A
     if given.size and (given[0] != 0 or ((steps != 0) & (steps != 1)).any()):
         raise InputValueError(f"input {spec.name!r} must start at 0 and count up by one at each new example")
     if given.size and given[-1] >= max_batch:
-        raise InputShapeError(f"input {spec.name!r} has {given[-1] + 1} examples; at most {max_batch} are accepted")
+        raise InputShapeError(
+            f"input {spec.name!r} has {given[-1] + 1} examples; at most {max_batch} are accepted: send several requests"
+        )
     return given
 
 
@@ -181,7 +183,7 @@ def _whole(spec: TensorSpec, values: list[Any], shape: tuple[int, ...]) -> list[
         # Beyond 2**53 the digits that were sent are lost already.
         if type(value) is float and not (value.is_integer() and abs(value) <= _EXACT):
             raise InputTypeError(
-                f"input {spec.name!r}{_path(index, shape)} is {value!r}; the model takes {_scalars(spec)}"
+                f"input {spec.name!r}{_path(index, shape)} is {shown(value)}; the model takes {_scalars(spec)}"
             )
     return list(map(int, values))
 
@@ -189,15 +191,16 @@ def _whole(spec: TensorSpec, values: list[Any], shape: tuple[int, ...]) -> list[
 def _scalars(spec: TensorSpec) -> str:
     if spec.dtype == "bool":
         return "true or false"
-    return f"integers ({spec.dtype})" if spec.numpy_dtype.kind in "iu" else f"numbers ({spec.dtype})"
+    kind = "integers" if spec.numpy_dtype.kind in "iu" else "numbers, or null," if spec.missing else "numbers"
+    return f"{kind} ({spec.dtype})"
 
 
 def _other_type(
     spec: TensorSpec, level: list[Any], allowed: frozenset[type], shape: tuple[int, ...], wanted: str
 ) -> InputShapeError:
-    index = next(index for index, item in enumerate(level) if type(item) not in allowed)
+    index, item = next((index, item) for index, item in enumerate(level) if type(item) not in allowed)
     return InputShapeError(
-        f"input {spec.name!r}{_path(index, shape)} is {_SHOWN[type(level[index])]}; the model takes {wanted}"
+        f"input {spec.name!r}{_path(index, shape)} is {KINDS[type(item)]}; the model takes {wanted}{advice_on(item)}"
     )
 
 
@@ -216,11 +219,13 @@ def _to_array(spec: TensorSpec, values: list[Any]) -> Array:
             return np.array(values, dtype=dtype)
         wide = np.array(values, dtype=np.float64)
         largest = float(np.finfo(dtype).max)
-        if wide.size and float(np.abs(wide).max()) > largest:
+        if wide.size and float(np.fmax.reduce(np.abs(wide), axis=None)) > largest:
             raise OverflowError(f"a value beyond {largest:g}")
     except OverflowError:
         worst = _out_of_range(dtype, values)
-        raise InputValueError(f"input {spec.name!r} has the value {worst}, which {spec.dtype} cannot hold") from None
+        raise InputValueError(
+            f"input {spec.name!r} has the value {shown(worst)}, which {spec.dtype} cannot hold"
+        ) from None
     return wide.astype(dtype)
 
 
@@ -229,7 +234,7 @@ def _out_of_range(dtype: np.dtype[Any], values: list[Any]) -> Any:
     # As Python numbers: numpy would first make the value fit the dtype.
     kind = float if dtype.kind == "f" else int
     low, high = kind(limits.min), kind(limits.max)
-    return next(value for value in values if not low <= value <= high)
+    return next(value for value in values if value is not None and not low <= value <= high)
 
 
 def _fixed(dim: int | str) -> int:

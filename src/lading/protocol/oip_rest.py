@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import orjson
 
-from lading.content import from_base64
+from lading.artifact.manifest import ModelInfo
+from lading.budget import Budget
+from lading.content import decode_rows
 from lading.errors import InputNameError, InputShapeError, InputTypeError, RequestError
-from lading.manifest import ModelInfo
-from lading.protocol.codec import JSON, Encoded
-from lading.protocol.datatypes import BYTES, TO_V2
-from lading.protocol.json_values import parse_object, refuse_not_finite
-from lading.protocol.oip import from_raw, from_values, spec_of, with_owners
+from lading.errors.sentences import shown
+from lading.protocol.classification import best_classes, raw_strings
+from lading.protocol.codec import JSON, Encoded, whole_number
+from lading.protocol.datatypes import BYTES, TO_V2, as_json, raw_bytes, v2_shape
+from lading.protocol.json_body import parse_object
+from lading.protocol.json_values import refuse_not_finite
+from lading.protocol.oip import WantedOutput, check_id, from_raw, from_values, output_of, spec_of, with_owners
+from lading.protocol.parameters import check_parameters, count_of_classes, flag, limit_time
 from lading.spec import Array, TensorSpec
 
+_LONGEST_ACCEPT = 1024
 JSON_LENGTH = b"inference-header-content-length"
-_LONGEST_ID = 1024
 
 
 class OipRestCodec:
@@ -27,17 +33,18 @@ class OipRestCodec:
     Args:
         model: which tensors it takes and gives.
         headers: one of them says where the JSON ends; without it, the body is JSON alone.
-        max_pixels: most pixels of one encoded picture.
+        budget: what reading it may cost.
     """
 
     brief = True
 
-    def __init__(self, model: ModelInfo, headers: Mapping[bytes, bytes], max_pixels: int) -> None:
-        self.model, self.max_pixels = model, max_pixels
+    def __init__(self, model: ModelInfo, headers: Mapping[bytes, bytes], budget: Budget) -> None:
+        self.model, self.budget, self.begin = model, budget, time.perf_counter()
         self.json_length = headers.get(JSON_LENGTH)
+        self._accept = headers.get(b"accept", b"")
         self.message_id: str | None = None
-        self.outputs: tuple[tuple[str, bool], ...] = ()
-        """Names of the requested outputs, and whether each is requested as raw bytes; empty: all of them."""
+        self.outputs: tuple[WantedOutput, ...] = ()
+        """The requested outputs; empty: all of them."""
         self.binary = False
         """Outputs that are not named are wanted as raw bytes."""
 
@@ -47,17 +54,20 @@ class OipRestCodec:
         Raises:
             RequestError: the body is not what the protocol says; the sentence names the field.
             BodyTooLargeError: a picture of too many pixels.
+            ExpiredError: the request's own timeout has passed.
         """
         body = memoryview(content_bytes)
         length = _json_length(self.json_length, len(body))
-        if length == 0:
+        if length == 0 and self.json_length is not None:
             return self._raw_form(body)
-        content = parse_object(bytes(body[:length]), "a JSON object with the list 'inputs'")
+        head = content_bytes if length == len(body) else bytes(body[:length])
+        content = parse_object(head, "a JSON object with the list 'inputs'", self.budget)
         self.message_id = _id(content)
-        parameters = _parameters(content, "the request")
-        self.binary = parameters.get("binary_data_output") is True
+        parameters = content.get("parameters")
+        if parameters is not None:
+            self._obey(_checked_parameters(parameters, "the request"))
         self.outputs = self._wanted(content.get("outputs"))
-        arrays = self._inputs(content.get("inputs"), body[length:])
+        arrays = self._inputs(content, body[length:])
         return with_owners(self.model.inputs, arrays, self.model.max_batch)
 
     def write(self, outputs: Mapping[str, Array]) -> Encoded:
@@ -71,18 +81,18 @@ class OipRestCodec:
         if self.message_id is not None:
             content["id"] = self.message_id
         content["parameters"] = {"variant": model.variant}
-        tensors, raw = [], []
-        for name, binary in self.outputs or tuple((spec.name, self.binary) for spec in model.outputs):
-            array = np.ascontiguousarray(outputs[name])
-            tensor: dict[str, Any] = {"name": name, "datatype": TO_V2[_dtype(model, name)], "shape": list(array.shape)}
+        tensors, raw = [], list[bytes]()
+        for spec, binary, classes in self.outputs or [WantedOutput(spec, self.binary) for spec in model.outputs]:
+            tensor, data = self._classes(spec, outputs, classes) if classes else _whole(spec, outputs)
             if binary:
-                data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
-                tensor["parameters"] = {"binary_data_size": len(data)}
-                raw.append(data)
+                raw.append(raw_strings(data) if isinstance(data, list) else raw_bytes(data))
+                tensor["parameters"] = {"binary_data_size": len(raw[-1])}
+            elif isinstance(data, list):
+                tensor["data"] = data
             else:
-                refuse_not_finite({name: array})
+                refuse_not_finite({spec.name: data})
                 # numpy's half floats are not numbers to orjson.
-                tensor["data"] = (array.astype(np.float32) if array.dtype == np.float16 else array).ravel()
+                tensor["data"] = as_json((data.astype(np.float32) if data.dtype == np.float16 else data).ravel())
             tensors.append(tensor)
         content["outputs"] = tensors
         head = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
@@ -91,27 +101,51 @@ class OipRestCodec:
         headers = [(b"content-type", b"application/octet-stream"), (JSON_LENGTH, str(len(head)).encode())]
         return Encoded(headers, b"".join([head, *raw]))
 
-    def _inputs(self, tensors: Any, raw: memoryview) -> dict[str, Array]:
+    def _classes(self, spec: TensorSpec, outputs: Mapping[str, Array], count: int) -> tuple[dict[str, Any], list[str]]:
+        shape, texts = best_classes(spec, outputs[spec.name], count, self.budget)
+        return {"name": spec.name, "datatype": BYTES, "shape": shape}, texts
+
+    def _obey(self, parameters: dict[str, Any]) -> None:
+        """Apply the parameters of the request."""
+        limit_time(parameters, self.begin, self.budget)
+        self.binary = flag(parameters, "binary_data_output", "the request")
+        variant = parameters.get("variant", self.model.variant)
+        if variant != self.model.variant:
+            raise RequestError(
+                f"the parameter 'variant' of the request is {shown(variant)}, and {self.model.variant!r} answers: "
+                "over REST the variant is part of the address (?variant=NAME)"
+            )
+
+    def _inputs(self, content: dict[str, Any], raw: memoryview) -> dict[str, Array]:
+        tensors = content.get("inputs")
         if not isinstance(tensors, list) or not tensors:
-            raise RequestError("'inputs' is missing: send a list of objects with name, shape, datatype and data")
+            raise RequestError(_no_inputs(content, self.model.inputs))
         arrays: dict[str, Array] = {}
         at = 0
         for tensor in tensors:
             if not isinstance(tensor, dict):
-                raise RequestError("an entry of 'inputs' is not an object with name, shape, datatype and data")
+                raise RequestError(
+                    f"an entry of 'inputs' is {shown(tensor)}: each is an object with name, shape, datatype and data; "
+                    "inputs by name go to /predict"
+                )
             spec = spec_of(self.model.inputs, tensor.get("name"))
             if spec.name in arrays:
-                raise InputNameError(f"input {spec.name!r} is sent twice")
-            size = _parameters(tensor, f"input {spec.name!r}").get("binary_data_size")
+                raise InputNameError(f"input {spec.name!r} is sent twice: send it once")
+            parameters, size = tensor.get("parameters"), None
+            if parameters is not None:
+                size = _checked_parameters(parameters, f"input {spec.name!r}").get("binary_data_size")
             if size is None:
                 arrays[spec.name] = self._values(spec, tensor)
                 continue
+            if tensor.get("data") is not None:
+                raise RequestError(f"input {spec.name!r} has both 'data' and 'binary_data_size': send one of them")
             if type(size) is not int or not 0 <= size <= len(raw) - at:
                 raise RequestError(
-                    f"input {spec.name!r} has binary_data_size {size!r}; {len(raw) - at} bytes are left after the JSON"
+                    f"input {spec.name!r} has binary_data_size {shown(size)}; "
+                    f"{len(raw) - at} bytes are left after the JSON"
                 )
             datatype, shape = _declared(spec, tensor)
-            arrays[spec.name] = from_raw(spec, datatype, shape, raw[at : at + size], self.max_pixels)
+            arrays[spec.name] = self._from_raw(spec, datatype, shape, raw[at : at + size])
             at += size
         if at != len(raw):
             raise RequestError(f"{len(raw) - at} bytes after the JSON belong to no input (binary_data_size)")
@@ -121,14 +155,15 @@ class OipRestCodec:
         datatype, shape = _declared(spec, tensor)
         values = tensor.get("data")
         if not isinstance(values, list):
-            raise RequestError(f"input {spec.name!r} has no 'data': send a list, or binary_data_size and raw bytes")
-        if datatype == BYTES:
-            values = [from_base64(spec, row, value) for row, value in enumerate(_innermost(values))]
-        return from_values(spec, datatype, shape, values, self.max_pixels)
+            raise RequestError(f"input {spec.name!r} has {_no_data(values)}")
+        return from_values(spec, datatype, shape, values, max_batch=self.model.max_batch, budget=self.budget)
+
+    def _from_raw(self, spec: TensorSpec, datatype: str, shape: list[int], raw: memoryview) -> Array:
+        return from_raw(spec, datatype, shape, raw, max_batch=self.model.max_batch, budget=self.budget)
 
     def _raw_form(self, body: memoryview) -> dict[str, Array]:
         """The body is the one input's bytes and nothing else; its shape follows from the model's and their number."""
-        self.binary = True
+        self.binary = not _json_alone(self._accept)
         wanted = [spec for spec in self.model.inputs if not spec.owner_of]
         if len(wanted) != 1:
             raise RequestError(f"{JSON_LENGTH.decode()}: 0 is for models with one input; this one has {len(wanted)}")
@@ -138,74 +173,104 @@ class OipRestCodec:
         for dim in spec.shape:
             row *= dim if isinstance(dim, int) else 1
         if spec.content is not None and (len(body) % row or not body):
-            array = from_raw(spec, BYTES, [1], len(body).to_bytes(4, "little") + bytes(body), self.max_pixels)
+            array = decode_rows(spec, [bytes(body)], self.budget)
         elif len(free) != 1 or len(body) % row:
             raise RequestError(f"input {spec.name!r} has {len(body)} bytes, which is no whole number of {row} bytes")
         else:
             shape = [dim if isinstance(dim, int) else len(body) // row for dim in spec.shape]
-            array = from_raw(spec, TO_V2[spec.dtype], shape, body, self.max_pixels)
+            array = self._from_raw(spec, TO_V2[spec.dtype], shape, body)
         return with_owners(self.model.inputs, {spec.name: array}, self.model.max_batch)
 
-    def _wanted(self, outputs: Any) -> tuple[tuple[str, bool], ...]:
+    def _wanted(self, outputs: Any) -> tuple[WantedOutput, ...]:
         if outputs is None or outputs == []:
             return ()
-        if not isinstance(outputs, list) or not all(isinstance(output, dict) for output in outputs):
-            raise RequestError("'outputs' is not a list of objects, each with the name of an output")
-        names = [spec.name for spec in self.model.outputs]
-        wanted = []
-        for output in outputs:
-            name = output.get("name")
-            if name not in names:
-                raise RequestError(f"unknown output {name!r}; the outputs are: {', '.join(names)}")
-            binary = _parameters(output, f"output {name!r}").get("binary_data", self.binary)
-            wanted.append((name, binary is True))
-        return tuple(wanted)
+        wanted: dict[str, WantedOutput] = {}
+        for output in outputs if isinstance(outputs, list) else [None]:
+            if not isinstance(output, dict):
+                raise RequestError(
+                    f"'outputs' is {shown(outputs)}: it is a list of objects, such as "
+                    f'[{{"name": "{self.model.outputs[0].name}"}}]'
+                )
+            spec = output_of(self.model.outputs, output.get("name"), wanted)
+            binary, classes = self.binary, 0
+            holder = f"output {spec.name!r}"
+            parameters = output.get("parameters")
+            if parameters is not None:
+                parameters = _checked_parameters(parameters, holder, output=True)
+                binary = flag(parameters, "binary_data", holder, default=binary)
+                classes = count_of_classes(parameters, spec)
+            wanted[spec.name] = WantedOutput(spec, binary, classes)
+        return tuple(wanted.values())
+
+
+def _no_inputs(content: dict[str, Any], specs: Sequence[TensorSpec]) -> str:
+    """The sentence about a request without a list of inputs."""
+    wanted = "send a list of objects with name, shape, datatype and data"
+    sent = content.get("inputs")
+    if sent is not None:
+        return f"'inputs' is {shown(sent)}: {wanted}; inputs by name go to /predict"
+    known = [spec.name for spec in specs]
+    others = ["/predict" for name in content if name in known or name in ("instances", "ndarray", "data")]
+    elsewhere = f"; this looks like a request for {others[0]}" if others else ""
+    return f"'inputs' is missing: {wanted}{elsewhere}"
+
+
+def _no_data(sent: Any) -> str:
+    """The rest of the sentence about an input whose ``data`` is no list."""
+    wanted = "send a list, or binary_data_size and raw bytes"
+    match sent:
+        case None:
+            return f"no 'data': {wanted}"
+        case dict():
+            return f"'data' as an object: {wanted} (in JavaScript: Array.from(array) for a typed array)"
+        case str():
+            return f"'data' as the string {shown(sent)}: {wanted}; files come as a list of base64 strings"
+    return f"'data' {shown(sent)}: {wanted}"
+
+
+def _json_alone(accept: bytes) -> bool:
+    """Whether the header ``accept`` takes JSON and no raw bytes."""
+    kinds = {part.partition(b";")[0].strip() for part in accept[:_LONGEST_ACCEPT].lower().split(b",")}
+    return b"application/json" in kinds and kinds.isdisjoint((b"*/*", b"application/*", b"application/octet-stream"))
 
 
 def _json_length(header: bytes | None, size: int) -> int:
     if header is None:
         return size
-    if not header.isdigit() or int(header) > size:
+    length = whole_number(header)
+    if length is None or length > size:
         raise RequestError(
-            f"{JSON_LENGTH.decode()} is {header.decode('latin-1')!r}; it is the length of the JSON at the start of "
+            f"{JSON_LENGTH.decode()} is {shown(header)}; it is the length of the JSON at the start of "
             f"the body, which has {size} bytes"
         )
-    return int(header)
+    return length
 
 
 def _id(content: dict[str, Any]) -> str | None:
     sent = content.get("id")
-    if sent is None:
-        return None
-    if not isinstance(sent, str) or len(sent) > _LONGEST_ID:
-        raise RequestError(f"'id' is not a string of at most {_LONGEST_ID} characters")
+    return None if sent is None else check_id(sent)
+
+
+def _checked_parameters(sent: Any, holder: str, *, output: bool = False) -> dict[str, Any]:
+    if not isinstance(sent, dict):
+        raise RequestError(f"'parameters' of {holder} is {shown(sent)}: it is an object, such as {{}}")
+    check_parameters(sent, holder, output=output)
     return sent
-
-
-def _parameters(holder: dict[str, Any], where: str) -> dict[str, Any]:
-    parameters = holder.get("parameters")
-    if parameters is None:
-        return {}
-    if not isinstance(parameters, dict):
-        raise RequestError(f"'parameters' of {where} is not an object")
-    return parameters
 
 
 def _declared(spec: TensorSpec, tensor: dict[str, Any]) -> tuple[str, list[int]]:
     datatype, shape = tensor.get("datatype"), tensor.get("shape")
     if not isinstance(datatype, str):
-        raise InputTypeError(f"input {spec.name!r} has no 'datatype'; the model takes {TO_V2[spec.dtype]}")
-    if not isinstance(shape, list) or any(type(size) is not int for size in shape):
-        raise InputShapeError(f"input {spec.name!r} has no 'shape': send a list of integers")
+        has = "no 'datatype'" if datatype is None else f"'datatype' {shown(datatype)}, which is no string"
+        raise InputTypeError(f"input {spec.name!r} has {has}; the model takes {TO_V2[spec.dtype]}")
+    if not isinstance(shape, list):
+        has = "no 'shape'" if shape is None else f"'shape' {shown(shape)}, which is no list"
+        raise InputShapeError(
+            f"input {spec.name!r} has {has}: send a list of integers; the model takes {v2_shape(spec)}"
+        )
     return datatype, shape
 
 
-def _innermost(values: list[Any]) -> list[Any]:
-    """BYTES may be nested as [n, 1]."""
-    if values and all(isinstance(value, list) for value in values):
-        return [element for value in values for element in value]
-    return values
-
-
-def _dtype(model: ModelInfo, name: str) -> str:
-    return next(spec.dtype for spec in model.outputs if spec.name == name)
+def _whole(spec: TensorSpec, outputs: Mapping[str, Array]) -> tuple[dict[str, Any], Array]:
+    array = np.ascontiguousarray(outputs[spec.name])
+    return {"name": spec.name, "datatype": TO_V2[spec.dtype], "shape": list(array.shape)}, array

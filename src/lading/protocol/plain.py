@@ -1,9 +1,10 @@
-"""Plain HTTP bodies: JSON for ``/predict``, one encoded file for ``/classify``, texts for an operator's function."""
+"""Plain HTTP bodies: JSON for ``/predict``, one encoded file for ``/classify``."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,39 +12,59 @@ import numpy as np
 import orjson
 
 from lading.artifact import Artifact
-from lading.content import ContentType, content_of
-from lading.errors import ContentTypeError, RequestError, SettingsError, SpecError, UnknownModelError
-from lading.import_string import load_function
-from lading.manifest import ModelInfo
+from lading.artifact.manifest import ModelInfo
+from lading.budget import Budget
+from lading.content import ContentType, content_of, decode_file
+from lading.errors import ContentError, ContentTypeError, UnknownModelError
+from lading.protocol.base64_files import unfolded_base64
 from lading.protocol.codec import JSON, Encoded, media_type
+from lading.protocol.datatypes import PART, as_json
 from lading.protocol.form import file_in_form
-from lading.protocol.json_values import not_finite, parse_object, read_inputs, refuse_not_finite
-from lading.protocol.oip import with_owners
+from lading.protocol.json_body import parse_object
+from lading.protocol.json_values import not_finite, read_inputs, refuse_not_finite
 from lading.spec import Array, TensorSpec
-from lading.tensors.checks import check_inputs
 
 
-def decode_json(model: ModelInfo, body: bytes, max_pixels: int) -> dict[str, Array]:
+def decode_json(model: ModelInfo, body: bytes, budget: Budget) -> dict[str, Array]:
     """Turn a request's body into the model's inputs, batch dim included.
 
     Raises:
         RequestError: see :func:`lading.protocol.json_values.read_inputs`.
     """
-    content = parse_object(body)
-    return read_inputs(model.inputs, content, max_batch=model.max_batch, max_pixels=max_pixels)
+    content = parse_object(body, budget=budget)
+    return read_inputs(model.inputs, content, max_batch=model.max_batch, budget=budget)
 
 
-def encode_json(outputs: Mapping[str, Array], end: bytes) -> bytes:
-    """The answer's body: nested lists by output name, then the model's :func:`answer_end`.
+def encode_json(model: PlainModel, outputs: Mapping[str, Array]) -> bytes:
+    """The answer's body: nested lists by output name, the best label of each row, then the model's :func:`answer_end`.
 
     Raises:
         UnanswerableError: a value is not finite.
     """
-    lists = {name: np.ascontiguousarray(array) for name, array in outputs.items()}
-    written = orjson.dumps(lists, option=orjson.OPT_SERIALIZE_NUMPY)
+    lists = {
+        name: np.ascontiguousarray(array) if array.size <= PART else as_json(np.ascontiguousarray(array))
+        for name, array in outputs.items()
+    }
+    content: dict[str, Any] = {"outputs": lists}
+    if model.labelled:
+        content["labels"] = {spec.name: _best_labels(spec, outputs[spec.name]) for spec in model.labelled}
+    written = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
     if b"null" in written:  # what is not finite is written so; looking at each array first costs more than writing
         refuse_not_finite(outputs)
-    return b'{"outputs":' + written + end
+    return written[:-1] + model.answer_end
+
+
+def labelled(outputs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
+    """The outputs of which ``/predict`` names the best label of each row: those with one score per label."""
+    return tuple(spec for spec in outputs if spec.scores_labels and len(spec.shape) == 2)
+
+
+def _best_labels(spec: TensorSpec, scores: Array) -> list[str]:
+    labels = spec.labels
+    assert labels is not None
+    if len(scores) == 1:
+        return [labels[scores.argmax()]]
+    return [labels[place] for place in scores.argmax(axis=1).tolist()]
 
 
 def answer_end(outputs: Sequence[TensorSpec], model: str, variant: str) -> bytes:
@@ -51,85 +72,6 @@ def answer_end(outputs: Sequence[TensorSpec], model: str, variant: str) -> bytes
     units = {spec.name: spec.unit for spec in outputs if spec.unit}
     rest = ({"units": units} if units else {}) | {"model": model, "variant": variant}
     return b"," + orjson.dumps(rest)[1:]
-
-
-LONGEST = 10_000
-"""Characters of a text."""
-
-
-@dataclass(frozen=True)
-class TextForm:
-    """One way to write a request as text."""
-
-    name: str
-    """As in ``/predict/NAME``."""
-    label: str
-    """For people: the first line of the function's docstring."""
-    example: str
-    function: Callable[[str], Mapping[str, Array]]
-
-    def read(self, model: ModelInfo, body: bytes) -> dict[str, Array]:
-        """Turn a request's body into a model's inputs, batch dim included.
-
-        Raises:
-            RequestError: not UTF-8, too long, or refused by the function (a ValueError, whose sentence is shown).
-        """
-        try:
-            text = body.decode().strip()
-        except UnicodeDecodeError:
-            raise RequestError("the body is not UTF-8 text") from None
-        if not 0 < len(text) <= LONGEST:
-            raise RequestError(f"the body has {len(text)} characters; send 1 to {LONGEST}, such as {self.example}")
-        try:
-            given = self.function(text)
-        except ValueError as error:
-            raise RequestError(f"{self.name}: {error}") from None
-        batched = {spec.name for spec in model.inputs if spec.batched}
-        arrays = {name: array[None] if name in batched else array for name, array in given.items()}
-        check_inputs([spec for spec in model.inputs if not spec.owner_of], arrays)
-        return with_owners(model.inputs, arrays, model.max_batch)
-
-
-def text_forms(settings: Mapping[str, str], model: ModelInfo) -> tuple[TextForm, ...]:
-    """Import the functions that the settings name, and try each on its own example.
-
-    Args:
-        settings: import strings by name.
-        model: what ``/predict`` answers with; a function whose example it would refuse is left out.
-
-    Raises:
-        SettingsError: a function cannot be imported, or has no ``example``.
-    """
-    found = []
-    for name, target in settings.items():
-        try:
-            function = load_function(target)
-        except SpecError as error:
-            raise SettingsError(f"LADING_TEXT_FORMS: {error}") from None
-        example = getattr(function, "example", None)
-        if not isinstance(example, str):
-            raise SettingsError(f"LADING_TEXT_FORMS: {target} has no attribute 'example', a text that it reads")
-        label = (function.__doc__ or name).strip().splitlines()[0]
-        form = TextForm(name, label, example, function)
-        try:
-            form.read(model, example.encode())
-        except RequestError:
-            continue
-        found.append(form)
-    return tuple(found)
-
-
-def encode_with_inputs(
-    model: ModelInfo, inputs: Mapping[str, Array], outputs: Mapping[str, Array], end: bytes
-) -> bytes:
-    """The answer of ``/predict``, and in front of it the inputs that the text stands for: a body for ``/predict``."""
-    shown = {
-        spec.name: np.ascontiguousarray(inputs[spec.name])
-        for spec in model.inputs
-        if not spec.owner_of and spec.content is None
-    }
-    written = orjson.dumps({"inputs": shown}, option=orjson.OPT_SERIALIZE_NUMPY)
-    return written[:-1] + b"," + encode_json(outputs, end)[1:]
 
 
 RESERVED = ("confidence", "probabilities", "scores", "model", "variant")
@@ -199,11 +141,12 @@ def classifier(artifact: Artifact, variant: str | None = None) -> Classifier | s
         content=content,
         input=manifest.inputs[0],
         outputs=outputs,
-        probabilistic=_are_probabilities(outputs, artifact.golden_outputs(packed.variant.name)),
+        probabilistic=are_probabilities(outputs, artifact.golden_outputs(packed.variant.name)),
     )
 
 
-def _are_probabilities(outputs: tuple[TensorSpec, ...], golden: Mapping[str, Array]) -> bool:
+def are_probabilities(outputs: Sequence[TensorSpec], golden: Mapping[str, Array]) -> bool:
+    """Whether every row of these outputs is not negative and sums to one, as far as the recorded answers show."""
     # An int8 softmax is off by up to 1/256 a label, so sums near one will do.
     rows = [golden[spec.name].astype(np.float64) for spec in outputs]
     return all((row > -1e-3).all() and (np.abs(row.sum(axis=1) - 1.0) < 0.1).all() for row in rows)
@@ -216,6 +159,16 @@ class PlainModel(ModelInfo):
     classifier: Classifier | str
     """How ``/classify`` answers, or the sentence that says why it does not."""
     answer_end: bytes
+    labelled: tuple[TensorSpec, ...] = ()
+    """Outputs of which ``/predict`` names the best labels."""
+
+
+_MAY_BE_JSON = (
+    *("application/json", "", "application/x-www-form-urlencoded", "text/plain", "text/json"),
+    *("application/octet-stream", "binary/octet-stream"),
+)
+"""Content types whose bodies the parser of JSON decides about: no type, what ``curl -d`` says of everything, and what
+a browser's ``fetch`` says of a string."""
 
 
 class JsonCodec:
@@ -228,36 +181,18 @@ class JsonCodec:
     brief = True
     message_id: str | None = None
 
-    def __init__(self, model: PlainModel, headers: Mapping[bytes, bytes], max_pixels: int) -> None:
+    def __init__(self, model: PlainModel, headers: Mapping[bytes, bytes], budget: Budget) -> None:
         kind = media_type(headers)
-        # A missing type, and the one that curl -d sends by default, are taken for JSON: its parser decides.
-        if kind not in ("application/json", "", "application/x-www-form-urlencoded"):
-            raise ContentTypeError(f"/predict reads application/json, not {kind}")
-        self._model, self._max_pixels = model, max_pixels
+        if kind not in _MAY_BE_JSON and not kind.endswith("+json"):
+            files = "" if isinstance(model.classifier, str) else "; files go to /classify, or into the JSON as base64"
+            raise ContentTypeError(f"/predict reads application/json, not {kind}{files}")
+        self._model, self._budget = model, budget
 
     def read(self, body: bytes) -> dict[str, Array]:
-        return decode_json(self._model, body, self._max_pixels)
+        return decode_json(self._model, body, self._budget)
 
     def write(self, outputs: Mapping[str, Array]) -> Encoded:
-        return Encoded(JSON, encode_json(outputs, self._model.answer_end))
-
-
-class TextCodec:
-    """``/predict/NAME``: a text that an operator's function reads; the inputs it stands for and their outputs back."""
-
-    brief = False
-    message_id: str | None = None
-
-    def __init__(self, model: PlainModel, _headers: Mapping[bytes, bytes], _pixels: int, *, form: TextForm) -> None:
-        self._model, self._form = model, form
-        self._inputs: Mapping[str, Array] = {}
-
-    def read(self, body: bytes) -> Mapping[str, Array]:
-        self._inputs = self._form.read(self._model, body)
-        return self._inputs
-
-    def write(self, outputs: Mapping[str, Array]) -> Encoded:
-        return Encoded(JSON, encode_with_inputs(self._model, self._inputs, outputs, self._model.answer_end))
+        return Encoded(JSON, encode_json(self._model, outputs))
 
 
 class ClassifyCodec:
@@ -270,26 +205,35 @@ class ClassifyCodec:
     brief = False
     message_id: str | None = None
 
-    def __init__(self, model: PlainModel, headers: Mapping[bytes, bytes], max_pixels: int) -> None:
+    def __init__(self, model: PlainModel, headers: Mapping[bytes, bytes], budget: Budget) -> None:
         if isinstance(model.classifier, str):
             raise UnknownModelError(f"{model.classifier}: send its inputs to /predict as JSON")
-        self._how, self._headers, self._max_pixels = model.classifier, headers, max_pixels
+        self._how, self._headers, self._budget = model.classifier, headers, budget
 
     def read(self, body: bytes) -> dict[str, Array]:
         how = self._how
         # The bytes count for more than the header: curl's --data-binary says x-www-form-urlencoded of everything.
         file = body if how.content.sniff(body) else encoded_file(self._headers, body, how.content)
-        return {how.input.name: how.content.decode(file, how.input, self._max_pixels)[None]}
+        try:
+            return {how.input.name: decode_file(how.content, file, how.input, self._budget)[None]}
+        except ContentError:
+            _refuse_stripped(self._headers, body, how.content)
+            raise
 
     def write(self, outputs: Mapping[str, Array]) -> Encoded:
         return Encoded(JSON, orjson.dumps(self._how.answer(outputs)))
 
 
 _RAW = ("", "application/octet-stream", "binary/octet-stream")
+_FORM = "application/x-www-form-urlencoded"
+_HEAD = 200  # bytes that say whether a body is text
+_LEAST_STRIPPED = 64  # bytes; a shorter body may well be without line breaks
+_BASE64_HEAD = re.compile(rb"\s*(data:[\w/+.;=-]+,)?([\w+/=\r\n-]{32,})")
+_BEGIN = 64  # characters of base64 that are looked at first
 
 
 def encoded_file(headers: Mapping[bytes, bytes], body: bytes, content: ContentType) -> bytes:
-    """Take an encoded file from a body that does not look like one: the raw body, or the one file of a form.
+    """Take an encoded file from a body that does not look like one: a raw body, base64, or the one file of a form.
 
     Raises:
         ContentTypeError: neither such a file nor a media type that may hold one.
@@ -298,8 +242,12 @@ def encoded_file(headers: Mapping[bytes, bytes], body: bytes, content: ContentTy
     kind = media_type(headers)
     if kind == "multipart/form-data":
         return file_in_form(headers[b"content-type"].decode("latin-1"), body)
+    text = _file_in_text(body, content)
+    if text is not None:
+        return text
     if kind in _RAW or content.accepts(kind):
         return body
+    _refuse_stripped(headers, body, content)
     hint = (
         f"send a {content.formats} file as the body (curl --data-binary @{content.sample}) "
         f"or as a form's file (curl -F file=@{content.sample})"
@@ -307,3 +255,29 @@ def encoded_file(headers: Mapping[bytes, bytes], body: bytes, content: ContentTy
     if kind == "application/json":
         raise ContentTypeError(f"/classify does not read JSON: {hint}; JSON goes to /predict")
     raise ContentTypeError(f"/classify does not read {kind}: {hint}")
+
+
+def _file_in_text(body: bytes, content: ContentType) -> bytes | None:
+    """The file that a body holds as base64 or as a data URL. All of it is decoded only if it begins as such a file."""
+    found = _BASE64_HEAD.match(body[:_HEAD])
+    if found is None:
+        return None
+    try:
+        begins = unfolded_base64(found[2].translate(None, b"\r\n")[:_BEGIN])
+        return unfolded_base64(body[found.start(2) :].strip()) if content.sniff(begins) else None
+    except ValueError:
+        return None
+
+
+def _refuse_stripped(headers: Mapping[bytes, bytes], body: bytes, content: ContentType) -> None:
+    """Say what ``curl -d @FILE`` does to a file: it removes the line breaks.
+
+    Raises:
+        ContentTypeError: the body is such a file.
+    """
+    stripped = len(body) >= _LEAST_STRIPPED and b"\n" not in body and b"\r" not in body and not body.isascii()
+    if stripped and media_type(headers) == _FORM:
+        raise ContentTypeError(
+            f"the {content.noun} has no line breaks, which `curl -d @{content.sample}` removes: send it with "
+            f"`curl --data-binary @{content.sample}`"
+        )

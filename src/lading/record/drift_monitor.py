@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import NamedTuple
 
 from lading.artifact import Artifact
-from lading.drift.reference import Reference, example_features
+from lading.drift.features import example_features
+from lading.drift.reference import Reference
 from lading.drift.report import drift_report
 from lading.drift.window import Block, Score, Window, merged, scores_of
 from lading.record.exchange import Exchange
@@ -19,13 +21,19 @@ ALARMS = EVERY_S / (7 * 24 * 3600)
 """Probability of a false alarm in one evaluation, for at most one false alarm per week."""
 
 
+class _Watched(NamedTuple):
+    version: str
+    variant: str
+    window: Window
+
+
 class DriftMonitor:
     """A consumer of exchanges, with one window for each model that has a reference.
 
     Args:
         metrics: exports the scores.
-        window: requests in a window.
-        per_second: maximum requests per second that are examined.
+        window: examples in a window.
+        per_second: maximum examples per second that are examined, on average.
     """
 
     def __init__(self, metrics: RecordingMetrics, *, window: int, per_second: float) -> None:
@@ -34,38 +42,48 @@ class DriftMonitor:
         self._interval = 1 / per_second
         self._next = 0.0
         self._lock = threading.Lock()  # the recorder's thread writes windows, and the report reads them
-        self._windows: dict[str, tuple[str, Window]] = {}
+        self._windows: dict[str, _Watched] = {}
         self._evaluated: dict[str, float] = {}
+
+        self.held = self.waiting = 0  # a window is of constant size
 
     def watch(self, artifact: Artifact, variant: str) -> bool:
         """Start to watch one variant. Return False if its artifact has no reference with thresholds."""
-        reference = Reference.from_json(artifact.reference_json())
+        reference = Reference.of(artifact)
         if not any(feature.null for feature in reference.features.values()):
+            with self._lock:
+                self._windows.pop(artifact.manifest.name, None)
             return False
         with self._lock:
-            self._windows[artifact.manifest.name] = (variant, Window(reference, self._size))
+            window = Window(reference, self._size)
+            self._windows[artifact.manifest.name] = _Watched(artifact.manifest.version, variant, window)
         return True
 
     def wants(self, exchange: Exchange) -> bool:
         if exchange.inputs is None or exchange.outputs is None:
             return False
         now = time.perf_counter()
-        known = self._windows.get(exchange.model.name)
+        model = exchange.model
         # The outputs in the reference come from one variant.
-        if known is None or known[0] != exchange.model.variant or now < self._next:
+        if now < self._next or not self.watches(model.name, model.version, model.variant):
             return False
-        # After a pause, up to one second's worth of a burst is examined too.
-        self._next = max(self._next, now - 1.0) + self._interval
+        # After a pause, up to one second's worth of a burst is examined too. Each example of a request costs the same.
+        outputs = exchange.outputs
+        examples = max((len(outputs[spec.name]) for spec in model.outputs if spec.batched), default=1)
+        self._next = max(self._next, now - 1.0) + self._interval * examples
         return True
 
     def take(self, exchange: Exchange) -> None:
         name = exchange.model.name
         assert exchange.inputs is not None
         assert exchange.outputs is not None
-        window = self._windows[name][1]
+        window = self._windows[name].window
         inputs, outputs = exchange.model.inputs, exchange.model.outputs
         for given, answered in separate(inputs, outputs, exchange.inputs, exchange.outputs):
-            example = example_features(inputs, outputs, given, answered)
+            asked = example_features(inputs, (), given, {})
+            for feature in window.reference.outside(asked):
+                self._metrics.outside_seen_range.labels(name, feature).inc()
+            example = asked | example_features((), outputs, {}, answered)
             with self._lock:
                 full = window.add(example)
             if full:
@@ -81,26 +99,26 @@ class DriftMonitor:
     def __contains__(self, model: str) -> bool:
         return model in self._windows
 
+    def watches(self, model: str, version: str, variant: str) -> bool:
+        """Whether requests that this variant answers are compared: one variant of a model's newest version is."""
+        watched = self._windows.get(model)
+        return watched is not None and watched.variant == variant and watched.version == version
+
     def scores(self, model: str, newest: int | None = None) -> tuple[Reference, Block, list[Score], int]:
         """Return a model's reference, its newest requests, their scores, and the size of a full window."""
-        window = self._windows[model][1]
+        window = self._windows[model].window
         with self._lock:
             blocks = window.blocks(newest)
         scores = list(scores_of(window.reference, blocks, ALARMS))
         return window.reference, merged(window.reference, blocks), scores, window.size
 
     def _evaluate(self, name: str) -> None:
-        window = self._windows[name][1]
+        window = self._windows[name].window
         now = time.time()
         if not window.complete or now - self._evaluated.get(name, 0.0) < EVERY_S:
             return
         self._evaluated[name] = now
-        for score in scores_of(window.reference, window.blocks(), ALARMS):
-            labels = (name, score.feature, score.test)
-            self._metrics.drift_score.labels(*labels).set(score.value)
-            self._metrics.drift_threshold.labels(*labels).set(score.threshold)
-            self._metrics.drift_p_value.labels(*labels).set(score.p_value)
-        self._metrics.drift_evaluated.labels(name).set(now)
+        self._metrics.evaluated(name, scores_of(window.reference, window.blocks(), ALARMS))
 
 
 def live_report(model: str, monitor: DriftMonitor, newest: int | None = None) -> str:

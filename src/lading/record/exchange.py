@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from lading.manifest import ModelInfo
+import numpy as np
+
+from lading.artifact.manifest import ModelInfo
 from lading.spec import Array
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Exchange:
-    """One request and its answer."""
+class Exchange(NamedTuple):
+    """One request and its answer. Every request makes one, and a frozen dataclass takes three times as long."""
 
     request_id: str
     model: ModelInfo
@@ -32,12 +33,35 @@ class Exchange:
     @property
     def nbytes(self) -> int:
         """Size in memory, in bytes."""
-        arrays = [*(self.inputs or {}).values(), *(self.outputs or {}).values()]
-        return 512 + sum(array.nbytes for array in arrays)
+        size = 512 + len(self.request_id) + 4 * len(self.error)
+        for tensors in (self.inputs, self.outputs):
+            if tensors is not None:
+                for array in tensors.values():
+                    size += array.nbytes if array.base is None else _kept(array)
+        return size
+
+
+def _kept(array: Array) -> int:
+    """Bytes that an array keeps in memory: its own, or the whole body that it is a part of."""
+    base: object = array.base
+    while type(base) is np.ndarray:
+        base = base.base
+    if type(base) is memoryview:
+        base = base.obj
+    return max(array.nbytes, len(base)) if type(base) is bytes or type(base) is bytearray else array.nbytes
+
+
+USABLE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
+"""The form of a request id: what a log line or another service's header can hold without quoting."""
 
 
 class Consumer(Protocol):
     """Receives exchanges in the recorder's thread."""
+
+    held: int
+    """Bytes that it keeps until it has stored them. They count towards the recorder's limit."""
+    waiting: int
+    """Rows in them, which are lost if the thread ends now."""
 
     def wants(self, exchange: Exchange) -> bool:
         """Return whether to record this exchange. Runs on the event loop, so it must be fast."""

@@ -2,52 +2,22 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary
+
+from lading.drift.window import Score
 
 MODEL = ("model", "variant")
 DELAYS = (1.0, 10.0, 60.0, 600.0, 3_600.0, 21_600.0, 86_400.0, 604_800.0)
 """Buckets in seconds for the delay of a truth: from a click to a week."""
 
 
-class RecordingMetrics:
-    """Counters, gauges and histograms in the server's registry."""
+class DriftMetrics:
+    """The distances of the newest requests."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.payload_written = Counter(
-            "lading_payload_written", "Answers in log files that were written and synced.", registry=registry
-        )
-        self.payload_dropped = Counter(
-            "lading_payload_dropped",
-            "Answers that the payload log or drift detection dropped: the buffer was full, or a write failed.",
-            registry=registry,
-        )
-        self.feedback = Counter(
-            "lading_feedback",
-            "Truths received, by result: right, wrong, number (see the absolute error), "
-            "or unknown (this server does not remember the answer).",
-            (*MODEL, "output", "result"),
-            registry=registry,
-        )
-        self.feedback_delay = Histogram(
-            "lading_feedback_delay_seconds",
-            "Time from an answer to its truth.",
-            MODEL,
-            buckets=DELAYS,
-            registry=registry,
-        )
-        self.absolute_error = Summary(
-            "lading_feedback_absolute_error",
-            "Difference between a predicted number and its truth, in the output's unit.",
-            (*MODEL, "output"),
-            registry=registry,
-        )
-        self.live_accuracy = Gauge(
-            "lading_live_accuracy",
-            "Share of right answers among the newest 1000 with a known truth.",
-            (*MODEL, "output"),
-            registry=registry,
-            multiprocess_mode="livemin",
-        )
         self.drift_score = Gauge(
             "lading_drift_score",
             "Distance between the newest requests and the training data.",
@@ -80,6 +50,78 @@ class RecordingMetrics:
             "lading_drift_evaluated_timestamp_seconds",
             "Time of the last evaluation, in seconds since the epoch.",
             ("model",),
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+
+    def evaluated(self, model: str, scores: Iterable[Score]) -> None:
+        """Export the scores of an evaluation that has just been made."""
+        for score in scores:
+            labels = (model, score.feature, score.test)
+            self.drift_score.labels(*labels).set(score.value)
+            self.drift_threshold.labels(*labels).set(score.threshold)
+            self.drift_p_value.labels(*labels).set(score.p_value)
+        self.drift_evaluated.labels(model).set(time.time())
+
+
+class RecordingMetrics(DriftMetrics):
+    """Counters, gauges and histograms in the server's registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        super().__init__(registry)
+        self.outside_seen_range = Counter(
+            "lading_inputs_outside_seen_range",
+            "Examined examples with an input value outside of the range of the reference data, by feature. They are "
+            "answered.",
+            ("model", "feature"),
+            registry=registry,
+        )
+        self.payload_written = Counter(
+            "lading_payload_written", "Answers in log files that were written and synced.", registry=registry
+        )
+        self.payload_dropped = Counter(
+            "lading_payload_dropped",
+            "Answers and truths that were not recorded: the buffer was full, or a write failed.",
+            registry=registry,
+        )
+        self.feedback = Counter(
+            "lading_feedback",
+            "Answers with a truth, each counted once with its first truth, by result: right, wrong, number (see the "
+            "absolute error), logged (this server does not remember the answer, and the payload log has the truth), or "
+            "unknown (no one can know the answer).",
+            (*MODEL, "output", "result"),
+            registry=registry,
+        )
+        self.feedback_changed = Counter(
+            "lading_feedback_changed",
+            "Truths that replaced a different truth about the same answer.",
+            (*MODEL, "output"),
+            registry=registry,
+        )
+        self.feedback_delay = Histogram(
+            "lading_feedback_delay_seconds",
+            "Time from an answer to its first truth.",
+            MODEL,
+            buckets=DELAYS,
+            registry=registry,
+        )
+        self.absolute_error = Summary(
+            "lading_feedback_absolute_error",
+            "Difference between a predicted number and its first truth, in the output's unit.",
+            (*MODEL, "output"),
+            registry=registry,
+        )
+        self.live_accuracy = Gauge(
+            "lading_live_accuracy",
+            "Share of right answers among the newest 1000 with a known truth; the newest truth about each counts.",
+            (*MODEL, "output"),
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
+        self.live_error = Gauge(
+            "lading_live_absolute_error",
+            "Mean absolute error of the newest 1000 answers with a known truth; the newest truth about each counts.",
+            (*MODEL, "output"),
             registry=registry,
             multiprocess_mode="livemax",
         )

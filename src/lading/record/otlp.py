@@ -21,9 +21,10 @@ from opentelemetry.sdk._logs.export import LogRecordExportResult
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
+from lading.artifact.manifest import ModelInfo
 from lading.errors import SettingsError
 from lading.files import shown
-from lading.manifest import ModelInfo
+from lading.record.batch import Batch
 
 ATTRIBUTES = ("request_id", "model", "version", "variant", "protocol", "code", "error", "output", "truth")
 LARGEST_BATCH = 4_000_000
@@ -53,11 +54,14 @@ class OtlpLogs:
         logger = logging.getLogger(OTLPLogExporter.__module__)
         logger.handlers, logger.propagate = [self._last_warning], False
 
-    def store(self, model: ModelInfo, rows: Sequence[Mapping[str, Any]], pictures: Mapping[str, bytes]) -> None:
-        del pictures
+    def store(
+        self, batch: Batch, model: ModelInfo, rows: Sequence[Mapping[str, Any]], pictures: Mapping[str, bytes]
+    ) -> None:
+        del batch, pictures
         self._send(model.name, rows)
 
-    def store_truths(self, rows: Sequence[Mapping[str, Any]]) -> None:
+    def store_truths(self, batch: Batch, rows: Sequence[Mapping[str, Any]]) -> None:
+        del batch
         self._send("feedback", rows)
 
     def _send(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:

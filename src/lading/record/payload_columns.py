@@ -9,16 +9,16 @@ its shape only. All are null if the request could not be read.
 
 from __future__ import annotations
 
-import hashlib
+import secrets
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from lading.artifact.manifest import ModelInfo
 from lading.content import content_of
 from lading.errors import SettingsError
-from lading.manifest import ModelInfo
 from lading.record.exchange import Exchange
 from lading.spec import Array, TensorSpec
 
@@ -68,7 +68,7 @@ def row_of(exchange: Exchange, images: Literal["features", "files"]) -> tuple[Ro
     ):
         for spec in specs:
             if tensors is not None and spec.name in tensors:
-                cells, found = _cells(spec, np.asarray(tensors[spec.name]), exchange.request_id, images)
+                cells, found = _cells(spec, np.asarray(tensors[spec.name]), images)
                 row |= {f"{role}.{name}": value for name, value in cells.items()}
                 files |= found
     return row, files
@@ -105,20 +105,21 @@ def _columns(spec: TensorSpec, images: str) -> Mapping[str, Any]:
     return {spec.name: lambda pa: pa.list_(pa.from_numpy_dtype(spec.numpy_dtype)), **shape}
 
 
-def _cells(spec: TensorSpec, array: Array, request_id: str, images: str) -> tuple[Row, dict[str, bytes]]:
+def _cells(spec: TensorSpec, array: Array, images: str) -> tuple[Row, dict[str, bytes]]:
     cells: Row = {f"{spec.name}.shape": np.asarray(array.shape, dtype=np.int64)}
     if spec.sensitive:
         return cells, {}
     content = content_of(spec)
     if content is None:
-        return {spec.name: array.reshape(-1), **cells}, {}
+        # A copy, because the outputs of one request may be a part of a batch's array, which would stay in memory.
+        return {spec.name: array.flatten(), **cells}, {}
     names = content.feature_names
     described = np.array([content.features(example) for example in array], dtype=np.float32).reshape(-1, len(names))
     cells |= {f"{spec.name}.{name}": column for name, column in zip(names, described.T, strict=True)}
     if images != "files":
         return cells, {}
-    # A request id may contain characters that a file name must not.
-    stem = hashlib.sha256(request_id.encode()).hexdigest()[:32]
+    # Not from the request id: clients may send one twice.
+    stem = secrets.token_hex(16)
     files = [f"{stem}-{spec.name}-{index}{content.suffixes[0]}" for index in range(len(array))]
     cells[f"{spec.name}.files"] = files
     return cells, {
@@ -163,6 +164,9 @@ def require(package: str, what: str, *, also: tuple[str, ...] = (), extra: str =
             import_module(name)
         return import_module(package)
     except ImportError:
-        raise SettingsError(
-            f"{what} needs {package.split('.', maxsplit=1)[0]}: pip install 'lading[{extra}]'"
-        ) from None
+        raise missing_package(package, what, extra=extra) from None
+
+
+def missing_package(package: str, what: str, *, extra: str = "payload") -> SettingsError:
+    """The error of something that needs a package which is not installed."""
+    return SettingsError(f"{what} needs {package.split('.', maxsplit=1)[0]}: pip install 'lading[{extra}]'")

@@ -1,59 +1,52 @@
-"""Reads a payload log: rows, and the features of each example."""
+"""Reads the rows of a payload log: the examples in them, what was predicted, and the truths."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+import io
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from lading.artifact.manifest import Manifest
 from lading.content import content_of
-from lading.drift.reference import example_features
+from lading.drift.features import example_features
 from lading.errors import DataError
-from lading.manifest import Manifest
+from lading.record.log_source import LogFile, LogSource
 from lading.record.payload_columns import require_pyarrow
+from lading.record.truth import LARGEST, Value, predicted_value
 from lading.spec import Array, TensorSpec
 from lading.tensors.ragged import separate
 
-FEEDBACK = "feedback"
 Row = dict[str, Any]
+ANSWER = {"time", "request_id", "model", "variant", "digest", "code"}
+TRUTH = {"time", "request_id", "output", "truth"}
+"""Columns that every file of answers, or of truths, has."""
 
 
-def read_rows(folder: Path, model: str) -> Iterator[Row]:
-    """Yield the rows of one model, oldest file first.
-
-    Args:
-        folder: the whole log, or the folder of one model in it.
-        model: name of the model.
+def read_rows(source: LogSource, file: LogFile) -> Iterator[Row]:
+    """Yield the rows of one file.
 
     Raises:
-        DataError: there is no file of that model.
+        DataError: it cannot be read, or is no Parquet file.
+        SettingsError: pyarrow is not installed.
     """
-    parquet = require_pyarrow("reading a payload log").parquet
-    root = folder / model if (folder / model).is_dir() else folder
-    files = sorted(file for file in root.rglob("*.parquet") if FEEDBACK not in file.relative_to(root).parts)
-    if not files:
-        raise DataError(f"{root} holds no file of a payload log: name the folder that LADING_PAYLOAD_LOG names")
-    for file in files:
-        for batch in parquet.ParquetFile(file).iter_batches(batch_size=256):
+    pyarrow = require_pyarrow("reading a payload log")
+    content = source.read(file.path)
+    try:
+        table = pyarrow.parquet.ParquetFile(io.BytesIO(content))
+        if not any(set(table.schema_arrow.names) >= columns for columns in (ANSWER, TRUTH)):
+            raise DataError(f"{source}/{file.path} is no file of a payload log: it has other columns")
+        for batch in table.iter_batches(batch_size=256):
             yield from batch.to_pylist()
-
-
-def read_truths(folder: Path) -> dict[str, dict[str, str]]:
-    """Return feedback by request id: the truth (JSON) by output. The newest truth counts."""
-    parquet = require_pyarrow("reading a payload log").parquet
-    truths: dict[str, dict[str, str]] = {}
-    for file in sorted((folder / FEEDBACK).rglob("*.parquet")):
-        for row in parquet.read_table(file, partitioning=None).to_pylist():
-            truths.setdefault(row["request_id"], {})[row["output"]] = row["truth"]
-    return truths
+    except pyarrow.ArrowException as error:
+        raise DataError(f"{source}/{file.path} is no file of a payload log: {str(error).splitlines()[0]}") from None
 
 
 def row_examples(manifest: Manifest, row: Row) -> Iterator[dict[str, Array]]:
     """Yield the features of each example in one row, the same as a running server computes."""
-    given = _tensors(manifest.inputs, row, "input")
-    answered = _tensors(manifest.outputs, row, "output")
+    given = tensors_of(manifest.inputs, row, "input")
+    answered = tensors_of(manifest.outputs, row, "output")
     inputs = [spec for spec in manifest.inputs if spec.name in given]
     outputs = [spec for spec in manifest.outputs if spec.name in answered]
     plain = separate(inputs, outputs, given, answered) if inputs or outputs else iter([({}, {})])
@@ -72,14 +65,23 @@ def row_examples(manifest: Manifest, row: Row) -> Iterator[dict[str, Array]]:
         yield example
 
 
-def output_of(manifest: Manifest, row: Row, output: str) -> Array | None:
-    """Return one output of a row's first example, without the batch dim; ``None`` if it was not logged."""
-    spec = next(spec for spec in manifest.outputs if spec.name == output)
-    array = _tensors([spec], row, "output").get(output)
-    return None if array is None or not array.size else np.asarray(array[0])
+def row_predictions(manifest: Manifest, row: Row) -> Mapping[str, Value]:
+    """What a row's answer predicted, by output. Nothing for a request of several examples: no truth is about those."""
+    answered = tensors_of(manifest.outputs, row, "output")
+    specs = [spec for spec in manifest.outputs if spec.name in answered and answered[spec.name].size <= LARGEST]
+    if max((len(answered[spec.name]) for spec in specs if spec.batched), default=1) != 1:
+        return {}
+    return {spec.name: predicted_value(spec, answered[spec.name]) for spec in specs}
 
 
-def _tensors(specs: Sequence[TensorSpec], row: Row, role: str) -> dict[str, Array]:
+def tensors_of(specs: Sequence[TensorSpec], row: Row, role: str) -> dict[str, Array]:
+    """The tensors that a row has, by name.
+
+    Args:
+        specs: declarations of the inputs or of the outputs.
+        row: a row of the log.
+        role: ``input`` or ``output``.
+    """
     found: dict[str, Array] = {}
     for spec in specs:
         values, shape = row.get(f"{role}.{spec.name}"), row.get(f"{role}.{spec.name}.shape")

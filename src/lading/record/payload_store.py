@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import io
-import os
-import socket
-import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
+from lading.artifact.manifest import ModelInfo
 from lading.errors import SettingsError
-from lading.files import first_line, open_bucket, shown, write_atomically
-from lading.manifest import ModelInfo
-from lading.record.payload_columns import Row, require, require_pyarrow, schema_of, table_of, truth_table
-from lading.settings import RecordingSettings
+from lading.files import first_line, open_bucket, shown
+from lading.record.batch import Batch, Sink
+from lading.record.payload_columns import (
+    Row,
+    missing_package,
+    require,
+    require_pyarrow,
+    schema_of,
+    table_of,
+    truth_table,
+)
+from lading.record.payload_folder import FEEDBACK, Folder, folder_name
+from lading.settings.recording import RecordingSettings
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,20 +32,6 @@ OTLP = "otlp+"
 BUCKETS = ("gs", "s3", "az")
 REQUEST, RETRIES = timedelta(minutes=1), timedelta(minutes=1)
 """Timeout of one upload, and time in which it is tried again. The log keeps its rows and tries again after that."""
-
-
-class Sink(Protocol):
-    """Stores rows of the payload log."""
-
-    def store(self, model: ModelInfo, rows: Sequence[Row], pictures: Mapping[str, bytes]) -> None:
-        """Store rows of one model, and encoded files by their path. They are durable once this returns.
-
-        Raises:
-            OSError: the rows were not stored. The caller may try again.
-        """
-
-    def store_truths(self, rows: Sequence[Row]) -> None:
-        """Store feedback: ``time``, ``request_id``, ``output`` and ``truth`` (JSON). Raises as :meth:`store`."""
 
 
 class ParquetFiles:
@@ -55,26 +48,50 @@ class ParquetFiles:
     def __init__(self, destination: Destination, settings: RecordingSettings) -> None:
         self._parquet = require_pyarrow("the payload log").parquet
         self._destination, self._settings = destination, settings
-        self._written = 0
+        # The first table imports pandas where it is installed. That takes seconds, which a stop does not have.
+        self._encoded(truth_table([{"time": 0}]))
 
-    def store(self, model: ModelInfo, rows: Sequence[Row], pictures: Mapping[str, bytes]) -> None:
-        folder = PurePosixPath(model.name, model.version)
-        dated = folder / f"date={datetime.now(UTC):%Y-%m-%d}"
-        for name, content in pictures.items():
-            self._destination.write(dated / name, content)
-        self._write(folder, table_of(rows, schema_of(model, self._settings.payload_images)))
-        self._destination.prune()
+    def store(self, batch: Batch, model: ModelInfo, rows: Sequence[Row], pictures: Mapping[str, bytes]) -> None:
+        folder = PurePosixPath(folder_name(model.name), folder_name(model.version), batch.day)
+        table = self._encoded(table_of(rows, schema_of(model, self._settings.payload_images)))
+        self._write_all(
+            {**{folder / name: content for name, content in pictures.items()}, folder / _file(batch): table}
+        )
 
-    def store_truths(self, rows: Sequence[Row]) -> None:
-        self._write(PurePosixPath("feedback"), truth_table(rows))
+    def store_truths(self, batch: Batch, rows: Sequence[Row]) -> None:
+        self._write_all({PurePosixPath(FEEDBACK, batch.day, _file(batch)): self._encoded(truth_table(rows))})
 
-    def _write(self, folder: PurePosixPath, table: pa.Table) -> None:
-        now = datetime.now(UTC)
-        self._written += 1
-        file = f"{now:%H%M%S}-{socket.gethostname()}-{os.getpid()}-{self._written}.parquet"
+    def _encoded(self, table: pa.Table) -> bytes:
         buffer = io.BytesIO()
         self._parquet.write_table(table, buffer, compression="zstd")
-        self._destination.write(folder / f"date={now:%Y-%m-%d}" / file, buffer.getvalue())
+        return buffer.getvalue()
+
+    def _write_all(self, files: Mapping[PurePosixPath, bytes]) -> None:
+        """Write files, the one with the rows last. If one cannot be written, none of them stays."""
+        self._destination.prune(sum(map(len, files.values())))
+        try:
+            for path, content in files.items():
+                self._destination.write(path, content)
+        except OSError:
+            for path in files:
+                self._destination.remove(path)
+            raise
+
+
+def _file(batch: Batch) -> str:
+    return f"{batch.stem}.parquet"
+
+
+_OTLP_PACKAGE = "opentelemetry.exporter.otlp.proto.http._log_exporter"
+_OVER_OTLP, _IN_BUCKET = "a payload log over OTLP", "a payload log in a bucket"
+
+
+def packages_of(address: str) -> list[tuple[str, SettingsError]]:
+    """Packages that :func:`sink` needs for an address, in its order, each with the error that it raises without it."""
+    if address.startswith(OTLP):
+        return [(_OTLP_PACKAGE, missing_package(_OTLP_PACKAGE, _OVER_OTLP, extra="otel"))]
+    bucket = [("obstore", missing_package("obstore", _IN_BUCKET))] if "://" in address else []
+    return [*bucket, ("pyarrow", missing_package("pyarrow", "the payload log"))] if address else []
 
 
 def sink(settings: RecordingSettings) -> Sink:
@@ -85,7 +102,7 @@ def sink(settings: RecordingSettings) -> Sink:
     """
     address = settings.payload_log or ""
     if address.startswith(OTLP):
-        require("opentelemetry.exporter.otlp.proto.http._log_exporter", "a payload log over OTLP", extra="otel")
+        require(_OTLP_PACKAGE, _OVER_OTLP, extra="otel")
         from lading.record.otlp import OtlpLogs
 
         return OtlpLogs(address.removeprefix(OTLP))
@@ -107,47 +124,15 @@ class Destination(Protocol):
             OSError: the file was not stored.
         """
 
-    def prune(self) -> None:
-        """Delete the oldest files beyond the limits on age and size."""
+    def remove(self, path: PurePosixPath) -> None:
+        """Delete a file, if it is there and can be deleted."""
 
+    def prune(self, coming: int = 0) -> None:
+        """Delete the oldest files beyond the limits on age and size.
 
-class Folder:
-    """A folder on a local disk.
-
-    Args:
-        root: the folder; created if it is missing.
-        most_bytes: maximum size of all files together.
-        keep_s: maximum age of a file, in seconds.
-
-    Raises:
-        SettingsError: the folder cannot be created or written.
-    """
-
-    def __init__(self, root: Path, *, most_bytes: float, keep_s: float) -> None:
-        self._root, self._most_bytes, self._keep_s = root, most_bytes, keep_s
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-            probe = root / f".probe-{os.getpid()}"
-            probe.write_bytes(b"")
-            probe.unlink()
-        except OSError as error:
-            raise SettingsError(f"LADING_PAYLOAD_LOG={root} cannot be written: {error.strerror}") from None
-
-    def write(self, path: PurePosixPath, content: bytes) -> None:
-        write_atomically(self._root / path, content)
-
-    def prune(self) -> None:
-        files = sorted(
-            (file for file in self._root.rglob("*") if file.is_file()), key=lambda file: file.stat().st_mtime
-        )
-        total = sum(file.stat().st_size for file in files)
-        oldest = time.time() - self._keep_s
-        for file in files:
-            status = file.stat()
-            if total <= self._most_bytes and status.st_mtime >= oldest:
-                break
-            file.unlink(missing_ok=True)
-            total -= status.st_size
+        Args:
+            coming: bytes that are written next.
+        """
 
 
 class Bucket:
@@ -161,7 +146,7 @@ class Bucket:
     """
 
     def __init__(self, url: str) -> None:
-        self._obstore = require("obstore", "a payload log in a bucket")
+        self._obstore = require("obstore", _IN_BUCKET)
         if urlsplit(url).scheme not in BUCKETS:
             known = ", ".join(f"{scheme}://NAME" for scheme in BUCKETS)
             raise SettingsError(
@@ -178,5 +163,8 @@ class Bucket:
         except self._obstore.exceptions.BaseError as error:
             raise OSError(first_line(error)) from None
 
-    def prune(self) -> None:
-        return
+    def remove(self, path: PurePosixPath) -> None:
+        """Leave what an upload stored: the next attempt replaces it."""
+
+    def prune(self, coming: int = 0) -> None:
+        """Do nothing."""

@@ -21,10 +21,13 @@ time, and cost more than the recording itself."""
 class Recorder:
     """A bounded queue in front of the consumers, and the thread that empties it.
 
+    Consumers that may wait for a disk or a network have a recorder of their own, so that others never wait for them.
+
     Args:
         consumers: each gets the exchanges that it wants.
         metrics: counts what is dropped.
-        max_bytes: maximum size of the waiting exchanges. More are dropped.
+        max_bytes: maximum size of the waiting exchanges and of what the consumers hold. More are dropped. One that is
+            larger is taken when nothing else waits.
     """
 
     def __init__(self, consumers: Sequence[Consumer], metrics: RecordingMetrics, max_bytes: float) -> None:
@@ -48,27 +51,51 @@ class Recorder:
             self.post(lambda: self._hand(exchange, wanted), size=exchange.nbytes)
 
     def post(self, work: Callable[[], object], *, size: int = 512) -> None:
-        """Run ``work`` in the thread after everything queued so far. It is dropped when the queue is full."""
-        if self._put - self._taken + size > self._max_bytes:
+        """Run ``work`` in the thread after everything queued so far. It is dropped when the limit is reached.
+
+        Args:
+            work: what to run.
+            size: bytes that it keeps in memory.
+        """
+        held = self._put - self._taken
+        for consumer in self._consumers:
+            held += consumer.held
+        if held and held + size > self._max_bytes:
             self._metrics.payload_dropped.inc()
             return
         self._put += size
         self._queue.put((size, work))
 
-    def settle(self) -> None:
-        """Wait until everything queued so far has been consumed. Blocks, so never call it on the event loop."""
+    def settle(self, timeout_s: float) -> bool:
+        """Wait until everything queued so far has been consumed. Blocks, so never call it on the event loop.
+
+        Returns:
+            False if that takes longer than the timeout.
+        """
         settled = threading.Event()
         self._queue.put((0, settled.set))
         self._wanted.set()
-        settled.wait()
+        in_time = settled.wait(timeout_s)
         self._wanted.clear()
+        return in_time
 
-    def close(self) -> None:
-        """Consume everything in the queue, then end the thread."""
+    def close(self, timeout_s: float) -> None:
+        """Consume everything in the queue, then end the thread. If that takes too long, leave it behind and log what
+        is lost."""
+        if not self._thread.is_alive():
+            return
+        self._queue.put(None)
+        self._wanted.set()
+        self._thread.join(timeout_s)
         if self._thread.is_alive():
-            self._queue.put(None)
-            self._wanted.set()
-            self._thread.join()
+            lost = max(0, self._queue.qsize() - 1) + sum(consumer.waiting for consumer in self._consumers)
+            self._metrics.payload_dropped.inc(lost)
+            log.error(
+                "recording did not end in time, and what it has not written is lost",
+                consumers=[type(consumer).__name__ for consumer in self._consumers],
+                rows=lost,
+                seconds=round(timeout_s, 1),
+            )
 
     def _work(self) -> None:
         while True:
@@ -80,7 +107,11 @@ class Recorder:
             if entry is None:
                 break
             size, work = entry
-            work()
+            try:
+                work()
+            except Exception as error:
+                self._metrics.payload_dropped.inc()
+                log.warning("an answer could not be recorded", error=repr(error))
             self._taken += size
             if self._queue.empty():
                 self._each("tick")

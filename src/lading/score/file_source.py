@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from lading.content import ContentType, content_of, content_types
+from lading.budget import Budget
+from lading.content import ContentType, content_of, content_types, decode_file
 from lading.errors import DataError, RequestError, SettingsError
 from lading.score.source import Block, Piece, Source
 from lading.spec import Array, TensorSpec
@@ -33,7 +34,7 @@ class FileBlock(Block):
         (spec,) = self.specs
         content = content_of(spec)
         assert content is not None
-        return {spec.name: content.decode(self._bytes(self._root / self._files[index]), spec)[None]}
+        return {spec.name: decode_file(content, self._bytes(self._root / self._files[index]), spec, Budget())[None]}
 
     @staticmethod
     def _bytes(path: Path) -> bytes:

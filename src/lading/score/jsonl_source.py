@@ -11,9 +11,12 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from lading.content import content_of, from_base64
+from lading.budget import Budget
+from lading.content import content_of, decode_file
 from lading.errors import DataError, RequestError
-from lading.protocol.json_values import parse_object, parse_tensor
+from lading.protocol.base64_files import from_base64
+from lading.protocol.json_body import parse_object
+from lading.protocol.json_values import parse_tensor
 from lading.score.source import Block, Piece, Source
 from lading.spec import Array, TensorSpec
 
@@ -113,7 +116,7 @@ class JsonLinesSource(Source):
 def _tensor(spec: TensorSpec, value: Any) -> Array:
     content = content_of(spec)
     if content is not None and isinstance(value, str):
-        return content.decode(from_base64(spec, 0, value), spec)[None]
+        return decode_file(content, from_base64(spec, 0, value), spec, Budget())[None]
     if not spec.batched:
         return parse_tensor(spec, value)
     # Without the batch dim, so that messages count brackets as in the file.

@@ -57,7 +57,7 @@ class ParquetResult(Result):
         rows = errors = 0
         with pq.ParquetWriter(path, self.schema, compression=_COMPRESSION) as writer:
             for part in parts:
-                table = pq.read_table(part, use_threads=False, partitioning=None).cast(self.schema)
+                table = pq.ParquetFile(part).read(use_threads=False).cast(self.schema)
                 writer.write_table(table, row_group_size=max(1, table.num_rows))
                 rows += table.num_rows
                 errors += table.num_rows - table.column(ERROR).null_count if self.keep_errors else 0

@@ -10,7 +10,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lading.content import content_of
+from lading.budget import Budget
+from lading.content import content_of, decode_file
 from lading.errors import DataError
 from lading.score.parquet_tensor import file_bytes, is_encoded, rows_of, stacked, type_problem
 from lading.score.source import Block, Piece, Source
@@ -55,7 +56,7 @@ class ParquetBlock(Block):
     def _tensors(spec: TensorSpec, column: pa.Array) -> list[Array]:
         content = content_of(spec)
         if content is not None and is_encoded(spec, column.type):
-            return [content.decode(data, spec)[None] for data in file_bytes(spec, column)]
+            return [decode_file(content, data, spec, Budget())[None] for data in file_bytes(spec, column)]
         return [row[None] if spec.batched else row for row in rows_of(spec, column)]
 
 

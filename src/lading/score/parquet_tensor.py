@@ -108,7 +108,8 @@ def file_bytes(spec: TensorSpec, column: pa.Array) -> list[bytes]:
 def _flatten(spec: TensorSpec, column: pa.Array) -> tuple[Array, np.ndarray[Any, np.dtype[np.int64]]]:
     """Flatten nested lists: returns the values in order, and the shape of each row, (rows, dims)."""
     dims = spec.example_shape
-    _refuse_null(spec, column)
+    if dims or not spec.missing:
+        _refuse_null(spec, column)
     if isinstance(column, pa.ExtensionArray):
         sizes = np.tile(np.array(column.type.shape, dtype=np.int64), (len(column), 1))
         column = column.storage.flatten()
@@ -126,7 +127,8 @@ def _flatten(spec: TensorSpec, column: pa.Array) -> tuple[Array, np.ndarray[Any,
             sizes[:, axis] = size
             lists = lists * size
             column = column.flatten()
-            _refuse_null(spec, column)
+            if axis + 1 < len(dims) or not spec.missing:
+                _refuse_null(spec, column)
     return _exact(spec, column.to_numpy(zero_copy_only=False)), sizes
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from lading.errors import DataError
-from lading.files import write_atomically
+from lading.files import lock_file, write_atomically
 from lading.score.source import Piece
 from lading.spec import Frozen
 
@@ -98,9 +97,11 @@ class Parts:
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "lock").open("w") as lock:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+                lock_file(lock.fileno())
+            except BlockingIOError:
                 raise DataError(f"another run is writing {self.output} at this moment") from None
+            except OSError:
+                pass  # no locks here: the user starts one run at a time
             self._same(plan)
             for unfinished in self.folder.glob(".*"):
                 unfinished.unlink()

@@ -12,9 +12,9 @@ import onnxruntime as ort
 from rich.console import Console
 
 from lading.artifact import Artifact
+from lading.artifact.manifest import CostTable
 from lading.errors import SettingsError
 from lading.machine import usable_cpus
-from lading.manifest import CostTable
 from lading.progress import progress_bars
 from lading.score.file_source import FileSource
 from lading.score.jsonl_result import JsonLinesResult

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lading.artifact import Artifact
+from lading.artifact.manifest import CostTable
 from lading.errors import DataError, LadingError, RequestError
-from lading.manifest import CostTable
 from lading.predictor import Predictor
 from lading.protocol.json_values import refuse_not_finite
 from lading.score.source import Block

@@ -7,111 +7,36 @@ what its reply gets. Nothing waits in here: the engine calls :meth:`Call.done` o
 from __future__ import annotations
 
 import math
-import os
-import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from http import HTTPStatus
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-import structlog
-
-from lading.errors import LadingError, RequestError
+from lading.budget import Budget
+from lading.errors import ExpiredError, LadingError, LateBodyError
 from lading.protocol.codec import Codec
 from lading.protocol.plain import PlainModel
-from lading.record.exchange import Exchange
-from lading.serve.engine.engine import Engine
+from lading.record.exchange import USABLE_ID, Exchange
+from lading.serve.backend import Backend
 from lading.serve.engine.model import Job
-from lading.serve.engine.repository import Repository
-from lading.serve.keys import Keys
-from lading.serve.metrics import UNKNOWN, Metrics
-from lading.serve.trace_context import TraceContext
-from lading.settings import Settings
+from lading.serve.engine.pieces import Pieces
+from lading.serve.kept_answers import REPLAYED, KeptAnswers, Retry
+from lading.serve.outcome import GONE, Answer, Outcome, Reply, failed
+from lading.serve.request import DEADLINE, REQUEST_ID, InferenceRequest, choose_id, wanted_seconds
+from lading.serve.telemetry.metrics import UNKNOWN
+from lading.serve.telemetry.request_log import log_request
+from lading.serve.telemetry.trace_context import TraceContext
 from lading.spec import Array
 
 if TYPE_CHECKING:
-    from lading.serve.tracing import RequestSpan, Tracing
+    from lading.serve.telemetry.tracing import RequestSpan
 
-log = structlog.get_logger("lading.request")
-
-REQUEST_ID = b"x-request-id"
-DEADLINE = b"x-request-timeout-ms"
-CLIENT_WENT_AWAY = 499  # nginx's code; counted, never sent
-UNEXPECTED = "something went wrong in the server; its log has the details under this request id"
-# What a log line or another service's header can hold without quoting.
-_USABLE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
-
-_GONE = Exception("the client went away")
+SLOW_BODY_S = 0.1
+"""A body that took longer than this, and more than half of the time until the deadline, is why an answer is late."""
 _UNREAD: Any = SimpleNamespace(message_id=None)
 """Stands for the codec until the model is known."""
 
 Body = TypeVar("Body")
-Answer = TypeVar("Answer")
-
-
-@dataclass(frozen=True, slots=True)
-class Backend:
-    """What all calls of a process use."""
-
-    settings: Settings
-    keys: Keys | None
-    """``None``: no key is needed."""
-    repository: Repository
-    engine: Engine
-    metrics: Metrics
-    tracing: Tracing | None
-    record: Callable[[Exchange], None] | None
-    """Gets every answer of a model; ``None`` where nothing is recorded."""
-
-
-class InferenceRequest(NamedTuple):
-    """What a client asked for, as far as the headers say. It does not change."""
-
-    protocol: str
-    """Label of the metrics: ``http``, ``v2`` or ``grpc``."""
-    method: str
-    path: str
-    headers: Mapping[bytes, bytes]
-    """HTTP's headers or gRPC's metadata, names in lower case."""
-    begin: float
-    """When it arrived, on ``time.perf_counter``, in seconds."""
-    model: str | None = None
-    version: str | None = None
-    variant: str | None = None
-    size: int = 0
-    """Bytes of the body as declared; 0 when unknown."""
-    timeout_s: float | None = None
-    """The timeout of gRPC; the header ``x-request-timeout-ms`` may shorten it. Without both, the setting holds."""
-    message_id: str = ""
-    """The id inside the message, where the message is known before the call."""
-    streamed: bool = False
-    """The headers belong to a stream of requests."""
-    caller: TraceContext | None = None
-    """The client's span."""
-    span_name: str = ""
-    span_attributes: Mapping[str, str | int] = {}
-
-
-class Outcome(NamedTuple, Generic[Answer]):
-    """What became of a call."""
-
-    status: int
-    """HTTP status, also for gRPC; 499 when the client went away."""
-    request_id: str
-    ids: list[tuple[bytes, bytes]]
-    """Headers of every answer: the request id, and the trace where there is one."""
-    answer: Answer | None
-    """The codec's; ``None`` after an error."""
-    outputs: Mapping[str, Array] | None = None
-    error: str = ""
-    """A sentence for the client."""
-    cause: BaseException | None = None
-
-
-Reply: TypeAlias = Callable[[Outcome[Answer]], int]
-"""Sends an outcome, and returns the bytes of its body."""
 
 
 class Call(Job, Generic[Body, Answer]):
@@ -120,14 +45,26 @@ class Call(Job, Generic[Body, Answer]):
     Args:
         backend: models, engine, metrics and the rest.
         request: what was asked.
-        kind: makes the codec from the model, the headers, and the limit of pixels.
+        kind: makes the codec from the model, the headers, and what reading may cost.
         reply: called once, on the event loop; not after :meth:`leave`.
 
     Attributes:
         in_flight: it was admitted, and not answered yet.
     """
 
-    __slots__ = ("_backend", "_info", "_kind", "_received", "_reply", "_span", "in_flight", "request", "trace")
+    __slots__ = (
+        "_backend",
+        "_info",
+        "_kind",
+        "_received",
+        "_reply",
+        "_reserved",
+        "_retry",
+        "_span",
+        "in_flight",
+        "request",
+        "trace",
+    )
 
     codec: Codec[Body, Answer]
 
@@ -135,17 +72,23 @@ class Call(Job, Generic[Body, Answer]):
         self,
         backend: Backend,
         request: InferenceRequest,
-        kind: Callable[[PlainModel, Mapping[bytes, bytes], int], Codec[Body, Answer]],
+        kind: Callable[[PlainModel, Mapping[bytes, bytes], Budget], Codec[Body, Answer]],
         reply: Reply[Answer],
     ) -> None:
-        self.abandoned = False
+        self.abandoned = self.alone = False
+        self.known_id = ""
         self.inputs = None
         self.stages = None
+        self.written = None
         self._backend, self.request, self._kind, self._reply = backend, request, kind, reply
         self.codec = _UNREAD
         self._info: PlainModel | None = None
         self.in_flight = False
         self._received = 0
+        self._reserved: int | None = None
+        """Bytes that the engine holds for the body while it arrives."""
+        self._retry: Retry | None = None
+        """The answer of this request and its retries, where they have an id."""
         self._span: RequestSpan | None = None
         if backend.tracing is not None:
             self._span = backend.tracing.begin(
@@ -168,16 +111,22 @@ class Call(Job, Generic[Body, Answer]):
         try:
             self.model = model = backend.repository.find(request.model, request.version, request.variant)
             self._info = model.info
-            self.codec = self._kind(model.info, request.headers, backend.settings.max_pixels)
-            seconds, sent = request.timeout_s, request.headers.get(DEADLINE)
-            if sent is not None:
-                seconds = min(_seconds(sent), math.inf if seconds is None else seconds)
-            self.deadline = request.begin + (backend.settings.deadline_ms / 1e3 if seconds is None else seconds)
+            settings = backend.settings
+            seconds = settings.deadline_ms / 1e3
+            if request.timeout_s is not None or DEADLINE in request.headers:
+                wanted = min(
+                    math.inf if request.timeout_s is None else request.timeout_s, wanted_seconds(request.headers)
+                )
+                seconds = min(wanted, max(seconds, settings.max_deadline_ms / 1e3))
+            self.deadline = request.begin + seconds
+            self.codec = self._kind(model.info, request.headers, Budget(*backend.limits, self.deadline))
             backend.engine.admit(model, self.deadline, request.size)
+            backend.engine.reserve(request.size)
+            self._reserved = request.size
         except Exception as error:
             self.done(error)
             return False
-        backend.metrics.requests_in_flight.inc()
+        backend.metrics.in_flight += 1
         self.in_flight = True
         return True
 
@@ -197,20 +146,66 @@ class Call(Job, Generic[Body, Answer]):
         if self.authorize():
             self.done(error)
 
-    def submit(self, body: Body, size: int) -> None:
+    def reserve(self, size: int) -> None:
+        """Count the bytes of a body that have arrived so far, where they are more than were declared.
+
+        Raises:
+            OverloadedError: there is no room for them.
+        """
+        if self._reserved is not None and size > self._reserved:
+            self._backend.engine.extend(self._reserved, size)
+            self._reserved = size
+
+    def _release(self) -> None:
+        assert self._reserved is not None
+        self._backend.engine.release(self._reserved)
+        self._reserved = None
+
+    def submit(self, body: Body | Pieces, size: int) -> None:
         """Hand the body of ``size`` bytes to the engine, which calls :meth:`done`. Only after :meth:`open`."""
         self.body = body
         self.size = self._received = size
+        if self._backend.kept is not None and self._joins(self._backend.kept):
+            return
+        if self._reserved is not None:
+            self._release()
         try:
             self._backend.engine.submit(self)
         except Exception as error:
             self.done(error)
 
+    def _joins(self, kept: KeptAnswers) -> bool:
+        """Whether another request gets, or has got, the answer of this one; or this one was refused."""
+        try:
+            if self._retry is None:
+                assert self._info is not None
+                self._retry = Retry.of(kept, self, self.request, self._info)
+            return self._retry is not None and self._retry.joins()
+        except Exception as error:
+            self.done(error)
+            return True
+
+    def replay(self, answer: Answer | None, error: LadingError | None, request_id: str) -> None:
+        """Send what an earlier attempt got.
+
+        Args:
+            answer: the codec's; ``None`` after an error.
+            error: of that attempt.
+            request_id: of that attempt, and of this one if it sent none.
+        """
+        if REQUEST_ID not in self.request.headers:
+            self.known_id = request_id
+        self.written = answer
+        self.done({} if error is None else error)
+
     def leave(self) -> None:
-        """The client went away: drop the request unless a lane has begun with it, and send no reply."""
+        """The client went away: drop the request unless a lane has begun with it, and send no reply.
+
+        One that a retry may ask for runs to its end.
+        """
         if self.in_flight:
-            self.abandoned = True
-            self.done(_GONE)
+            self.abandoned = self._retry is None
+            self.done(GONE)
 
     def done(self, result: Mapping[str, Array] | BaseException) -> None:
         """Send the answer, then count, trace, record and log it. Called once, on the event loop.
@@ -218,24 +213,33 @@ class Call(Job, Generic[Body, Answer]):
         Args:
             result: the model's outputs, batch dim included, or the reason why there are none.
         """
+        if self._reserved is not None:
+            self._release()
         backend, request, info = self._backend, self.request, self._info
-        request_id = self._id()
+        self.known_id = request_id = self.known_id or self._id()
         ids = [(REQUEST_ID, request_id.encode())]
         if self.trace is not None:
             ids += self.trace.headers()
         if isinstance(result, BaseException):
-            outcome: Outcome[Answer] = self._failed(result, request_id, ids)
+            error = self._blamed(result) if isinstance(result, ExpiredError) else result
+            outcome: Outcome[Answer] = failed(error, request_id, ids, request.path, self.trace)
         else:
             try:
-                outcome = Outcome(200, request_id, ids, self.codec.write(result), result)
+                answer = self.codec.write(result) if self.written is None else self._written()
+                outcome = Outcome(200, request_id, ids, answer, result)
             except Exception as error:
-                outcome = self._failed(error, request_id, ids)._replace(outputs=result)
-        sent = 0 if result is _GONE else self._reply(outcome)
+                outcome = failed(error, request_id, ids, request.path, self.trace)._replace(outputs=result)
+        record = backend.record
+        if self._retry is not None:
+            if self._retry.ended(outcome):
+                return
+            record = None if REPLAYED in ids else record  # an answer is recorded once
+        sent = 0 if result is GONE else self._reply(outcome)
         end = time.perf_counter()
         seconds, status = end - request.begin, int(outcome.status)
         if self.in_flight:
             self.in_flight = False
-            backend.metrics.requests_in_flight.dec()
+            backend.metrics.in_flight -= 1
         backend.metrics.answered(
             request.protocol,
             status,
@@ -244,11 +248,12 @@ class Call(Job, Generic[Body, Answer]):
             variant=info.variant if info else UNKNOWN,
             received=self._received,
             sent=sent,
+            trace=self.trace,
         )
-        if self._span is not None:
-            self._end_span(self._span, end, outcome)
-        if backend.record is not None and info is not None:
-            backend.record(
+        if request.span_name:
+            self._report(end, seconds, outcome)
+        if record is not None and info is not None:
+            record(
                 Exchange(
                     request_id,
                     info,
@@ -263,70 +268,57 @@ class Call(Job, Generic[Body, Answer]):
             )
         if backend.settings.access_log:
             log_request(request.method, request.path, status, seconds=seconds, request_id=request_id, trace=self.trace)
+        if result is not GONE:  # a lane may still read it
+            self.body = self.inputs = None
 
-    def _failed(self, error: BaseException, request_id: str, ids: list[tuple[bytes, bytes]]) -> Outcome[Answer]:
-        known = {"path": self.request.path, **log_ids(request_id, self.trace)}
-        if error is _GONE:
-            log.debug("the client went away", **known)
-            return Outcome(CLIENT_WENT_AWAY, request_id, ids, None, cause=error)
-        if not isinstance(error, LadingError):
-            log.error("unexpected error", exc_info=error, **known)
-            return Outcome(HTTPStatus.INTERNAL_SERVER_ERROR, request_id, ids, None, error=UNEXPECTED, cause=error)
-        if error.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-            log.error("the request failed", reason=str(error), **known)
-        return Outcome(error.status, request_id, ids, None, error=str(error), cause=error)
+    def _written(self) -> Answer:
+        """What a lane wrote, or could not write."""
+        written: Answer | Exception = self.written
+        if isinstance(written, Exception):
+            raise written
+        return written
 
-    def _end_span(self, span: RequestSpan, end: float, outcome: Outcome[Answer]) -> None:
+    @property
+    def request_id(self) -> str:
+        """The one id of this call: in its answer, its log lines, its record and its span."""
+        if not self.known_id:
+            self.known_id = self._id()
+        return self.known_id
+
+    def _blamed(self, error: ExpiredError) -> LadingError:
+        """The error of an answer that is late: the client's, if its body took most of the time."""
+        # A retry may have waited for an earlier request with its id, and is queued after that, or never.
+        if self._received and self._retry is None:
+            taken, given = self.queued - self.request.begin, self.deadline - self.request.begin
+            if taken > max(SLOW_BODY_S, given / 2):
+                return LateBodyError(
+                    f"the body took {taken:.3g} s of the {given:.3g} s until the deadline: send it sooner"
+                )
+        return error
+
+    def _report(self, end: float, seconds: float, outcome: Outcome[Answer]) -> None:
+        """End the span, and count the request under OpenTelemetry's names, whichever is on."""
+        otlp, request, span = self._backend.otlp_metrics, self.request, self._span
+        if otlp is not None:
+            otlp.answered(request.span_attributes, request.span_name, int(outcome.status), seconds, self.trace)
+        if span is None:
+            return
         known: dict[str, str | int] = {
             "http.response.status_code": int(outcome.status),
             "lading.request_id": outcome.request_id,
         }
         if self._info is not None:
+            if self.stages is not None:
+                name, variant, stages = self._info.name, self._info.variant, self.stages.seconds()
+                self._backend.metrics.stages_traced(name, variant, stages, span.context)
             known |= {"lading.model": self._info.name, "lading.variant": self._info.variant}
-        span.end(end, failed=outcome.status >= HTTPStatus.INTERNAL_SERVER_ERROR, attributes=known)
+        span.end(end, status=int(outcome.status), attributes=known)
 
     def _id(self) -> str:
-        """The one id of this call: in its answer, its log lines, its record and its span."""
         request = self.request
         message_id = request.message_id or self.codec.message_id or ""
         sent = request.headers.get(REQUEST_ID)
         # The header of a stream names the stream; its messages differ by their own ids.
-        if request.streamed and _USABLE_ID.fullmatch(message_id):
+        if request.streamed and USABLE_ID.fullmatch(message_id):
             return message_id
         return choose_id(sent, message_id, self.trace)
-
-
-def choose_id(sent: bytes | None, message_id: str, trace: TraceContext | None) -> str:
-    """The id of a request: the header ``x-request-id``, the message's id, the trace, or a new one; the first usable.
-
-    Usable are 1 to 128 letters, digits and ``._:/+=@-``, the first a letter or a digit.
-    """
-    if sent is not None and _USABLE_ID.fullmatch(header := sent.decode("latin-1")):
-        return header
-    if message_id and _USABLE_ID.fullmatch(message_id):
-        return message_id
-    return trace.trace_id if trace is not None else os.urandom(16).hex()
-
-
-def log_ids(request_id: str, trace: TraceContext | None) -> dict[str, str]:
-    """A request's id, trace and span as fields of a log line, under the names that OpenTelemetry uses."""
-    fields = {"request_id": request_id}
-    return fields if trace is None else {**fields, "trace_id": trace.trace_id, "span_id": trace.span_id}
-
-
-def log_request(
-    method: str, path: str, status: int, *, seconds: float, request_id: str, trace: TraceContext | None
-) -> None:
-    """Write one line of the access log."""
-    ms = round(seconds * 1e3, 3)
-    log.info("request", method=method, path=path, status=int(status), ms=ms, **log_ids(request_id, trace))
-
-
-def _seconds(sent: bytes) -> float:
-    try:
-        value = float(sent)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise RequestError(f"x-request-timeout-ms is {sent.decode('latin-1')!r}: send the milliseconds, above 0")
-    return value / 1e3

@@ -8,10 +8,9 @@ import os
 import time
 from pathlib import Path
 
-from lading.machine import usable_cpus
 from lading.serve.engine.engine import Engine
 from lading.serve.engine.repository import Repository
-from lading.serve.metrics import SHARED_FOLDER, Metrics
+from lading.serve.telemetry.metrics import SHARED_FOLDER, Metrics
 from lading.settings import Settings
 
 BEAT_S = 1.0
@@ -21,7 +20,7 @@ class Health:
     """What probes are answered from.
 
     Args:
-        engine: alive while no lane has died or hangs.
+        engine: alive while every lane that hangs can be replaced.
         repository: ready once every model has been loaded and verified.
         metrics: refreshed with each heartbeat, so that other workers can show them.
         group: the other workers; ``None`` when there are none.
@@ -36,7 +35,7 @@ class Health:
 
     @property
     def alive(self) -> bool:
-        """False when a lane has died or hangs, here or in another worker."""
+        """False when a lane hangs and cannot be replaced, here or in another worker."""
         return self._engine.alive and (self._group is None or self._group.alive)
 
     @property
@@ -50,6 +49,11 @@ class Health:
         own = self._repository.not_ready_because
         missing = self._group.missing if self._group is not None and not own else 0
         return f"{missing} of the workers have not loaded their models yet" if missing else own
+
+    @property
+    def replacing(self) -> bool:
+        """Whether other workers serve already, so that this one replaces one that ended."""
+        return self._group is not None and self._group.serving
 
     def start(self) -> None:
         """Begin to tell the other workers of this one."""
@@ -82,7 +86,7 @@ class Health:
 
 
 STALE_S = 30.0
-"""A worker that has not said for this long that it is alive is dead, or hangs; a restart takes less."""
+"""A worker without a heartbeat for this long counts as dead (longer than any restart)."""
 
 
 def share_of_one(settings: Settings) -> Settings:
@@ -90,10 +94,9 @@ def share_of_one(settings: Settings) -> Settings:
     count = settings.workers
     if count == 1:
         return settings
-    lanes = settings.lanes or max(1, int(usable_cpus() / settings.threads))
     return settings.model_copy(
         update={
-            "lanes": -(-lanes // count),
+            "lanes": -(-settings.lanes // count),  # 0: the engine divides the CPUs, whose number may change
             "max_queue": -(-settings.max_queue // count),
             "max_queue_mb": settings.max_queue_mb / count,
             "max_connections": -(-settings.max_connections // count),
@@ -120,10 +123,10 @@ class WorkerGroup:
         return cls(Path(folder), count) if count > 1 and folder else None
 
     def beat(self, *, ready: bool, alive: bool) -> None:
-        """Say that this worker is there; called once a second."""
+        """Show that this worker is ready and alive; called once a second. One that never becomes ready is not alive."""
         if ready:
             self._file("ready").touch()
-        if alive:
+        if ready and alive:
             self._file("alive").touch()
 
     @property
@@ -136,12 +139,17 @@ class WorkerGroup:
         """False when, once all were ready, there have been too few live workers for :data:`STALE_S` seconds."""
         newest = time.time() - STALE_S
         beating = 0
-        for file in self.folder.glob("alive-*"):
+        for file in (*self.folder.glob("alive-*"), *self.folder.glob("ended-*")):
             try:
                 beating += file.stat().st_mtime > newest
             except FileNotFoundError:
                 continue
         return beating >= self.count or bool(self.missing)
+
+    @property
+    def serving(self) -> bool:
+        """True when all have been ready once, and one of them runs now."""
+        return not self.missing and bool(self.pids())
 
     def pids(self) -> list[int]:
         """The workers that run now."""
@@ -149,10 +157,12 @@ class WorkerGroup:
         return [pid for pid in found if Path(f"/proc/{pid}").exists()]
 
     def forget(self, pid: int) -> None:
-        """A worker has ended: its heartbeat and what it measured of its present state are void."""
+        """A worker has ended: its gauges no longer count. Its end counts as a heartbeat, until it is replaced."""
         from prometheus_client.multiprocess import mark_process_dead
 
-        (self.folder / f"alive-{pid}").unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # it was never ready
+            ended = (self.folder / f"alive-{pid}").rename(self.folder / f"ended-{pid}")
+            ended.touch()  # one that hung had its last heartbeat long ago
         mark_process_dead(pid, str(self.folder))  # type: ignore[no-untyped-call]
 
     def _file(self, kind: str) -> Path:

@@ -1,99 +1,125 @@
-"""Who may ask: API keys, and when they and the certificate end."""
+"""Who may send requests: API keys."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import hmac
 import math
-import ssl
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from prometheus_client import Gauge
 
-from lading.errors import SettingsError, UnauthorizedError
-from lading.key_file import read_keys
+from lading.errors import ForbiddenError, SettingsError, UnauthorizedError
+from lading.key_file import KeyFile, key_file_bytes, parse_keys
 
 OPEN_PATHS = frozenset({"/livez", "/readyz", "/metrics", "/status", "/v2/health/live", "/v2/health/ready"})
-_LOOK_AGAIN_S = 1.0
+
+"""Probes and scrapes: they need no key, and are answered on connections beyond the limit."""
+PAGES = frozenset({"/", "/docs", "/docs/", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css"})
+"""Paths that need no key either: pages that are the same for every server, and ask for a key themselves."""
 
 
 @dataclass(frozen=True)
 class KnownKey:
-    """What the server keeps of a key: its SHA-256, and when it expires, in seconds since 1970."""
+    """What the server keeps of a key: its SHA-256, when it expires (seconds since 1970), and what it is limited to."""
 
     digest: bytes
     expires: float
+    may: frozenset[str] | None
 
 
 class Keys:
     """The keys that may be used now.
 
     Args:
-        file: of keys, as :func:`lading.key_file.read_keys` reads it.
+        file: of keys, as :func:`lading.key_file.parse_keys` parses it.
         expiry: a gauge that shows when each key with an end expires.
 
     Raises:
-        SettingsError: the file cannot be used.
+        SettingsError: the file cannot be read, or has no key. A server that starts without a key would refuse every
+            request; a start that fails leaves the servers of the previous rollout in place.
     """
 
     def __init__(self, file: Path, expiry: Gauge | None = None) -> None:
         self._file = file
         self._expiry = expiry
-        self._stamp = (0, 0)
-        self._keys: tuple[KnownKey, ...] = ()
+        self._keys: dict[bytes, KnownKey] = {}
         self._shown: set[str] = set()
-        self._looked = 0.0
-        self._read()
+        self._fault, self._unusable = "", False
+        parsed = parse_keys(key_file_bytes(file))
+        if not parsed.keys:
+            raise SettingsError(parsed.without_keys(file))
+        self._digest = b""
+        """Of the content that was read last. The content is not kept, because it holds the secrets."""
+        self.read()
 
-    def check(self, authorization: bytes | str | None) -> None:
+    def check(self, authorization: bytes | str | None, purpose: str = "infer") -> None:
         """Accept the value of an ``authorization`` header.
+
+        Args:
+            authorization: the value.
+            purpose: ``infer``, ``feedback``, or ``operate`` for what only a key without ``may=`` may do.
 
         Raises:
             UnauthorizedError: it is missing, not of the form ``Bearer KEY``, or the key is not known or has expired.
+            ForbiddenError: the key is limited to something else.
         """
-        self.look_again()
         sent = authorization.encode("latin-1") if isinstance(authorization, str) else authorization or b""
         scheme, _, key = sent.partition(b" ")
         if scheme.lower() != b"bearer" or not key.strip():
             raise UnauthorizedError("this server asks for a key: send the header authorization: Bearer KEY")
-        digest = hashlib.sha256(key.strip()).digest()
-        # Every key is compared, each in constant time, so that the answer's delay tells nothing of them.
-        known = [key for key in self._keys if hmac.compare_digest(digest, key.digest)]
-        if not known:
+        # A lookup by digest takes as long for a key that is nearly right.
+        known = self._keys.get(hashlib.sha256(key.strip()).digest())
+        if known is None:
             raise UnauthorizedError("the key that was sent is not one of this server's")
-        if time.time() >= known[0].expires:
+        if time.time() >= known.expires:
             raise UnauthorizedError("the key that was sent has expired: ask the operator of this server for a new one")
+        if known.may is not None and purpose not in known.may:
+            raise ForbiddenError(
+                f"the key that was sent is limited to {' and '.join(sorted(known.may))}: ask the operator of this "
+                "server for another key"
+            )
 
-    def look_again(self) -> None:
-        """Read the file if it has changed; at most once a second."""
-        now = time.monotonic()
-        if now - self._looked <= _LOOK_AGAIN_S:
-            return
-        self._looked = now
-        # During a rotation the file may be missing or incomplete. The keys read before stay valid.
-        with contextlib.suppress(SettingsError):
-            self._read()
+    def read(self) -> str:
+        """Read the file again and apply it. A key whose line was removed is refused from now on.
 
-    def _read(self) -> None:
-        try:
-            status = self._file.stat()
-        except OSError as error:
-            raise SettingsError(f"the key file {self._file} cannot be read: {error.strerror}") from None
-        stamp = (status.st_mtime_ns, status.st_ino)
-        if stamp == self._stamp:
-            return
-        self._keys = tuple(KnownKey(hashlib.sha256(key.secret).digest(), key.expires) for key in read_keys(self._file))
-        self._stamp = stamp
-        self._show()
+        A file that did not change costs one reading of it.
+
+        Returns:
+            What is wrong with the file; empty if nothing is.
+
+        Raises:
+            SettingsError: the file cannot be read, or no line of it can. The keys read before stay valid.
+        """
+        content = key_file_bytes(self._file)
+        digest = hashlib.sha256(content).digest()
+        if digest != self._digest:
+            parsed = parse_keys(content)
+            self._fault = parsed.faulty(self._file)
+            self._unusable = not parsed.keys and bool(parsed.faults)
+            if not self._unusable:
+                self._apply(parsed)
+                if not parsed.keys:
+                    self._fault = f"the key file {self._file} has no key: every request is refused"
+            self._digest = digest
+        if self._unusable:
+            raise SettingsError(self._fault)
+        return self._fault
+
+    def _apply(self, read: KeyFile) -> None:
+        keys: dict[bytes, KnownKey] = {}
+        for key in read.keys:
+            digest = hashlib.sha256(key.secret).digest()
+            keys.setdefault(digest, KnownKey(digest, key.expires, key.may))
+        if keys != self._keys:
+            self._keys = keys
+            self._show()
 
     def _show(self) -> None:
         if self._expiry is None:
             return
-        ends = {key.digest.hex()[:8]: key.expires for key in self._keys if key.expires < math.inf}
+        ends = {key.digest.hex()[:8]: key.expires for key in self._keys.values() if key.expires < math.inf}
         # A series cannot be taken back where several workers share them; one without a number raises no alert either.
         for name in self._shown - ends.keys():
             self._expiry.labels(name).set(math.nan)
@@ -102,53 +128,10 @@ class Keys:
         self._shown |= ends.keys()
 
 
-_VERSION, _UTC_TIME, _GENERALIZED_TIME = 0xA0, 0x17, 0x18
-_END = "-----END CERTIFICATE-----"
-
-
-def certificate_expiry(file: Path) -> float:
-    """The end of the first certificate's validity, in seconds since 1970.
-
-    Python's ``ssl`` does not say it of a certificate of one's own, so the few fields before it are walked over, as
-    RFC 5280, section 4.1, orders them: version, serial number, signature, issuer, validity.
-
-    Args:
-        file: PEM, the server's own certificate first.
-
-    Raises:
-        SettingsError: there is no certificate in it.
-    """
-    try:
-        first = file.read_text(encoding="ascii").partition(_END)[0]
-        der = ssl.PEM_cert_to_DER_cert(first[first.index("-----BEGIN CERTIFICATE-----") :] + _END)
-        _, certificate = _next(der)
-        _, fields = _next(certificate)
-        tag, _ = _next(fields)
-        for _ in range(4 if tag == _VERSION else 3):
-            fields = _after(fields)
-        _, validity = _next(fields)
-        tag, end = _next(_after(validity))
-        form = {_UTC_TIME: "%y%m%d%H%M%SZ", _GENERALIZED_TIME: "%Y%m%d%H%M%SZ"}[tag]
-        return datetime.strptime(end.decode("ascii"), form).replace(tzinfo=UTC).timestamp()
-    except (OSError, ValueError, LookupError) as error:
-        raise SettingsError(f"LADING_TLS_CERTIFICATE: {file} holds no certificate that can be read: {error}") from None
-
-
-def _next(der: bytes) -> tuple[int, bytes]:
-    """Tag and content of the first element."""
-    start, length = _length(der)
-    return der[0], der[start : start + length]
-
-
-def _after(der: bytes) -> bytes:
-    """What comes after the first element."""
-    start, length = _length(der)
-    return der[start + length :]
-
-
-def _length(der: bytes) -> tuple[int, int]:
-    """Where the first element's content starts, and its length: short form, or long form with its own size first."""
-    if der[1] < 0x80:
-        return 2, der[1]
-    size = der[1] & 0x7F
-    return 2 + size, int.from_bytes(der[2 : 2 + size], "big")
+def purpose_of(path: str) -> str:
+    """What a key must be allowed to do for an HTTP path: see :meth:`Keys.check`."""
+    if path == "/feedback":
+        return "feedback"
+    if path == "/report" or path.startswith("/v2/repository/models/"):
+        return "operate"
+    return "infer"

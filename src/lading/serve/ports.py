@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import gc
-import signal
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import structlog
 import uvicorn
 
 from lading.errors import ServerError
-from lading.serve.health import share_of_one
 from lading.serve.http.app import App
 from lading.serve.http.lean import LeanHttp
+from lading.serve.http.server import HttpServer
 from lading.settings import Settings
 
 if TYPE_CHECKING:
     from lading.serve.grpc.server import GrpcServer
 
 log = structlog.get_logger("lading.server")
+
+SHOWN_EVERY_S = 0.25
+"""Seconds between two looks at readiness for gRPC's health service."""
 
 
 class Ports:
@@ -32,9 +31,6 @@ class Ports:
     Args:
         app: answers the requests.
         settings: addresses, limits, certificates.
-
-    Raises:
-        ServerError: a port is taken, or an address is not this machine's.
     """
 
     def __init__(self, app: App, settings: Settings) -> None:
@@ -44,10 +40,7 @@ class Ports:
         self._serving: asyncio.Task[None] | None = None
         self._listener: socket.socket | None = None
         self._grpc: GrpcServer | None = None
-        if settings.http_port != "off":
-            shared = settings.workers > 1
-            self._listener = listen(settings.http_host, settings.http_port, "LADING_HTTP_PORT", shared=shared)
-            self._http = _OwnSignals(_config(app, settings))
+        self._showing: asyncio.Task[None] | None = None
 
     async def start(self) -> tuple[int, int]:
         """Open the ports.
@@ -56,16 +49,26 @@ class Ports:
             The HTTP port and the gRPC port; 0 for a port that is off.
 
         Raises:
-            ServerError: the gRPC port is taken.
+            ServerError: a port is taken, or an address is not this machine's.
         """
         settings = self._settings
         http, grpc = 0, 0
+        if settings.http_port != "off":
+            shared = settings.workers > 1
+            self._listener = listen(settings.http_host, settings.http_port, "LADING_HTTP_PORT", shared=shared)
+            self._http = HttpServer(_config(self._app, settings), settings.header_timeout_s)
         if settings.grpc_port != "off":
             # Imported here: grpcio and protobuf take a tenth of the start, and only this port needs them.
             from lading.serve.grpc.server import GrpcServer
 
             self._grpc = GrpcServer(self._app, settings)
-            grpc = await self._grpc.start()
+            try:
+                grpc = await self._grpc.start()
+            except ServerError:
+                if self._listener is not None:
+                    self._listener.close()
+                raise
+            self._showing = asyncio.create_task(self._keep_showing(self._grpc))
             log.info("listening", protocol="grpc", address=f"{settings.http_host}:{grpc}")
         if self._http is not None and self._listener is not None:
             host, http = self._listener.getsockname()[:2]
@@ -74,6 +77,15 @@ class Ports:
             self._serving = asyncio.create_task(self._http.serve(sockets=[self._listener]))
         return http, grpc
 
+    async def _keep_showing(self, grpc: GrpcServer) -> None:
+        """Tell gRPC's health service whenever readiness changes: a model may be loaded or unloaded later."""
+        shown = False
+        while True:
+            if self._app.health.ready != shown:
+                shown = not shown
+                await grpc.show_readiness()
+            await asyncio.sleep(SHOWN_EVERY_S)
+
     async def show_readiness(self) -> None:
         """Wait until all workers are ready, then update the gRPC health service."""
         await self._app.health.all_ready()
@@ -81,74 +93,29 @@ class Ports:
             await self._grpc.show_readiness()
 
     async def stop(self) -> None:
-        """Accept no more requests, close idle connections, and wait until open requests are answered."""
+        """Accept no more requests, close idle connections, and wait until open requests are answered.
+
+        It takes at most ``LADING_DRAIN_S``. Requests that are still open then are left to :meth:`App.stop`.
+        """
+        if self._showing is not None:
+            self._showing.cancel()
         closing = []
         if self._grpc is not None:
             closing.append(asyncio.ensure_future(self._grpc.stop(self._settings.drain_s)))
         if self._http is not None and self._serving is not None:
             self._http.should_exit = True
             closing.append(self._serving)
-        await asyncio.gather(*closing)
-
-
-def run_worker(settings: Settings, parent: int | None = None) -> None:
-    """Serve in this process, as the only worker or one of several.
-
-    Args:
-        settings: settings of the whole server. Limits are divided by the number of workers.
-        parent: a file descriptor that becomes readable when the parent process ends. The worker then stops.
-
-    Raises:
-        LadingError: as :func:`serve`.
-    """
-    with asyncio.Runner(loop_factory=_uvloop) as runner:
-        runner.run(_serve(share_of_one(settings), parent))
-
-
-async def _serve(settings: Settings, parent: int | None) -> None:
-    app = App(settings)
-    ports = Ports(app, settings)
-    asked_to_stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def orphaned(parent: int) -> None:
-        loop.remove_reader(parent)
-        asked_to_stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, asked_to_stop.set)
-    if parent is not None:
-        loop.add_reader(parent, orphaned, parent)
-    await ports.start()
-    starting = asyncio.create_task(_start(app, ports))
-    await asked_to_stop.wait()
-    log.info("stopping")
-    app.prepare_to_stop()
-    await starting
-    await ports.stop()
-    await app.stop()
-
-
-async def _start(app: App, ports: Ports) -> None:
-    await app.start()
-    freeze_what_stays()
-    await ports.show_readiness()
-
-
-def freeze_what_stays() -> None:
-    """Exclude all objects so far from garbage collection: a full pass over the models would take long."""
-    gc.freeze()
-    gc.enable()
-
-
-def _uvloop() -> asyncio.AbstractEventLoop:
-    import uvloop
-
-    return uvloop.new_event_loop()
+        if closing:
+            ended, open_still = await asyncio.wait(closing, timeout=self._settings.drain_s)
+            for one in open_still:
+                one.cancel()
+            for one in ended:
+                if not one.cancelled() and (error := one.exception()) is not None:
+                    log.error("a port did not close as it should", exc_info=error)
 
 
 def _config(app: App, settings: Settings) -> uvicorn.Config:
-    return uvicorn.Config(
+    config = uvicorn.Config(
         app,
         http=LeanHttp.of(settings, app.endpoint_at),
         ws="none",
@@ -161,14 +128,11 @@ def _config(app: App, settings: Settings) -> uvicorn.Config:
         ssl_certfile=settings.tls_certificate,
         ssl_keyfile=settings.tls_key,
     )
-
-
-class _OwnSignals(uvicorn.Server):
-    """uvicorn without its signal handlers: this process has other ports to close too."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+    if app.certificates is not None:
+        config.load()
+        assert config.ssl is not None
+        app.certificates.show_on(config.ssl)
+    return config
 
 
 def listen(host: str, port: int, setting: str, *, shared: bool = False) -> socket.socket:
@@ -196,7 +160,25 @@ def port_error(host: str, port: int, setting: str, error: OSError) -> ServerErro
     reasons = {
         errno.EADDRINUSE: f"is in use: {free}",
         errno.EACCES: "needs privileges that this process does not have: choose a port above 1023",
-        errno.EADDRNOTAVAIL: "cannot be opened: this machine does not have that address",
+        errno.EADDRNOTAVAIL: "cannot be opened: this machine does not have that address; choose another with "
+        "LADING_HTTP_HOST (0.0.0.0: all of this machine's)",
     }
-    reason = reasons.get(error.errno or 0, f"cannot be opened: {error.strerror}")
+    if error.errno == errno.EADDRINUSE and not _listens(host, port):
+        reasons[errno.EADDRINUSE] = (
+            "is kept by a server that starts, or by connections of one that has ended: wait a minute, or choose "
+            f"another port with {setting} (off: none)"
+        )
+    host_setting = "choose one with LADING_HTTP_HOST (0.0.0.0: all of this machine's)"
+    reason = reasons.get(error.errno or 0, f"cannot be opened: {error.strerror}; {host_setting}")
     return ServerError(f"port {port} of {host} {reason}")
+
+
+def _listens(host: str, port: int) -> bool:
+    """A process takes connections at a port of this machine."""
+    try:
+        with socket.create_connection((host, port), timeout=1):
+            return True
+    except ConnectionRefusedError:
+        return False
+    except OSError:
+        return True

@@ -1,10 +1,11 @@
-"""``lading serve`` with several workers: processes that share the ports. A worker that ends is restarted.
+"""``lading serve``: one worker in this process, or several processes that share the ports and are restarted.
 
 Why this is not uvicorn's own supervisor: docs/decisions/0021-supervisor.md.
 """
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import shutil
@@ -19,41 +20,73 @@ from pathlib import Path
 
 import structlog
 
-from lading.artifact import Artifact
-from lading.errors import LadingError, ServerError
+from lading.errors import LadingError, ServerError, SettingsError
 from lading.log import configure_logging
-from lading.serve.engine.artifacts import named_artifacts
 from lading.serve.health import WorkerGroup
-from lading.serve.metrics import SHARED_FOLDER
-from lading.serve.ports import listen, run_worker
-from lading.settings import Port, Settings
+from lading.serve.http.app import WRITE_S
+from lading.serve.ports import listen, port_error
+from lading.serve.start_check import check_start
+from lading.serve.telemetry.metrics import SHARED_FOLDER
+from lading.serve.worker import end_at_once, run_worker, saying_why
+from lading.serve.worker_end import WorkerEnds
+from lading.settings import Settings, unknown_variables
+from lading.settings.values import Port
 
 log = structlog.get_logger("lading.supervisor")
 
 _MEMORY = Path("/dev/shm")
+_PROCESSES = Path("/proc/self")
 _LONGEST_PAUSE_S = 30.0
+_HOPELESS = 3
+"""Workers that may be killed before any has been ready."""
 _HEALTHY_AFTER_S = 60.0
 """After a worker that ran this long, the pause before a restart begins at zero again."""
+
+
+def serve(settings: Settings | None = None) -> None:
+    """Serve until SIGINT or SIGTERM, then answer what was accepted and return.
+
+    Raises:
+        ArtifactError: an artifact cannot be served.
+        ServerError: a port is taken, or the address is not this machine's.
+        SettingsError: no artifact is named.
+    """
+    settings = settings or Settings()
+    configure_logging(settings.log_level, settings.log_format)
+    for sentence in unknown_variables():
+        log.warning(sentence)
+    if settings.workers > 1:
+        gc.enable()
+        supervise(settings)
+    else:
+        run_worker(settings)
+    log.info("stopped")
 
 
 def supervise(settings: Settings) -> None:
     """Keep ``settings.workers`` workers running until SIGINT or SIGTERM.
 
     Raises:
-        ArtifactError, SettingsError: an artifact cannot be served.
+        ArtifactError, SettingsError: an artifact cannot be served, or this system cannot share a port.
         ServerError: a port is taken, or a worker failed to start before any worker was ready.
     """
-    for path in named_artifacts(settings):
-        Artifact.load(path)
+    if not (hasattr(socket, "SO_REUSEPORT") and _PROCESSES.is_dir()):
+        raise SettingsError(
+            f"LADING_WORKERS={settings.workers}: several workers on one port need Linux; set LADING_WORKERS=1: "
+            "each usable CPU has a lane of its own"
+        )
+    with saying_why():
+        check_start(settings)
     # In memory, because workers map their metrics from here: on a full disk the kernel would kill them (SIGBUS).
     folder = Path(tempfile.mkdtemp(prefix="lading-", dir=_MEMORY if os.access(_MEMORY, os.W_OK) else None))
     os.environ[SHARED_FOLDER] = str(folder)
     reserved: list[socket.socket] = []
     try:
-        numbers = {
-            "http_port": _reserve(settings.http_host, settings.http_port, "LADING_HTTP_PORT", reserved),
-            "grpc_port": _reserve(settings.http_host, settings.grpc_port, "LADING_GRPC_PORT", reserved),
-        }
+        with saying_why():
+            numbers = {
+                "http_port": reserve_port(settings.http_host, settings.http_port, "LADING_HTTP_PORT", reserved),
+                "grpc_port": reserve_port(settings.http_host, settings.grpc_port, "LADING_GRPC_PORT", reserved),
+            }
         _Workers(settings.model_copy(update=numbers), WorkerGroup(folder, settings.workers)).run()
     finally:
         for one in reserved:
@@ -69,7 +102,9 @@ class _Workers:
         self._group = group
         self._running: dict[SpawnProcess, tuple[float, Connection]] = {}
         """Start time of each worker on ``time.monotonic``, and where it sends the error that kept it from starting."""
+        self._ends = WorkerEnds(group.folder)
         self._pause_s = 0.0
+        self._early = 0
         self._woken, self._wake = socket.socketpair()
         self._stopping = False
         self._error = ""
@@ -84,14 +119,20 @@ class _Workers:
             self._replace()
         for worker in self._running:
             worker.terminate()
-        until = time.monotonic() + self._settings.drain_s + 5
+        until = time.monotonic() + self._settings.drain_s + WRITE_S + 1
         for worker in self._running:
             worker.join(max(0.0, until - time.monotonic()))
+            if worker.is_alive():
+                log.error("a worker did not stop in time and is killed", pid=worker.pid)
             worker.kill()
         if self._error:
             raise ServerError(self._error)
 
-    def _stop(self, *_: object) -> None:
+    def _stop(self, number: int, _: object) -> None:
+        if self._stopping:
+            for worker in self._running:
+                worker.kill()
+            end_at_once(number)
         self._stopping = True
         self._wake.send(b"\0")
 
@@ -113,11 +154,14 @@ class _Workers:
             if self._stopping:
                 continue
             error = _received(failure)
-            if error and self._group.missing == self._settings.workers:
+            if self._group.missing == self._settings.workers:
                 # No worker has been ready yet, so the next attempt would fail in the same way.
-                self._stopping, self._error = True, error
-                continue
-            log.error("a worker ended and is started again", pid=worker.pid, exit_code=worker.exitcode, error=error)
+                self._early += 1
+                if error or self._early >= _HOPELESS:
+                    how = self._ends.note(worker.pid, worker.exitcode or 0, error, then="the server ends")
+                    self._stopping, self._error = True, error or f"{how}, {self._early} times before one was ready"
+                    continue
+            self._ends.note(worker.pid, worker.exitcode or 0, error, then="it is started again")
             lasted = time.monotonic() - began > _HEALTHY_AFTER_S
             self._pause_s = 0.0 if lasted else min(_LONGEST_PAUSE_S, self._pause_s * 2)
             wait([self._woken], self._pause_s)
@@ -147,7 +191,7 @@ def _work(settings: Settings, failure: Connection) -> None:
         sys.exit(error.exit_code)
 
 
-def _reserve(host: str, port: Port, setting: str, reserved: list[socket.socket]) -> Port:
+def reserve_port(host: str, port: Port, setting: str, reserved: list[socket.socket]) -> Port:
     """Reserve a port for the workers: bound here, never listened on. Each worker binds it again and listens.
 
     Raises:
@@ -161,7 +205,14 @@ def _reserve(host: str, port: Port, setting: str, reserved: list[socket.socket])
         number = alone.getsockname()[1]
         family = alone.family
     shared = socket.socket(family, socket.SOCK_STREAM)
-    shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    shared.bind((host, number))
     reserved.append(shared)
+    shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    # Old connections of the server before this one keep the port for a minute. SO_REUSEADDR is on only while binding:
+    # otherwise another server could open the port before a worker listens on it.
+    shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        shared.bind((host, number))
+    except OSError as error:
+        raise port_error(host, number, setting, error) from None
+    shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
     return number

@@ -10,7 +10,7 @@ from lading.spec import Array, TensorSpec
 
 
 def max_abs_difference(left: Array, right: Array) -> float:
-    """Largest absolute difference; infinite when the shapes differ, and NaN only matches NaN."""
+    """Largest absolute difference; infinite when the shapes differ. NaN and an infinity only match themselves."""
     if left.shape != right.shape:
         return float("inf")
     if left.size == 0:
@@ -20,7 +20,8 @@ def max_abs_difference(left: Array, right: Array) -> float:
     wide_left, wide_right = left.astype(np.float64), right.astype(np.float64)
     if not np.array_equal(np.isnan(wide_left), np.isnan(wide_right)):
         return float("inf")
-    return float(np.nanmax(np.abs(wide_left - wide_right), initial=0.0))
+    different = (wide_left != wide_right) & ~np.isnan(wide_left)
+    return float(np.abs(wide_left[different] - wide_right[different]).max(initial=0.0))
 
 
 def relative_error(expected: Mapping[str, Array], got: Mapping[str, Array]) -> float:
@@ -66,7 +67,7 @@ def agreeing_rows(specs: Sequence[TensorSpec], expected: Mapping[str, Array], go
     labelled = [tensor.name for tensor in specs if tensor.labels]
     compare, names = (same_label, labelled) if labelled else (close, [tensor.name for tensor in specs])
     same = [compare(expected[name], got[name]) for name in names]
-    return np.asarray(np.logical_and.reduce([one.reshape(len(one), -1).all(axis=1) for one in same]))
+    return np.asarray(np.logical_and.reduce([one.all(axis=tuple(range(1, one.ndim))) for one in same]))
 
 
 def agreement(specs: Sequence[TensorSpec], expected: Mapping[str, Array], got: Mapping[str, Array]) -> float:

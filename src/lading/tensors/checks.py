@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import permutations
 
 import numpy as np
 
 from lading.errors import InputNameError, InputShapeError, InputTypeError, InputValueError, RequestError
+from lading.errors.sentences import shown, unknown
 from lading.spec import BATCH, Array, TensorSpec
 
 
@@ -28,7 +30,7 @@ def check_inputs(specs: Sequence[TensorSpec], inputs: Mapping[str, Array], *, ex
     names = [spec.name for spec in wanted]
     for name in inputs:
         if name not in names:
-            raise InputNameError(f"unknown input {name!r}; the inputs are: {', '.join(names)}")
+            raise InputNameError(unknown("input", name, names))
     sizes: dict[str, int] = {}
     for spec in wanted:
         if spec.name not in inputs:
@@ -47,25 +49,33 @@ def _check_tensor(spec: TensorSpec, array: Array, sizes: dict[str, int], *, exam
         raise InputTypeError(f"input {spec.name!r} has dtype {array.dtype}; the model takes {spec.dtype}")
     shape = spec.example_shape if example else spec.shape
     if array.ndim != len(shape):
-        raise InputShapeError(f"input {spec.name!r} has shape {list(array.shape)}; the model takes {_shown(shape)}")
+        raise InputShapeError(
+            f"input {spec.name!r} has shape {shown(array.shape)}; the model takes {_shown(shape)}"
+            f"{'' if example else advice_on_shape(spec, array.shape)}"
+        )
     for size, dim in zip(array.shape, shape, strict=True):
         known = sizes.setdefault(dim, size) if isinstance(dim, str) else dim
         if size != known:
             raise InputShapeError(
-                f"input {spec.name!r} has shape {list(array.shape)}; the model takes {_shown(shape)}"
+                f"input {spec.name!r} has shape {shown(array.shape)}; the model takes {_shown(shape)}"
                 + (f", and {dim!r} is {known} in another input" if isinstance(dim, str) else "")
+                + ("" if example else advice_on_shape(spec, array.shape))
             )
         if size == 0 and (dim == BATCH or spec.indexes is None):
-            raise InputShapeError(f"input {spec.name!r} has shape {list(array.shape)}: the dim {dim!r} is empty")
+            raise InputShapeError(f"input {spec.name!r} has shape {shown(array.shape)}: the dim {dim!r} is empty")
 
 
 def _check_values(spec: TensorSpec, array: Array, sizes: Mapping[str, int]) -> None:
     if array.size == 0:
         return
     if spec.minimum is None and spec.maximum is None and spec.indexes is None:
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
+        if array.dtype.kind == "f" and not (~np.isinf(array) if spec.missing else np.isfinite(array)).all():
             raise _not_finite(spec)
         return
+    if spec.missing:
+        array = array[~np.isnan(array)]
+        if array.size == 0:
+            return
     low, high = np.minimum.reduce(array, axis=None), np.maximum.reduce(array, axis=None)
     # min() and max() propagate NaN, so checking these two is enough.
     if array.dtype.kind == "f" and not (math.isfinite(low) and math.isfinite(high)):
@@ -82,7 +92,11 @@ def _check_values(spec: TensorSpec, array: Array, sizes: Mapping[str, int]) -> N
 
 
 def _not_finite(spec: TensorSpec) -> InputValueError:
-    return InputValueError(f"input {spec.name!r} has a value that is not finite (NaN or infinity)")
+    if spec.missing:
+        return InputValueError(
+            f"input {spec.name!r} has an infinite value: send finite numbers, or null for a missing one"
+        )
+    return InputValueError(f"input {spec.name!r} has a value that is not finite (NaN or infinity): send finite numbers")
 
 
 def _check_examples(spec: TensorSpec, array: Array, owners: Mapping[str | None, Array]) -> None:
@@ -106,6 +120,43 @@ def _check_examples(spec: TensorSpec, array: Array, owners: Mapping[str | None, 
     most = int(np.bincount(owner).max()) if owner is not None else array.shape[spec.ragged_axis]
     if most > spec.max_rows:
         raise RequestError(f"input {spec.name!r} has {most} {dim} in one example; at most {spec.max_rows} are accepted")
+
+
+_MOST_DIMS = 6  # whose orders are tried
+
+
+def advice_on_shape(spec: TensorSpec, shape: Sequence[int]) -> str:
+    """What to do about a shape that the input cannot have, where one change makes it fit; it begins with a colon.
+
+    Args:
+        spec: the input.
+        shape: as the client sent it.
+
+    Returns:
+        Nothing where no such change is known.
+    """
+    sizes = list(shape)
+    if fits(spec.shape, sizes) or 0 in sizes:
+        return ""
+    if spec.batched and fits(spec.shape[1:], sizes):
+        return f": the batch dim is missing; send {shown([1, *sizes])} for one example"
+    if sizes[:1] == [1] and fits(spec.shape, sizes[1:]):
+        return f": there is one dim too many; send {shown(sizes[1:])}"
+    if len(sizes) == len(spec.shape) <= _MOST_DIMS:
+        for order in permutations(range(len(sizes))):
+            if fits(spec.shape, [sizes[axis] for axis in order]):
+                return f": the dims are in another order; transpose it by {shown(order)}"
+    rest = [dim for dim in spec.shape[1:] if isinstance(dim, int)]
+    if spec.batched and len(rest) == len(spec.shape) - 1 and rest and math.prod(sizes[1:]) == math.prod(rest):
+        return f": reshape it to {shown([sizes[0], *rest])}" if len(sizes) > 1 else ""
+    return ""
+
+
+def fits(wanted: Sequence[int | str], shape: Sequence[int]) -> bool:
+    """Whether a shape has the dims that are wanted; a symbolic one may have any size."""
+    return len(shape) == len(wanted) and all(
+        isinstance(dim, str) or size == dim for size, dim in zip(shape, wanted, strict=True)
+    )
 
 
 def _shown(shape: Sequence[int | str]) -> str:

@@ -36,15 +36,15 @@ def dim_size(dim: str | None, specs: Sequence[TensorSpec], arrays: Mapping[str, 
     Args:
         dim: its name.
         specs: the tensors that may have it; owner vectors are skipped, because they are filled in from this size.
-        arrays: arrays by name, batch dim included. They need not be checked yet.
+        arrays: arrays by name, batch dim included. They need not be checked yet: one may be missing.
 
     Returns:
         The size; 0 when no array has the dim, which the check of shapes then refuses.
     """
     for spec in specs:
         if dim in spec.shape and not spec.owner_of:
-            array = arrays[spec.name]
-            if array.ndim == len(spec.shape):
+            array = arrays.get(spec.name)
+            if array is not None and array.ndim == len(spec.shape):
                 return int(array.shape[spec.shape.index(dim)])
     return 0
 

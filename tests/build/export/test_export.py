@@ -60,7 +60,7 @@ def test_the_stage_writes_one_graph_a_pruning_share(tmp_path: Path) -> None:
 
     weights = save(Pruned(), tmp_path / "tiny-table.safetensors")
     out = export(Pruned(), tmp_path / "export", checkpoints={0.0: weights, 0.3: weights})
-    graphs = read_export(out)
+    graphs = read_export(out).graphs
     assert [(graph.file, graph.pruning, graph.checkpoint) for graph in graphs] == [
         ("fp32.onnx", 0.0, weights.name),
         ("pruned30.onnx", 0.3, weights.name),
@@ -148,7 +148,7 @@ def test_a_module_that_breaks_its_spec_is_refused_and_leaves_no_file(
 
 def test_failures_of_all_graphs_are_in_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Twice(Broken):
-        variants = (Variant(name="fp32"), Variant(name="pruned30", pruning=0.3))
+        variants = (Variant(name="fp32"), Variant(name="pruned30", pruning=0.3, required=True))
 
     weights = save(TinyTable(), tmp_path / "tiny-table.safetensors")
     spec = Twice(Wide())

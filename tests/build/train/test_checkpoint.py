@@ -11,14 +11,13 @@ from torch import nn
 
 from lading.build.train.checkpoint import (
     card_file,
-    fit_shapes,
     load_checkpoint,
-    load_weights,
     new_card,
     read_card,
     save_checkpoint,
     spec_of,
 )
+from lading.build.weights.shapes import fit_shapes
 from lading.errors import CheckpointError, SpecError
 from tests.given.tiny import ColourNet, TinyImage, fit
 
@@ -115,7 +114,7 @@ class Tied(TinyImage):
 def test_tied_weights_are_saved_and_come_back_tied(tmp_path: Path) -> None:
     module = Tied().build()
     path = save_checkpoint(tmp_path / "tied.safetensors", module, new_card(Tied(), module))
-    loaded = load_weights(Tied(), path)
+    loaded, _ = load_checkpoint(Tied(), path)
     assert isinstance(loaded, nn.Sequential)
     assert loaded[0].weight is loaded[1].weight
     row = torch.rand(1, 3)
@@ -145,7 +144,7 @@ def test_a_layer_whose_shape_cannot_be_changed_is_named(tmp_path: Path) -> None:
     module = Wide(16).build()
     path = save_checkpoint(tmp_path / "wide.safetensors", module, new_card(Wide(16), module))
     with pytest.raises(CheckpointError, match=r"wide\.safetensors does not fit tiny-image: .*1\.(weight|bias)"):
-        load_weights(Wide(8), path)
+        load_checkpoint(Wide(8), path)
 
 
 def test_the_options_that_a_run_recorded_shape_the_module(tmp_path: Path) -> None:

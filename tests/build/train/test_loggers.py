@@ -35,6 +35,48 @@ def test_wandb_is_online_only_with_a_key(environment: dict[str, str], mode: str)
     assert wandb_mode(environment) == mode
 
 
+LOGINS: dict[str, tuple[str, dict[str, str], str]] = {
+    "what wandb login writes": ("machine api.wandb.ai\n  login user\n  password KEY\n", {}, "online"),
+    "its newer name": ("machine api.forge.coreweave.com login user password KEY\n", {}, "online"),
+    "a server of one's own": (
+        "machine wandb.example.com:8443 login user password KEY\n",
+        {"WANDB_BASE_URL": "https://wandb.example.com:8443"},
+        "online",
+    ),
+    "another server": ("machine api.wandb.ai login user password KEY\n", {"WANDB_BASE_URL": "https://b"}, "offline"),
+    "a login for something else": ("machine github.com login user password KEY\n", {}, "offline"),
+    "no password": ("machine api.wandb.ai login user\n", {}, "offline"),
+    "a broken file": ("machine api.wandb.ai passwort KEY\n", {}, "offline"),
+    "asked to stay offline": (
+        "machine api.wandb.ai login user password KEY\n",
+        {"WANDB_MODE": "offline"},
+        "offline",
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "environment", "mode"), LOGINS.values(), ids=LOGINS)
+@pytest.mark.parametrize("named", [False, True], ids=["at home", "named"])
+def test_the_login_that_wandb_wrote_counts(
+    tmp_path: Path, content: str, environment: dict[str, str], mode: str, named: bool
+) -> None:
+    file = tmp_path / ("logins" if named else ".netrc")
+    file.write_text(content)
+    file.chmod(0o600)
+    where = {"NETRC": str(file)} if named else {"HOME": str(tmp_path)}
+    assert wandb_mode(where | environment) == mode
+
+
+def test_the_server_that_a_login_noted_is_looked_up(tmp_path: Path) -> None:
+    (tmp_path / ".netrc").write_text("machine wandb.example.com login user password KEY\n")
+    (tmp_path / ".netrc").chmod(0o600)
+    settings = tmp_path / ".config" / "wandb" / "settings"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("[default]\nbase_url = https://wandb.example.com\n")
+    assert wandb_mode({"HOME": str(tmp_path)}) == "online"
+    assert wandb_mode({"HOME": str(tmp_path), "WANDB_CONFIG_DIR": str(tmp_path / "none")}) == "offline"
+
+
 def test_an_offline_wandb_run_holds_the_model_and_goes_on_under_its_id(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,10 +14,10 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from lading.build.train.checkpoint import load_checkpoint, read_card
+from lading.build.train.checkpoint import command_line, load_checkpoint, read_card
 from lading.build.train.config import compose
 from lading.build.train.module import evaluate
-from lading.build.train.train import command_line, prepared, train, train_command
+from lading.build.train.train import prepared, train, train_command
 from lading.build.verify.scores import confusion_counts
 from lading.errors import CheckpointError, DataError, SpecError
 from lading.spec import Array, Dataset
@@ -186,7 +186,7 @@ def test_weights_of_another_structure_are_refused_before_training(tmp_path: Path
     module, _ = load_checkpoint(Optioned(), start)
     assert isinstance(module, ColourNet)
     assert isinstance(module.features[5], torch.nn.Conv2d)
-    with pytest.raises(CheckpointError, match=r"'features\.5\.bias' is not in it"):
+    with pytest.raises(CheckpointError, match=r"it has 'features\.5' inside the network"):
         train(Optioned(), composed(f"init='{start}'", "+model.deep=false"), tmp_path / "shallow")
     assert not (tmp_path / "shallow").exists()
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from lading.artifact.manifest import Measurement, Ratio, ScoreDrop, Timing
 from lading.build.verify.gates import Candidate, choose, judge
-from lading.manifest import Measurement, Ratio, Timing
 from lading.spec import Budget, Quantization, Variant
 
 FP32 = Variant(name="fp32", max_score_drop=0.0)
@@ -20,10 +20,16 @@ def measured(
     mib: float = 2.0,
     p99: float = 5.0,
     round_ms: tuple[float, ...] = (4.0, 4.1, 3.9),
+    within: float = 0.0,
 ) -> Measurement:
+    """With a drop from 0.97 that is known to within some number."""
     value, low, high = speedup
+    drop = round(0.97 - score, 6)
     return Measurement(
         scores={"test": score, "other": 0.1},
+        score_drop=ScoreDrop(
+            value=drop, low=drop - within, high=drop + within, examples=2500, loss_deviation=0.1, largest_loss=1.0
+        ),
         agreement=0.99,
         max_difference=0.1,
         size_bytes=int(mib * 2**20),
@@ -40,7 +46,21 @@ REFERENCE = measured(0.97, (1.0, 1.0, 1.0))
 @pytest.mark.parametrize(
     ("variant", "found", "budget", "reason"),
     [
-        (INT8, measured(0.909), Budget(), "score 0.9090 is 0.0610 below fp32 (0.9700); at most 0.0100 is allowed"),
+        (INT8, measured(0.909), Budget(), "score 0.9090 is 0.0610 below fp32 (0.9700) (95 % interval"),
+        (
+            INT8,
+            measured(0.962, within=0.004),
+            Budget(),
+            "its score is 0.0080 below fp32 (95 % interval 0.0040 to 0.0120), and 2,500 examples of 'test' are too few "
+            "to show that it is at most the 0.0100 allowed: about 14,000 examples would suffice",
+        ),
+        (INT8, measured(0.96, within=0.004), Budget(), "its score is 0.0100 below fp32"),
+        (
+            INT8,
+            measured().model_copy(update={"score_drop": None}),
+            Budget(),
+            "its score was not compared with that of fp32",
+        ),
         (INT8, measured(speedup=(0.5, 0.4, 0.6)), Budget(), "slower than fp32: 0.50 times as fast as fp32"),
         (INT8, measured(speedup=(1.05, 0.98, 1.1)), Budget(), "not faster than fp32 beyond noise: 1.05 times"),
         (INT8, measured(), Budget(min_speedup=3), "it is 2.00 times as fast as fp32"),

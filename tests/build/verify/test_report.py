@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import sync_playwright
 
+from lading.artifact.manifest import Baseline, Machine
 from lading.build.records import Confusion, Verification, VerifiedVariant
 from lading.build.verify.report import write_report
-from lading.manifest import Baseline, Machine
 from lading.spec import Quantization, Variant
 from tests.given.browser import CHROMIUM, FLAGS
 from tests.given.measured import MEASURED, TIMING

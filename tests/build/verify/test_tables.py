@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from lading.artifact import Artifact, write_artifact
+from lading.artifact.manifest import Baseline, Machine, Provenance, RefusedVariant
 from lading.build.verify.tables import describe
-from lading.manifest import Baseline, Machine, Provenance, RefusedVariant
 from lading.spec import Quantization, Variant
 from tests.given.measured import MEASURED, TIMING
 
@@ -31,6 +31,7 @@ def artifact(tiny_artifact: Artifact, tmp_path: Path) -> Artifact:
             "variants": (manifest.variants[0].model_copy(update={"measurement": MEASURED}),),
             "refused": (refused, unbuilt),
             "baselines": (Baseline(name="torch eager", timings=(TIMING.model_copy(update={"p50_ms": 10.5}),)),),
+            "notes": ("1 of 3 labels [red] never occur",),
             "machine": Machine(cpu="A CPU", cores=2, flags=("avx2",), onnxruntime="1.32.0"),
             "provenance": Provenance(
                 created="2026-01-01T00:00:00+00:00",
@@ -69,6 +70,7 @@ def test_identity_tensors_and_provenance_are_shown(artifact: Artifact) -> None:
         "c" * 40 + " (with uncommitted changes)",
         "test/accuracy 0.9712",
         "numpy 2.0",
+        "1 of 3 labels [red] never occur",
     ):
         assert part in text
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from rich.console import Console
 
@@ -20,8 +21,9 @@ from lading.build.verify.scores import confusion
 from lading.build.verify.tables import verification_table
 from lading.build.verify.timing import Plan
 from lading.build.verify.torch_baseline import TorchBaselines
-from lading.build.verify.verify import EFFORTS, verify
+from lading.build.verify.verify import EFFORTS, open_all, verify
 from lading.errors import GateRefusedError, LadingError, SpecError
+from lading.predictor import Predictor
 from lading.spec import Budget, Quantization, TensorSpec, Variant
 from lading.tensors.agreement import agreement
 from tests.given.tiny import TinyGraph, TinyImage, TinyTable, fit
@@ -62,10 +64,11 @@ def variants(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write_broken(source: Path, target: Path) -> None:
-    """The same graph with its first weights zeroed: every picture looks alike to it."""
+    """The same graph with noise for its first weights: it sees something else in every picture."""
     model = onnx.load(source)
     weights = next(one for one in model.graph.initializer if len(one.dims) == 4)
-    weights.CopyFrom(onnx.numpy_helper.from_array(np.zeros(list(weights.dims), np.float32), weights.name))
+    noise = np.random.default_rng(0).normal(size=list(weights.dims))
+    weights.CopyFrom(onnx.numpy_helper.from_array(noise.astype(np.float32), weights.name))
     onnx.save(model, target)
 
 
@@ -210,3 +213,20 @@ def test_an_artifact_without_measurements_still_has_a_report(tiny_artifact: obje
     page = (tmp_path / "report.html").read_text()
     assert tiny_artifact.digest in page
     assert "<svg" not in page
+
+
+def test_variants_are_scored_with_the_options_of_the_session_that_serves(variants: Path, tiny_artifact: object) -> None:
+    from lading.artifact import Artifact
+
+    assert isinstance(tiny_artifact, Artifact)
+    scored = open_all({"fp32": variants / "fp32.onnx"}, {})["fp32"]
+    served = Predictor(tiny_artifact).session
+    assert scored.get_providers() == served.get_providers()
+    assert options_of(scored) == options_of(served)
+
+
+def options_of(session: ort.InferenceSession) -> dict[str, object]:
+    """Every plain option of a session, by name."""
+    options = session.get_session_options()
+    values = {name: getattr(options, name) for name in dir(options) if not name.startswith("_")}
+    return {name: value for name, value in values.items() if not callable(value)}

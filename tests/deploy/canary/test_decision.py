@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lading.deploy.canary.rollout import Limits, ReleaseWindow, decide, wilson
+from lading.deploy.canary.decision import Limits, ReleaseWindow, decide, wilson
 
 LIMITS = Limits()
 RANK = {"roll back": 0, "wait": 1, "continue": 2}

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -17,11 +14,18 @@ from lading.cli import app
 from lading.deploy.canary.evidence import Prometheus, agreement, pods_of
 from lading.errors import CanaryError, ClientError
 from lading.protocol.client import Access
-from tests.given.api_server import api_server, route
+from tests.given.api_server import api_server, endpoints, route
+from tests.given.counted import prometheus_that_counted
 from tests.given.live_server import LiveServer, live_server, wait_until
 from tests.given.locked_server import locked_server
 from tests.given.small_artifacts import colour_artifact, graph_artifact, table_artifact, typed_artifact
 from tools.stack import prometheus_stack
+
+TWO_RELEASES = {
+    "httproutes/cards": route(),
+    "endpointslices/a": endpoints("cards-a", 1),
+    "endpointslices/b": endpoints("cards-b", 1),
+}
 
 
 def test_two_releases_of_one_artifact_answer_the_same(tmp_path: Path) -> None:
@@ -58,7 +62,10 @@ def test_no_prometheus_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_a_releases_pods_are_told_from_those_of_one_whose_name_goes_on() -> None:
-    assert pods_of("serve", "cards") == 'namespace="serve",pod=~"cards-[a-z0-9]+-[a-z0-9]{5}"'
+    assert (
+        pods_of("serve", "cards")
+        == 'namespace="serve",pod=~"cards-[bcdfghjklmnpqrstvwxz2456789]{5,10}-[bcdfghjklmnpqrstvwxz2456789]{5}"'
+    )
 
 
 def ask(server: LiveServer, stop: threading.Event) -> None:
@@ -74,7 +81,7 @@ def test_the_command_promotes_a_release_by_what_prometheus_counted(tmp_path: Pat
     with (
         live_server(artifact) as one,
         live_server(artifact) as other,
-        api_server({"httproutes/cards": route()}) as api,
+        api_server({**TWO_RELEASES, "endpointslices/b": endpoints("cards-b", 8)}) as api,  # enough for all
         prometheus_stack(
             tmp_path / "prometheus",
             {"serve": [one.url.removeprefix("http://"), other.url.removeprefix("http://")]},
@@ -100,6 +107,7 @@ def test_the_command_promotes_a_release_by_what_prometheus_counted(tmp_path: Pat
                 "--prometheus",
                 stack.prometheus,
             ]
+            wait_until(lambda: all(counted.scrapes(own, 6) > 1 for own in selectors), 60)
             words += ["--patience", "9", "--stable-url", one.url, "--canary-url", other.url]
             words += ["--stable-selector", selectors[0], "--canary-selector", selectors[1]]
             done = CliRunner().invoke(app, words)
@@ -113,37 +121,11 @@ def test_the_command_promotes_a_release_by_what_prometheus_counted(tmp_path: Pat
                 thread.join()
 
 
-@contextlib.contextmanager
-def every_query_answered_with(value: float) -> Iterator[str]:
-    """The address of a Prometheus that counted the same for all releases."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, format: str, *args: object) -> None: ...
-
-        def do_GET(self) -> None:
-            series = {"metric": {}, "value": [0, str(value)]}
-            body = json.dumps({"status": "success", "data": {"resultType": "vector", "result": [series]}}).encode()
-            self.send_response(200)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
 def test_the_command_asks_locked_releases_with_key_and_certificate(tmp_path: Path) -> None:
     with (
         locked_server(table_artifact(tmp_path / "table"), tmp_path) as (server, access),
-        api_server({"httproutes/cards": route()}) as api,
-        every_query_answered_with(1000.0) as prometheus,
+        api_server(TWO_RELEASES) as api,
+        prometheus_that_counted({"count": 2.0, "increase code": 1000.0, "histogram_quantile": 0.02}) as prometheus,
     ):
         words = ["canary", "cards-a", "cards-b", "--api", api.url, "--namespace", "serve", "--steps", "10"]
         words += ["--minutes", "0.01", "--prometheus", prometheus]
@@ -156,7 +138,7 @@ def test_the_command_asks_locked_releases_with_key_and_certificate(tmp_path: Pat
         refused = CliRunner().invoke(app, words)
         assert isinstance(refused.exception, ClientError)
         assert "answered 401" in str(refused.exception)
-        assert api.weights()[2:] == [10, 0], "without the key the requests go back"
+        assert api.weights()[2:] == [], "without the key no request moves"
 
 
 def test_the_commands_dry_run_prints_a_patch_for_each_step() -> None:

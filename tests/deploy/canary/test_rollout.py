@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from lading.deploy.canary.decision import Limits, ReleaseWindow
 from lading.deploy.canary.gateway import Routes, current_weights, mirror_patch, weights_patch
-from lading.deploy.canary.rollout import Canary, Limits, ReleaseWindow, read_steps
+from lading.deploy.canary.rollout import Canary, read_steps
 from lading.deploy.kubernetes import Cluster
 from lading.errors import CanaryError, GateRefusedError, KubernetesError, SettingsError
 from tests.given.api_server import ApiServer, api_server, route
@@ -74,21 +75,30 @@ def test_whatever_fails_the_requests_are_given_back(api: ApiServer, failure: Bas
     assert api.weights() == [5, 0]
 
 
-def test_a_route_that_cannot_follow_takes_the_other_back() -> None:
+@pytest.mark.parametrize("refused", [0, 1])
+def test_a_route_that_cannot_be_given_back_is_said_and_the_other_is_given_back(refused: int) -> None:
+    paths = ("httproutes/cards", "grpcroutes/cards")
     with api_server(BOTH) as api:
-        canary, _ = rollout(api, GOOD, GOOD, paths=("httproutes/cards", "grpcroutes/cards"))
+        canary, _ = rollout(api, GOOD, GOOD, paths=paths)
 
         def refuse_the_last(line: str) -> None:
             if "cards-b with 50 %" in line:
-                api.refused.add("grpcroutes/cards")
+                api.refused.add(paths[refused])
 
         object.__setattr__(canary, "say", refuse_the_last)
+        with pytest.raises(CanaryError, match=r"the requests could NOT be given back .*403.* look at the routes now"):
+            canary.run()
+        weights = [current_weights(api.objects[path], ["cards-a", "cards-b"]) for path in paths]
+        assert weights[1 - refused] == {"cards-a": 100, "cards-b": 0}
+        assert weights[refused] == {"cards-a": 50, "cards-b": 50}
+
+
+def test_a_route_that_may_never_be_changed_is_the_error_and_nothing_has_to_be_given_back() -> None:
+    with api_server({"httproutes/cards": route(100, 0)}) as api:
+        api.refused.add("httproutes/cards")
+        canary, _ = rollout(api, GOOD)
         with pytest.raises(KubernetesError, match="403"):
             canary.run()
-        assert current_weights(api.objects["httproutes/cards"], ["cards-a", "cards-b"]) == {
-            "cards-a": 100,
-            "cards-b": 0,
-        }
 
 
 def test_the_wrong_order_is_refused_before_anything_is_changed() -> None:

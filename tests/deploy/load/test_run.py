@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 
 from lading.cli import app
 from lading.deploy.load.shapes import KINDS
+from lading.errors import SettingsError
+from tests.given.bucket import s3_bucket
 from tests.given.live_server import LiveServer, live_server
 from tests.given.locked_server import locked_server
 from tests.given.small_artifacts import table_artifact
@@ -50,6 +52,25 @@ def test_an_slo_that_is_missed_exits_with_3_and_says_which_part(tmp_path: Path) 
     assert done.returncode == 3, done.stdout + done.stderr
     (missed,) = [line for line in done.stderr.splitlines() if "MISSED" in line and "rps" in line]
     assert "at least 1e+04/s" in missed
+
+
+@pytest.mark.slow
+def test_the_reports_are_copied_to_a_bucket_and_the_figures_are_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with s3_bucket(monkeypatch) as bucket, live_server(table_artifact(tmp_path / "table")) as server:
+        words = ["--rate", "10", "--seconds", "2", "--warm-up", "0", "--slo", "rps=10000"]
+        done = load(server, tmp_path / "out", "--users", "v2-json", "--upload", "s3://lading-log/load/1", *words)
+    assert done.returncode == 3, "a missed SLO, also with an upload"
+    assert bucket.objects.keys() >= {"load/1/report.html", "load/1/load_stats.csv"}, done.stdout + done.stderr
+    figures = (tmp_path / "out" / "load_stats.csv").read_text()
+    assert figures in done.stdout.replace("\r\n", "\n")
+
+
+def test_a_bucket_that_is_no_address_is_refused_before_any_load(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["load", "--upload", "gs://", "--url", "http://127.0.0.1:9"])
+    assert isinstance(result.exception, SettingsError)
+    assert "names no bucket" in str(result.exception)
 
 
 @pytest.mark.slow

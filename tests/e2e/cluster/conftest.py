@@ -7,9 +7,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,6 +47,30 @@ def release(artifact: Path) -> Iterator[Release]:
         yield release
     finally:
         run("kubectl", "delete", "namespace", namespace, "--wait=true", "--timeout=120s", check=False)
+
+
+@pytest.fixture
+def claim(release: Release, tmp_path: Path) -> Iterator[str]:
+    """A claim of the cluster's own storage, or of a folder of this machine where that is the node."""
+    volume = f"{release.namespace}-{tmp_path.name}".replace("_", "-")
+    own = bool(run("kubectl", "get", "storageclass", "--output", "name").strip())
+    kept: dict[str, Any] = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "64Mi"}}}
+    if not own:
+        folder = tmp_path / "volume"
+        folder.mkdir()
+        folder.chmod(0o777)
+        for parent in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+            parent.chmod(0o755)
+        spec = {"capacity": {"storage": "64Mi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": str(folder)}}
+        named = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": volume}, "spec": spec}
+        run("kubectl", "apply", "--filename", "-", stdin=json.dumps(named))
+        kept |= {"storageClassName": "", "volumeName": volume}
+    wanted = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": volume}, "spec": kept}
+    release.kubectl("apply", "--filename", "-", stdin=json.dumps(wanted))
+    yield volume
+    release.kubectl("delete", "pvc", volume, "--wait=false")
+    if not own:
+        run("kubectl", "delete", "pv", volume, "--wait=false")
 
 
 def values(repository: str, tag: str, digest: str) -> dict[str, object]:

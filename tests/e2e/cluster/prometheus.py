@@ -24,8 +24,10 @@ from tests.e2e.cluster.kube import Release, wait_until
 
 HOST = os.environ.get("LADING_E2E_PROMETHEUS", "127.0.0.1")
 CONFIG = """
-global: {{scrape_interval: 5s}}
-scrape_configs: [{{job_name: pods, file_sd_configs: [{{files: ["{targets}"]}}]}}]
+global: {{scrape_interval: {interval}}}
+scrape_configs:
+  - {{job_name: pods, file_sd_configs: [{{files: ["{targets}"]}}]}}
+  - {{job_name: others, static_configs: [{{targets: [{others}]}}]}}
 """
 
 
@@ -34,56 +36,75 @@ def found() -> bool:
     return shutil.which("prometheus") is not None
 
 
-class Prometheus:
-    """Starts and stops with ``with``, and in between with ``start()`` and ``stop()``."""
+class Discovery:
+    """Keeps a file with the addresses of releases' pods for Prometheus (``file_sd_configs``), while it is entered."""
 
-    def __init__(self, release: Release) -> None:
-        self.release = release
-        self.folder = Path(tempfile.mkdtemp(prefix="prometheus-"))
-        self.targets = self.folder / "targets.json"
-        with socket.socket() as free:
-            free.bind((HOST, 0))
-            self.url = f"http://{HOST}:{free.getsockname()[1]}"
-        self.process: subprocess.Popen[bytes] | None = None
-        self._ending = threading.Event()
-        self._discovering = threading.Thread(target=self._discover)
+    def __init__(self, file: Path, *releases: Release) -> None:
+        self.file, self.releases = file, releases
         self.blind = False
         """Set it to take all targets away."""
+        self._ending = threading.Event()
+        self._discovering = threading.Thread(target=self._discover)
 
-    def __enter__(self) -> Prometheus:
-        self._write_targets()
-        self.start()
+    def __enter__(self) -> Discovery:
+        self.write()
         self._discovering.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ending.set()
         self._discovering.join()
-        self.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _discover(self) -> None:
         while not self._ending.wait(2):
-            self._write_targets()
+            self.write()
 
-    def _write_targets(self) -> None:
+    def write(self) -> None:
         """Each pod that has an address, in one step, for Prometheus looks at any time."""
         rows = [
             {
                 "targets": [f"{pod['status']['podIP']}:8080"],
-                "labels": {"namespace": self.release.namespace, "pod": pod["metadata"]["name"]},
+                "labels": {"namespace": release.namespace, "pod": pod["metadata"]["name"]},
             }
-            for pod in ([] if self.blind else self.release.pods())
+            for release in self.releases
+            for pod in ([] if self.blind else release.pods())
             if pod["status"].get("podIP")
         ]
-        new = self.targets.with_suffix(".new")
+        new = self.file.with_suffix(".new")
         new.write_text(json.dumps(rows))
-        new.replace(self.targets)
+        new.replace(self.file)
+
+
+class Prometheus:
+    """Starts and stops with ``with``, and in between with ``start()`` and ``stop()``."""
+
+    def __init__(self, *releases: Release, also: tuple[str, ...] = (), interval: str = "5s") -> None:
+        self.releases = releases
+        self.also, self.interval = also, interval
+        self.folder = Path(tempfile.mkdtemp(prefix="prometheus-"))
+        self.targets = self.folder / "targets.json"
+        with socket.socket() as free:
+            free.bind((HOST, 0))
+            self.url = f"http://{HOST}:{free.getsockname()[1]}"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.discovery = Discovery(self.targets, *releases)
+
+    def __enter__(self) -> Prometheus:
+        self.discovery.write()
+        self.start()
+        self.discovery.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.discovery.__exit__()
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def start(self) -> None:
         """Begin to scrape, with nothing known yet."""
         config = self.folder / "prometheus.yml"
-        config.write_text(CONFIG.format(targets=self.targets))
+        others = ", ".join(f'"{address}"' for address in self.also)
+        config.write_text(CONFIG.format(interval=self.interval, targets=self.targets, others=others))
         data = self.folder / f"data-{time.monotonic_ns()}"
         # Its own log is of no interest unless it does not start, and then it says why at once.
         self.process = subprocess.Popen(

@@ -125,7 +125,7 @@ def test_a_prometheus_that_cannot_say_scales_nothing_in(
     with watched(release.namespace, release.name) as replicas:
         with under_load(release.url, release.grpc, photo, f"{2 * capacity}", "--rest-new-only"):
             wait_until("three pods", lambda: replicas[-1].ready >= 3, seconds=90)
-            watched_by.blind = True
+            watched_by.discovery.blind = True
             watched_by.stop()
         before = replicas[-1].wanted
         if how == "has lost its targets":
@@ -133,7 +133,7 @@ def test_a_prometheus_that_cannot_say_scales_nothing_in(
         blind = len(replicas)
         time.sleep(80)  # twice the window after which it would have scaled in
         assert min((row.wanted for row in replicas[blind:]), default=before) >= before
-        watched_by.blind = False
+        watched_by.discovery.blind = False
         if how == "is dead":
             watched_by.start()
         wait_until("one pod again", lambda: replicas[-1].wanted == 1, seconds=150)

@@ -35,6 +35,7 @@ def kserved(release: Release) -> Iterator[Release]:
     ):
         pytest.skip("the cluster has no KServe")
     values = release.values | {"mode": "kserve", "extraObjects": [NODE_PORTS], "fullnameOverride": "kserved"}
+    del values["service"]  # KServe makes the Service
     release.upgrade("replicaCount=1")
     found = Release("kserved", release.namespace, values)
     found.upgrade()

@@ -13,8 +13,8 @@ from lading.errors import RequestError
 from lading.serve.engine.model import ServedModel
 from lading.serve.http.app import App
 from lading.spec import Array
+from tests.given.changed_artifacts import with_costs
 from tests.given.engine import in_lane, infer, read, started, value
-from tests.given.small_artifacts import with_costs
 
 
 def brief_artifact(artifact: Artifact, path: Path) -> Artifact:

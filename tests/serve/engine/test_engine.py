@@ -15,8 +15,8 @@ from lading.artifact import Artifact
 from lading.errors import ExpiredError, NotReadyError, OverloadedError, RequestError
 from lading.machine import usable_cpus
 from lading.spec import Array
+from tests.given.changed_artifacts import with_costs, with_golden_outputs, with_renamed_golden_outputs
 from tests.given.engine import app_of, held, in_lane, infer, read, started, value
-from tests.given.small_artifacts import with_costs, with_golden_outputs, with_renamed_golden_outputs
 
 
 def test_an_engine_answers_once_started(small: dict[str, Artifact]) -> None:
@@ -245,5 +245,44 @@ def test_a_model_that_is_not_what_it_says_never_becomes_ready(
             assert value(app, "lading_ready", model="small-table") == 0
             with pytest.raises(NotReadyError, match=reason):
                 await infer(app, model, read)
+
+    asyncio.run(scenario())
+
+
+def test_bytes_of_bodies_that_arrive_are_reserved_and_given_back(small: dict[str, Artifact]) -> None:
+    async def scenario() -> None:
+        async with started(small["table"], max_queue_mb=1.0) as (app, model):
+            engine = app.engine
+            engine.reserve(5_000_000)  # alone, so it fits
+            for size in (16_385, 1_000_000):
+                with pytest.raises(OverloadedError, match=f"hold 5000000 bytes, and {size} more do not fit"):
+                    engine.reserve(size)
+            engine.reserve(16_384)  # small enough
+            assert (await infer(app, model, read))["total"].tolist() == [[4.0], [4.0]]
+            engine.release(16_384)
+            engine.release(5_000_000)
+            engine.reserve(400_000)
+            engine.reserve(0)
+            engine.extend(0, 500_000)
+            with pytest.raises(OverloadedError, match="hold 900000 bytes, and 200000 more do not fit"):
+                engine.extend(500_000, 700_000)
+            engine.release(400_000)
+            engine.extend(500_000, 2_000_000)  # alone again
+            engine.release(2_000_000)
+            assert (engine._uploads, engine._upload_bytes) == (0, 0)
+            assert value(app, "lading_shed_total", reason="bytes") == 3
+
+    asyncio.run(scenario())
+
+
+def test_the_number_of_bodies_that_arrive_is_bounded(small: dict[str, Artifact]) -> None:
+    async def scenario() -> None:
+        async with started(small["table"], lanes=1, max_queue=100) as (app, _):
+            for _ in range(101):
+                app.engine.reserve(10)
+            with pytest.raises(OverloadedError, match="101 bodies are arriving"):
+                app.engine.reserve(10)
+            app.engine.release(10)
+            app.engine.reserve(10)
 
     asyncio.run(scenario())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from pathlib import Path
 import grpc
 import httpx
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from prometheus_client.parser import text_string_to_metric_families
 
 from lading.artifact import Artifact
 from lading.errors import ArtifactError, SettingsError
@@ -18,8 +21,10 @@ from lading.protocol.proto import inference_pb2 as pb
 from lading.protocol.proto.inference_pb2_grpc import GRPCInferenceServiceStub
 from lading.serve.http.app import App
 from lading.settings import Settings
+from tests.given.changed_artifacts import with_costs, with_golden_outputs, with_renamed_golden_outputs
 from tests.given.live_server import LiveServer, live_server, wait_until
-from tests.given.small_artifacts import table_artifact, typed_artifact, with_costs
+from tests.given.recorded import with_reference
+from tests.given.small_artifacts import table_artifact, typed_artifact
 
 BODY = {"features": [[1, 2, 3, 4]]}
 
@@ -53,6 +58,42 @@ def test_the_latest_version_answers_unless_another_is_named(live: LiveServer) ->
     for path, version in (("", "10"), ("/versions/1", "1"), ("/versions/10", "10")):
         answer = live.client.post(f"/v2/models/small-table{path}/infer", json=content)
         assert answer.json()["model_version"] == version
+
+
+V2 = "/v2/models/small-table"
+TENSORS = {"inputs": [{"name": "features", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}]}
+ADDRESSES = {
+    "/model": None,
+    "/docs.json": None,
+    "/report": None,
+    "/predict": BODY,
+    V2: None,
+    f"{V2}/ready": None,
+    f"{V2}/infer": TENSORS,
+}
+
+
+@pytest.mark.parametrize("path", ADDRESSES)
+def test_every_address_answers_for_what_its_query_names_or_404(path: str, tmp_path: Path) -> None:
+    first = with_reference(table_artifact(tmp_path / "table"), tmp_path / "watched")
+    second = with_costs(first, tmp_path / "table-10", {1: 1.0}, version="10")
+    with live_server(first, second) as live:
+
+        def status(**query: str) -> int:
+            body = ADDRESSES[path]
+            answer = (
+                live.client.get(path, params=query) if body is None else live.client.post(path, params=query, json=body)
+            )
+            return answer.status_code
+
+        assert {status(), status(version="10"), status(variant="fp32"), status(unknown="x"), status(version="")} == {
+            200
+        }
+        # Drift is watched for what answers by default.
+        assert status(version="1") == (404 if path == "/report" else 200)
+        for wrong in ({"version": "2"}, {"variant": "int3"}, {"version": "1", "variant": "int3"}):
+            assert status(**wrong) == 404
+        assert path.startswith("/v2") or status(model="x") == 404
 
 
 def test_the_plain_endpoints_answer_with_the_model_that_is_asked_for(live: LiveServer) -> None:
@@ -108,6 +149,85 @@ def test_clients_do_not_control_models_unless_they_are_let(folder: Path) -> None
             answer = live.client.post(f"/v2/repository/models/small-table/{action}")
             assert answer.status_code == 403
             assert "LADING_MODEL_CONTROL is off" in answer.json()["error"]
+
+
+def gauges(live: LiveServer, name: str) -> dict[tuple[str, ...], float]:
+    """The values of a gauge by model and, where they have one, digest."""
+    families = text_string_to_metric_families(live.client.get("/metrics").text)
+    samples = [sample for family in families for sample in family.samples if sample.name == name]
+    return {
+        (sample.labels["model"], *([sample.labels["digest"]] if "digest" in sample.labels else [])): sample.value
+        for sample in samples
+    }
+
+
+def health(live: LiveServer) -> int:
+    with grpc.insecure_channel(live.grpc) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        return int(stub.Check(health_pb2.HealthCheckRequest()).status)
+
+
+def test_the_gauges_say_what_is_served_after_every_change(small: dict[str, Artifact], tmp_path: Path) -> None:
+    folder = tmp_path / "models"
+    first = with_costs(small["table"], folder / "table", {1: 1.0})
+    original = with_costs(small["table"], tmp_path / "original", {1: 1.0})
+    control = "/v2/repository/models/small-table"
+    with live_server(models=folder, model_control=True) as live:
+
+        def state() -> tuple[int, float, set[tuple[str, ...]]]:
+            answered = live.client.post("/predict", json=BODY).status_code
+            return answered, gauges(live, "lading_ready")["small-table",], set(gauges(live, "lading_model_info"))
+
+        assert state() == (200, 1, {("small-table", first.digest)})
+        assert live.client.post(f"{control}/load").status_code == 200
+        assert state() == (200, 1, {("small-table", first.digest)})
+        second = with_costs(original, folder / "table", {1: 2.0})
+        assert live.client.post(f"{control}/load").status_code == 200
+        assert state() == (200, 1, {("small-table", second.digest)})
+        with_golden_outputs(original, folder / "table", shift=0.5)
+        failed = live.client.post(f"{control}/load")
+        assert (failed.status_code, "golden" in failed.json()["error"]) == (503, True)
+        assert state() == (200, 1, {("small-table", second.digest)})
+        with_renamed_golden_outputs(original, folder / "table")
+        assert live.client.post(f"{control}/load").status_code == 500
+        assert state() == (200, 1, {("small-table", second.digest)})
+        assert live.client.post(f"{control}/unload").status_code == 200
+        assert state() == (503, 0, {("small-table", second.digest)})
+        third = with_costs(original, folder / "table", {1: 3.0}, version="2")
+        assert live.client.post(f"{control}/load").status_code == 200
+        assert state() == (200, 1, {("small-table", third.digest)})
+        assert set(gauges(live, "lading_model_created_timestamp_seconds")) == {("small-table",)}
+
+
+def test_grpc_health_follows_a_model_that_is_loaded_later(small: dict[str, Artifact], tmp_path: Path) -> None:
+    kinds = health_pb2.HealthCheckResponse.ServingStatus
+    folder = tmp_path / "models"
+    with_golden_outputs(small["table"], folder / "table", shift=0.5)
+    with live_server(models=folder, model_control=True, ready=False) as live:
+        wait_until(lambda: "golden" in live.client.get("/readyz").text)
+        assert health(live) == kinds.NOT_SERVING
+        with_costs(small["table"], folder / "table", {1: 1.0})
+        assert live.client.post("/v2/repository/models/small-table/load").status_code == 200
+        assert live.client.get("/readyz").status_code == 200
+        wait_until(lambda: health(live) == kinds.SERVING)
+
+
+def test_a_reload_checks_what_a_start_checks(small: dict[str, Artifact], tmp_path: Path) -> None:
+    first = with_costs(small["table"], tmp_path / "table", {1: 1.0})
+    original = with_costs(small["table"], tmp_path / "original", {1: 1.0})
+    control = "/v2/repository/models/small-table/load"
+    with live_server(artifact=tmp_path / "table", digest=first.digest, model_control=True) as live:
+        with_costs(original, tmp_path / "table", {1: 2.0})
+        refused = live.client.post(control)
+        assert (refused.status_code, "LADING_DIGEST asks for" in refused.json()["error"]) == (500, True)
+        assert live.client.post("/predict", json=BODY).status_code == 200
+    with live_server(artifact=tmp_path / "table", model_control=True) as live:
+        content = json.loads((tmp_path / "table" / "lading.json").read_bytes())
+        content["variants"][0]["passed"] = False
+        (tmp_path / "table" / "lading.json").write_text(json.dumps(content))
+        refused = live.client.post(control)
+        assert (refused.status_code, "was refused by verify" in refused.json()["error"]) == (500, True)
+        assert live.client.post("/predict", json=BODY).status_code == 200
 
 
 def test_two_artifacts_of_one_name_and_version_are_refused(folder: Path) -> None:

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from PIL import Image
 
+from lading.budget import Budget
 from lading.protocol.plain import Classifier, classifier
 from tests.given.live_server import LiveServer, live_server
 from tests.given.pictures import Encode
@@ -68,8 +69,8 @@ def test_exif_rotation_is_honoured(tmp_path: Path, encode: Encode) -> None:
     picture.paste("white", (0, 32, 64, 64))
     exif = Image.Exif()
     exif[0x0112] = 3  # turned by 180 degrees
-    upright = how.content.decode(encode("JPEG", picture, quality=95), how.input).astype(int)
-    turned = how.content.decode(encode("JPEG", picture, quality=95, exif=exif), how.input).astype(int)
+    upright = how.content.decode(encode("JPEG", picture, quality=95), how.input, Budget()).astype(int)
+    turned = how.content.decode(encode("JPEG", picture, quality=95, exif=exif), how.input, Budget()).astype(int)
     assert upright[-1].mean() - upright[0].mean() > 200
     assert turned[0].mean() - turned[-1].mean() > 200
 

@@ -129,6 +129,22 @@ def test_a_stream_that_is_cancelled_leaves_the_queue(small: dict[str, Artifact])
     assert 'lading_inference_duration_seconds_count{model="small-table",variant="fp32"} 1.0' in text
 
 
+def test_the_largest_request_is_one_number_over_rest_and_grpc_and_in_both_errors(small: dict[str, Artifact]) -> None:
+    limit = 20_000
+    with live_server(small["table"], max_body_mb=limit / 1e6) as live, grpc.insecure_channel(live.grpc) as channel:
+        assert live.client.get("/v2").json()["max_message_bytes"] == limit
+        stub = GRPCInferenceServiceStub(channel)  # type: ignore[no-untyped-call]
+        with pytest.raises(grpc.RpcError) as refused:
+            stub.ModelInfer(typed([1.0] * 40_000, (10_000, 4)))
+        assert str(limit) in refused.value.details()
+        answer = live.client.post("/v2/models/small-table/infer", content=b"x" * (limit + 1))
+        assert answer.status_code == 413
+        assert str(limit) in answer.json()["error"]
+    with live_server(small["table"], grpc_max_message_mb=0.01) as live:
+        server = live.client.get("/v2").json()
+        assert (server["max_message_bytes"], server["max_grpc_message_bytes"]) == (16_000_000, 10_000)
+
+
 def test_a_message_that_is_too_large_is_refused_by_grpc_itself(small: dict[str, Artifact]) -> None:
     with live_server(small["table"], grpc_max_message_mb=0.01) as live, grpc.insecure_channel(live.grpc) as channel:
         stub = GRPCInferenceServiceStub(channel)  # type: ignore[no-untyped-call]

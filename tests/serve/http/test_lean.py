@@ -2,63 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import socket
 import threading
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from lading.artifact import Artifact
 from tests.given.engine import value
 from tests.given.live_server import LiveServer, live_server, wait_until
+from tests.given.raw_http import BODY, LIVEZ, answer, connected, overloaded
 
-BODY = json.dumps({"features": [[1, 2, 3, 4]]}).encode()
-LIVEZ = b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n"
 TRACE = b"0af7651916cd43dd8448eb211c80319c"
 
 
 def post(*headers: bytes, path: bytes = b"/predict", length: int = len(BODY), version: bytes = b"1.1") -> bytes:
     lines = [b"POST %s HTTP/%s" % (path, version), b"host: x", b"content-length: %d" % length, *headers]
     return b"\r\n".join(lines) + b"\r\n\r\n"
-
-
-@contextlib.contextmanager
-def overloaded(artifact: Artifact, **settings: Any) -> Iterator[LiveServer]:
-    """A server whose only lane is busy, with no room to wait, and which has refused a request already."""
-    gate = threading.Event()
-    with live_server(artifact, lanes=1, max_queue=0, grpc_port="off", **settings) as live:
-        live.hold(gate)
-        try:
-            assert live.client.post("/predict", content=BODY).status_code in (401, 429)
-            yield live
-        finally:
-            gate.set()
-
-
-@contextlib.contextmanager
-def connected(live: LiveServer) -> Iterator[socket.socket]:
-    host, port = live.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=20) as connection:
-        yield connection
-
-
-def answer(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
-    """Read one answer, and nothing of the next."""
-    read = b""
-    while b"\r\n\r\n" not in read:
-        byte = connection.recv(1)
-        assert byte, read
-        read += byte
-    status, *lines = read.decode().split("\r\n")[:-2]
-    headers = {name.lower(): text for name, _, text in (line.partition(": ") for line in lines)}
-    body = b""
-    while len(body) < int(headers["content-length"]):
-        body += connection.recv(int(headers["content-length"]) - len(body))
-    return int(status.split()[1]), headers, body
 
 
 @pytest.mark.parametrize("path", [b"/predict", b"/predict?variant=fp32", b"/v2/models/small-table/infer"])

@@ -43,7 +43,12 @@ def raw_outputs(answer: httpx.Response) -> tuple[dict[str, Any], bytes]:
 
 def test_the_server_and_its_model_describe_themselves(table: LiveServer) -> None:
     for path in ("/v2", "/v2/"):
-        assert table.client.get(path).json()["extensions"] == ["binary_tensor_data", "model_repository"]
+        assert table.client.get(path).json()["extensions"] == [
+            "binary_tensor_data",
+            "classification",
+            "model_repository",
+            "statistics",
+        ]
     for path in (TABLE, f"{TABLE}/versions/1"):
         metadata = table.client.get(path).json()
         assert metadata["inputs"] == [{"name": "features", "datatype": "FP32", "shape": [-1, 4]}]
@@ -181,11 +186,18 @@ def test_a_bomb_is_refused_before_it_is_unpacked(pictures: LiveServer) -> None:
         assert "inflates to more than 300000 bytes" in answer.json()["error"]
 
 
+def test_a_body_inflates_to_no_more_than_the_largest_that_the_model_takes(table: LiveServer) -> None:
+    for bomb in (b" " * 400_000, b'{"inputs": [' + b"[]," * 130_000 + b"1]}"):
+        answer = table.client.post("/predict", content=gzip.compress(bomb), headers={"content-encoding": "gzip"})
+        assert answer.status_code == 413
+        assert "inflates to more than 288768 bytes" in answer.json()["error"]
+
+
 GOOD = tensor([1, 2, 3, 4], [1, 4])
 BAD: dict[str, tuple[object, str]] = {
     "no inputs": ({}, "'inputs' is missing"),
-    "inputs of another kind": ({"inputs": {"features": 1}}, "'inputs' is missing"),
-    "an input that is no object": ({"inputs": [3]}, "an entry of 'inputs' is not an object"),
+    "inputs of another kind": ({"inputs": {"features": 1}}, "'inputs' is an object of 1 entry: send a list"),
+    "an input that is no object": ({"inputs": [3]}, "an entry of 'inputs' is 3: each is an object"),
     "unknown input": ({"inputs": [GOOD | {"name": "x"}]}, "unknown input 'x'; the inputs are: features"),
     "an input twice": ({"inputs": [GOOD, GOOD]}, "input 'features' is sent twice"),
     "another datatype": ({"inputs": [GOOD | {"datatype": "INT32"}]}, "has datatype 'INT32'; the model takes FP32"),
@@ -202,9 +214,12 @@ BAD: dict[str, tuple[object, str]] = {
     "out of range": ({"inputs": [tensor([1, 2, 3, 99], [1, 4])]}, "the largest allowed is 10"),
     "unknown output": ({"inputs": [GOOD], "outputs": [{"name": "y"}]}, "unknown output 'y'; the outputs are: total"),
     "an id that is no text": ({"id": 3, "inputs": [GOOD]}, "'id' is not a string"),
-    "parameters of another kind": ({"inputs": [GOOD], "parameters": [1]}, "'parameters' of the request is not"),
+    "parameters of another kind": (
+        {"inputs": [GOOD], "parameters": [1]},
+        "'parameters' of the request is [1]: it is",
+    ),
     "too many bytes": (
-        {"inputs": [{**GOOD, "parameters": {"binary_data_size": 16}}]},
+        {"inputs": [{**GOOD, "data": None, "parameters": {"binary_data_size": 16}}]},
         "binary_data_size 16; 0 bytes are left",
     ),
 }

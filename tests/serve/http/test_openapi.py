@@ -56,6 +56,22 @@ def check(operation: Any, mode: GenerationMode, *, excluded: list[Any] | None = 
 
 
 @pytest.mark.parametrize("kind", ["table", "types", "graph", "pictures"])
+def test_the_examples_of_bodies_are_answered(kind: str, request: pytest.FixtureRequest) -> None:
+    live: LiveServer = request.getfixturevalue(kind)
+    paths = live.client.get("/docs.json").json()["paths"]
+    shown = [path for path in paths if path == "/predict" or path.endswith("/infer")]
+    assert len(shown) == 2
+    for path in shown:
+        example = paths[path]["post"]["requestBody"]["content"]["application/json"]["example"]
+        assert live.client.post(path, json=example).status_code == 200
+
+
+def test_every_operation_has_a_tag(table: LiveServer) -> None:
+    paths = table.client.get("/docs.json").json()["paths"]
+    assert [path for path, methods in paths.items() for one in methods.values() if not one.get("tags")] == []
+
+
+@pytest.mark.parametrize("kind", ["table", "types", "graph", "pictures"])
 def test_every_hole_of_the_template_is_filled(kind: str, request: pytest.FixtureRequest) -> None:
     live: LiveServer = request.getfixturevalue(kind)
     document = httpx.get(f"{live.url}/docs.json").text

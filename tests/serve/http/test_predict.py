@@ -58,6 +58,15 @@ def test_a_batch_of_pictures(pictures: LiveServer, encode: Encode) -> None:
     assert np.shape(answer["outputs"]["colour"]) == (3, 3)
 
 
+def test_the_best_label_of_each_row_is_named(pictures: LiveServer, graph: LiveServer) -> None:
+    red, green = [[[230, 20, 20]] * 16] * 16, [[[9, 99, 9]] * 16] * 16
+    answer = pictures.client.post("/predict", json={"image": [red, green, red]}).json()
+    assert answer["labels"] == {"colour": ["red", "green", "red"], "shade": ["bright", "dark", "bright"]}
+    assert list(answer) == ["outputs", "labels", "model", "variant"]
+    body = {"nodes": [[9, 1], [1, 9]], "edges": [[], []], "owner": [0, 1]}
+    assert graph.client.post("/predict", json=body).json()["labels"] == {"kind": ["left", "right"]}
+
+
 def test_a_graph_needs_no_owner_vector(graph: LiveServer) -> None:
     body = {"nodes": [[1, 0], [0, 1], [2, 2]], "edges": [[0, 1], [1, 2]]}
     alone = graph.client.post("/predict", json=body).json()["outputs"]["kind"]

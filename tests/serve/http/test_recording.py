@@ -168,6 +168,18 @@ def test_feedback_that_says_nothing_is_refused(
         assert sentence in told.json()["error"]
 
 
+def test_a_truth_about_an_answer_that_no_one_can_know_is_refused(small: dict[str, Artifact], tmp_path: Path) -> None:
+    with live_server(small["table"], feedback=10, payload_log=str(tmp_path), payload_share=0.5) as live:
+        told = {
+            name: live.client.post("/feedback", json={"request_id": name, "truth": {"total": 1}}).status_code
+            for name in (f"id-{number}" for number in range(40))
+        }
+        assert told == {name: 202 if sampled(name, 0.5) else 404 for name in told}
+        assert metric(live, 'lading_feedback_total{model="unknown",output="unknown",result="logged"') > 5
+    logged = {row["request_id"] for row in rows_in(tmp_path, "feedback")}
+    assert logged == {name for name, status in told.items() if status == 202}
+
+
 def test_feedback_is_off_unless_asked_for(table: LiveServer) -> None:
     assert table.client.post("/feedback", json={}).status_code == 404
 
@@ -196,7 +208,24 @@ def test_the_report_says_when_nothing_has_drifted(small: dict[str, Artifact], tm
         send(live, np.random.default_rng(2).normal(0, 1, (60, 4)))
         wait_until(lambda: metric(live, "lading_drift_window_requests") >= 50)
         assert "Nothing has drifted." in live.client.get("/report").text
-        assert live.client.get("/report", params={"n": "x"}).status_code == 400
+        for n in (
+            "9" * 6000,
+            "0",
+            "00",
+            "-1",
+            "+1",
+            "1.0",
+            "1e3",
+            " 1",
+            "x",
+            "\N{SUPERSCRIPT TWO}",
+            "100001",
+            "",
+            "0x10",
+        ):
+            refused = live.client.get("/report", params={"n": n})
+            assert refused.status_code == 400, n
+            assert len(refused.json()["error"]) <= 500
 
 
 def test_an_artifact_without_thresholds_is_not_watched(table: LiveServer) -> None:

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from playwright.sync_api import sync_playwright
 
 from lading.artifact import Artifact
-from lading.serve.metrics import SECONDS, Metrics
 from lading.serve.pages.history import LENGTH, History, Sample, between, quantile, take_sample
 from lading.serve.pages.status import HEIGHT, POLICY, TEMPLATE, WIDTH, chart, drift_ratios, nice_top, path
+from lading.serve.telemetry.metrics import Metrics
+from lading.serve.telemetry.request_series import SECONDS
 from tests.given.browser import CHROMIUM, FLAGS
 from tests.given.live_server import LiveServer, live_server, wait_until
 

@@ -17,9 +17,10 @@ from lading.build.examples import real_examples
 from lading.build.export.cleanup import clean, quiet
 from lading.build.export.parity import TYPICAL, compare
 from lading.build.export.rewrites import rewrite
-from lading.build.records import ExportedGraph, graph_file, write_export
+from lading.build.optional import unless_required
+from lading.build.records import EXPORT_FILE, ExportedGraph, graph_file, write_export
 from lading.errors import ExportError
-from lading.files import write_atomically
+from lading.files import claim, write_atomically
 from lading.spec import BATCH, Array, ModelSpec, TensorSpec
 from lading.tensors.ragged import collate
 from lading.tensors.random import random_inputs
@@ -37,17 +38,25 @@ _POOLS: Mapping[Any, list[int]] = {
 """Adaptive pooling operators. With output size 1 they are means over these axes."""
 
 
-def export(spec: ModelSpec, out: Path, *, checkpoints: Mapping[float, Path] | None = None, atol: float = 1e-4) -> Path:
+def export(
+    spec: ModelSpec,
+    out: Path,
+    *,
+    checkpoints: Mapping[float, Path] | None = None,
+    problems: Mapping[float, str] | None = None,
+    atol: float = 1e-4,
+) -> Path:
     """Export the trained module and each pruned one, and compare every graph with torch.
 
     Args:
         spec: the model.
         out: folder to write ``fp32.onnx``, ``pruned30.onnx`` ... and ``export.json`` to.
         checkpoints: weights by pruning share; by default the reference checkpoints next to the model.
+        problems: why there are no weights, by pruning share.
         atol: largest allowed absolute difference between torch and ONNX Runtime on any floating output.
 
     Returns:
-        ``out``.
+        ``out``. Where a pruned module that no required variant needs cannot be exported, its record says why.
 
     Raises:
         ExportError: a graph does not reproduce its module; the message lists every difference of all graphs.
@@ -55,19 +64,24 @@ def export(spec: ModelSpec, out: Path, *, checkpoints: Mapping[float, Path] | No
     """
     from lading.build.train.checkpoint import load_checkpoint
 
-    out.mkdir(parents=True, exist_ok=True)
+    shares = sorted({variant.pruning for variant in spec.variants})
+    claim(out, map(graph_file, shares), known_by=EXPORT_FILE)
     graphs: list[ExportedGraph] = []
     failures: list[str] = []
-    for share in sorted({variant.pruning for variant in spec.variants}):
+    missing = dict(problems or {})
+    for share in shares:
+        if share in missing:
+            continue
         weights = (checkpoints or {}).get(share) or spec.checkpoint(share)
-        module, _ = load_checkpoint(spec, weights)
         try:
-            graphs.append(export_module(spec, module, out / graph_file(share), share, weights, atol=atol))
+            with unless_required(spec, share, missing):
+                module, _ = load_checkpoint(spec, weights)
+                graphs.append(export_module(spec, module, out / graph_file(share), share, weights, atol=atol))
         except ExportError as error:
             failures.extend(f"{graph_file(share)}: {failure}" for failure in error.failures)
     if failures:
         raise ExportError(spec.name, failures)
-    write_export(out, graphs)
+    write_export(out, graphs, missing)
     return out
 
 

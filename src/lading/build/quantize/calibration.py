@@ -73,8 +73,13 @@ def observe(
         histograms: count them too, for the entropy and percentile methods.
 
     Raises:
-        QuantizationError: a tensor is not finite, or there are no examples.
+        QuantizationError: a tensor is not finite, there is no tensor to observe, or there are no examples.
     """
+    if not tensors:
+        raise QuantizationError(
+            "there is nothing to quantize: int8 makes Conv, ConvTranspose, Gemm and MatMul of float32 faster, and the "
+            "graph has none"
+        )
     session = _observing_session(model, tensors)
     feeds = list(feeds)
     if not feeds:

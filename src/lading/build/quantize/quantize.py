@@ -7,9 +7,9 @@ from pathlib import Path
 from lading.build.examples import open_graph
 from lading.build.quantize.recipes import check_methods, recipe_of
 from lading.build.quantize.source import Data, Source
-from lading.build.records import BuiltVariant, read_export, write_variants
+from lading.build.records import VARIANTS_FILE, BuiltVariant, read_export, write_variants
 from lading.errors import QuantizationError
-from lading.files import write_atomically
+from lading.files import claim, write_atomically
 from lading.progress import progress_bars
 from lading.spec import Evaluated, Variant
 
@@ -30,17 +30,28 @@ def quantize(spec: Evaluated, exported: Path, out: Path) -> Path:
         QuantizationError: the export folder is not complete, or a variant names an unknown method.
     """
     check_methods(spec)
-    files = {graph.pruning: exported / graph.file for graph in read_export(exported)}
-    missing = sorted({variant.pruning for variant in spec.variants} - files.keys())
+    export = read_export(exported)
+    files = {graph.pruning: exported / graph.file for graph in export.graphs}
+    missing = sorted({variant.pruning for variant in spec.variants} - files.keys() - export.problems.keys())
     if missing:
         raise QuantizationError(f"{exported} has no graph with pruning {missing[0]:g}: run `lading export` again")
-    out.mkdir(parents=True, exist_ok=True)
+    claim(out, (f"{variant.name}.onnx" for variant in spec.variants), known_by=VARIANTS_FILE)
     data = Data(spec)
     with progress_bars() as progress:
         sources = {share: Source(spec, share, file, data, progress) for share, file in files.items()}
         variants = progress.track(spec.variants, description="building variants")
-        built = [_build(sources[variant.pruning], variant, out) for variant in variants]
+        built = [
+            _build(sources[variant.pruning], variant, out)
+            if variant.pruning in sources
+            else _absent(variant, export.problems[variant.pruning])
+            for variant in variants
+        ]
     return write_variants(out, built)
+
+
+def _absent(variant: Variant, problem: str) -> BuiltVariant:
+    precision = recipe_of(variant.quantization).precision if variant.quantization else "fp32"
+    return BuiltVariant(variant=variant, file=None, precision=precision, problem=problem)
 
 
 def _build(source: Source, variant: Variant, out: Path) -> BuiltVariant:
@@ -55,8 +66,11 @@ def _build(source: Source, variant: Variant, out: Path) -> BuiltVariant:
             source.data.calibration(quantization.calibration_examples)
         model, details = recipe.make(source, variant, quantization)
         open_graph(model)
-    except QuantizationError as error:
+    except Exception as error:
+        # ONNX Runtime's exceptions share no base class; what a data set or a score raises is the user's to see.
+        if not isinstance(error, QuantizationError) and not type(error).__module__.startswith("onnxruntime"):
+            raise
         file.unlink(missing_ok=True)
-        return BuiltVariant(variant=variant, file=None, precision=recipe.precision, problem=str(error))
+        return _absent(variant, str(error))
     write_atomically(file, model.SerializeToString(deterministic=True))
     return BuiltVariant(variant=variant, file=file.name, precision=recipe.precision, details=details)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import onnx
 from rich.progress import Progress
 
@@ -79,9 +81,20 @@ class Source:
         return self.score_of(self.prepared)
 
     def score_of(self, model: onnx.ModelProto) -> float:
-        """Score of a quantized graph on the same examples."""
+        """Score of a quantized graph on the same examples.
+
+        Raises:
+            QuantizationError: an output or the score is not finite, so there is nothing to search with.
+        """
         examples = self.data.validation
-        return float(self.spec.score(answer(open_graph(model), self.spec, examples), targets(examples)))
+        outputs = answer(open_graph(model), self.spec, examples)
+        for name, array in outputs.items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise QuantizationError(f"output {name!r} is NaN or infinite on the examples of 'valid'")
+        score = float(self.spec.score(outputs, targets(examples)))
+        if not math.isfinite(score):
+            raise QuantizationError(f"score() returned {score} for the examples of 'valid'")
+        return score
 
     def ranges(self, settings: Quantization) -> dict[str, tuple[float, float]]:
         """Lowest and highest value of every activation, by tensor, on the calibration examples.
@@ -91,7 +104,7 @@ class Source:
         """
         count = settings.calibration_examples
         if count not in self._activations:
-            feeds = batches(self.spec.inputs, self.data.calibration(count), BATCH_SIZE)
+            feeds = batches(self.spec.inputs, self.data.calibration(count), self.spec.at_most(BATCH_SIZE))
             self._activations[count] = observe(
                 self.prepared,
                 float_activations(self.prepared, OP_TYPES),

@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from lading.build.train.checkpoint import load_checkpoint, new_card, save_checkpoint, spec_of
+from lading.build.train.checkpoint import command_line, load_checkpoint, new_card, save_checkpoint, spec_of
 from lading.build.train.module import evaluate
-from lading.build.train.train import command_line, prepared, score_splits
+from lading.build.train.train import prepared, score_splits
 from lading.errors import CheckpointError
 from lading.import_string import load_spec
 from lading.spec import ModelSpec
@@ -74,7 +74,9 @@ def write_mean(spec: ModelSpec, pair: tuple[Path, Path], share: float, score: fl
     spec = spec_of(spec, options)
     out.mkdir(parents=True, exist_ok=True)
     kept_of_run = ("command", "created", "run_id", "git_commit", "data_fingerprint")
-    averaged = {"share": share, **{name: getattr(other, name) for name in kept_of_run}}
+    # A run of the first would repeat all runs before it, so only that it is one is written.
+    of_first = other.parent == card
+    averaged = {"share": share, "of_first": of_first, **{name: getattr(other, name) for name in kept_of_run}}
     kept = {name: value for name, value in card.metrics.items() if name.startswith("macs")}
     run = new_card(
         spec,
@@ -82,10 +84,10 @@ def write_mean(spec: ModelSpec, pair: tuple[Path, Path], share: float, score: fl
         command=command_line(),
         config={"model": options, "averaged_with": averaged},
         metrics={"valid/score": score, **score_splits(spec, module, out), **kept},
-        data_fingerprint=card.data_fingerprint,
         pruning=card.pruning,
         macs=card.macs,
         parent=card,
+        other=other.model_copy(update={"parent": None}) if of_first else other,
     )
     return save_checkpoint(out / spec.checkpoint(card.pruning).name, module, run)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
+import shlex
 import subprocess
-from collections.abc import Mapping
+import sys
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -12,15 +15,19 @@ from typing import Any
 
 import torch
 from pydantic import Field, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import nn
 
 from lading import __version__
+from lading.build.collected import as_extended
+from lading.build.weights.load import Loaded, load_into, state_of
+from lading.build.weights.shapes import fit_shapes
 from lading.errors import CheckpointError, SpecError
 from lading.files import write_atomically
 from lading.spec import Frozen, ModelSpec
 
+IMPORTED = "imported"
+"""Section of a record's configuration about the file that the weights came from, where another program wrote it."""
 PACKAGES = ("torch", "torchvision", "lightning", "torch-pruning", "numpy")
 
 
@@ -46,8 +53,16 @@ class RunCard(Frozen):
     processes: int = 1
     """Number of processes that trained together."""
     created: str
+    steps: int | None = None
+    """Optimizer steps. A run without any only scored its initial weights."""
+    weights: str | None = None
+    """SHA-256 in hex of the checkpoint file."""
+    made_of: dict[str, Any] = Field(default_factory=dict)
+    """Source, options and data that the weights were made of; see ``made_of.py``. Empty for records before 0.2."""
     parent: RunCard | None = None
     """The run that made the initial weights."""
+    other: RunCard | None = None
+    """The second run, if the weights are the mean of two."""
 
 
 def save_checkpoint(path: Path, module: nn.Module, card: RunCard) -> Path:
@@ -57,19 +72,21 @@ def save_checkpoint(path: Path, module: nn.Module, card: RunCard) -> Path:
         ``path``.
     """
     # Cloned, because safetensors refuses tensors that share memory, such as tied weights.
-    state = {name: _stored(tensor).clone() for name, tensor in _state(module).items()}
+    content = save({name: _stored(tensor).clone() for name, tensor in state_of(module).items()})
+    card = card.model_copy(update={"weights": hashlib.sha256(content).hexdigest()})
     # The record is written first: new weights must never be next to the record of an older run.
     write_atomically(card_file(path), card.model_dump_json(indent=2) + "\n")
-    write_atomically(path, save(state))
+    write_atomically(path, content)
     return path
 
 
 def load_checkpoint(spec: ModelSpec, path: Path) -> tuple[nn.Module, RunCard]:
-    """Build the spec's module in the shapes found in the file, and load its weights.
+    """Build the spec's module and load the weights of a file, whoever wrote it.
 
     Args:
         spec: its class is constructed again, with the options recorded in the run.
-        path: a ``.safetensors`` file. Without a run next to it, the spec is used as it is.
+        path: safetensors, or what torch.save wrote. With a run next to it, the module takes the shapes in the file:
+            it may have been pruned. Without one, the spec and its shapes are used as they are.
 
     Returns:
         The module in evaluation mode, and the run.
@@ -77,49 +94,41 @@ def load_checkpoint(spec: ModelSpec, path: Path) -> tuple[nn.Module, RunCard]:
     Raises:
         CheckpointError: the file is missing or corrupt, or a tensor does not fit the module; the message names it.
     """
-    state = _read(path)
+    module, card, _ = bring(spec, path)
+    return module, card or RunCard(spec=spec.name, parameters=_count(module), created=_now())
+
+
+def bring(
+    spec: ModelSpec, path: Path, part: str | None = None, drop: Collection[str] = ()
+) -> tuple[nn.Module, RunCard | None, Loaded]:
+    """As :func:`load_checkpoint`; also what was done to make the file fit.
+
+    Args:
+        part: name under which the weights lie in the file, where it holds several that fit.
+        drop: names inside the network that the file may have and the module need not.
+    """
     card = read_card(path)
-    module = _load(spec_of(spec, card.config.get("model", {})) if card else spec, state, path)
-    if card is None:
-        parameters = sum(parameter.numel() for parameter in module.parameters())
-        card = RunCard(spec=spec.name, parameters=parameters, created=_now())
-    return module, card
+    if card is not None:
+        spec = spec_of(spec, card.config.get("model", {}))
+    module = spec.build()
+    loaded = load_into(module, path, spec.name, resize=card is not None, part=part, drop=drop)
+    return module.eval(), card, loaded
 
 
-def load_weights(spec: ModelSpec, path: Path) -> nn.Module:
-    """Load a checkpoint's weights into the module of the spec, whatever options its run had.
+def load_again(spec: ModelSpec, module: nn.Module) -> nn.Module:
+    """What loading the checkpoint of a module would give, without the file.
 
     Raises:
-        CheckpointError: the file is missing or corrupt, or belongs to another network; the message names the tensor.
+        CheckpointError: a tensor does not fit a fresh module; the message names it.
     """
-    return _load(spec, _read(path), path)
-
-
-def _read(path: Path) -> dict[str, torch.Tensor]:
-    if not path.is_file():
-        raise CheckpointError(f"there is no checkpoint {path}: `lading train` makes one")
+    state = {name: _stored(tensor) for name, tensor in state_of(module).items()}
+    again = spec.build()
+    fit_shapes(again, state)
     try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} cannot be read as safetensors: {error}") from None
-
-
-def _load(spec: ModelSpec, state: Mapping[str, torch.Tensor], path: Path) -> nn.Module:
-    module = spec.build()
-    fit_shapes(module, state)
-    missing = sorted(_state(module).keys() - state.keys())
-    unknown = sorted(state.keys() - _state(module).keys())
-    if missing or unknown:
-        raise CheckpointError(
-            f"{path} does not fit {spec.name}: "
-            + (f"it lacks {missing[0]!r} and {len(missing) - 1} more" if missing else f"{unknown[0]!r} is not in it")
-            + "; was it made by another backbone or an older model file?"
-        )
-    try:
-        module.load_state_dict(state, strict=False)
+        again.load_state_dict(state, strict=False)
     except RuntimeError as error:
-        raise CheckpointError(f"{path} does not fit {spec.name}: {str(error).splitlines()[-1].strip()}") from None
-    return module.eval()
+        raise CheckpointError(f"the network does not load again: {str(error).splitlines()[-1].strip()}") from None
+    return again.eval()
 
 
 def read_card(path: Path) -> RunCard | None:
@@ -137,6 +146,23 @@ def read_card(path: Path) -> RunCard | None:
         raise CheckpointError(f"{file} is not the record of a run: {error.errors()[0]['msg']}") from None
 
 
+def read_own_card(path: Path) -> RunCard | None:
+    """Read the run next to a checkpoint, and check that it is the run of these weights.
+
+    Raises:
+        CheckpointError: the run is corrupt, or the record of other weights.
+    """
+    card = read_card(path)
+    if card is not None and card.weights is not None and path.is_file():
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        if found != card.weights:
+            raise CheckpointError(
+                f"{card_file(path)} is the record of other weights (sha256 {card.weights[:12]}, not {found[:12]}): put "
+                f"the record of {path.name} next to it, or delete the record"
+            )
+    return card
+
+
 def card_file(path: Path) -> Path:
     return path.with_suffix(".run.json")
 
@@ -145,7 +171,7 @@ def new_card(spec: ModelSpec, module: nn.Module, **fields: Any) -> RunCard:
     """Make the record of a run: parameters, packages, git state and time, unless given in ``fields``."""
     return RunCard(
         spec=spec.name,
-        parameters=sum(parameter.numel() for parameter in module.parameters()),
+        parameters=_count(module),
         packages={"lading": __version__} | {name: metadata.version(name) for name in PACKAGES},
         created=_now(),
         **git_state() | fields,
@@ -162,48 +188,19 @@ def spec_of(spec: ModelSpec, options: Mapping[str, Any]) -> ModelSpec:
     unknown = sorted(options.keys() - known.keys())
     if unknown:
         raise SpecError(f"{type(spec).__name__} takes no option {unknown[0]!r}; it takes: {', '.join(known) or 'none'}")
-    return type(spec)(**options) if options else spec
-
-
-def fit_shapes(module: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
-    """Resize convolutions, batch norms and linear layers to the tensors that will be loaded into them.
-
-    A depthwise convolution keeps one channel per group. Layers with the right shape are left as they are.
-    """
-    for name, layer in module.named_modules():
-        weight = state.get(f"{name}.weight" if name else "weight")
-        own = getattr(layer, "weight", None)
-        if weight is None or own is None or own.shape == weight.shape:
-            continue
-        if isinstance(layer, nn.modules.conv._ConvNd) and not layer.transposed:
-            _fit_convolution(layer, weight)
-        elif isinstance(layer, nn.Linear):
-            layer.out_features, layer.in_features = weight.shape
-        elif isinstance(layer, nn.modules.batchnorm._BatchNorm):
-            layer.num_features = weight.shape[0]
-        else:
-            continue
-        for key, tensor in (*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)):
-            wanted = state.get(f"{name}.{key}" if name else key)
-            if wanted is not None:
-                tensor.data = torch.empty_like(wanted)
-
-
-def _fit_convolution(layer: nn.modules.conv._ConvNd, weight: torch.Tensor) -> None:
-    layer.out_channels = weight.shape[0]
-    if layer.groups > 1 and weight.shape[1] == 1:
-        layer.groups = weight.shape[0]
-    layer.in_channels = weight.shape[1] * layer.groups
-
-
-def _state(module: nn.Module) -> dict[str, torch.Tensor]:
-    # The batch counter is only for cumulative averages, which nothing here uses.
-    return {key: tensor for key, tensor in module.state_dict().items() if not key.endswith("num_batches_tracked")}
+    return as_extended(spec, type(spec)(**options)) if options else spec
 
 
 def _stored(tensor: torch.Tensor) -> torch.Tensor:
     tensor = tensor.detach().cpu().contiguous()
     return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def command_line() -> str:
+    """The command as it was typed, without the folder of the program and the current folder."""
+    here, module = f"{Path.cwd()}/", sys.modules["__main__"].__spec__
+    program = [Path(sys.argv[0]).name] if module is None else ["python", "-m", module.name.removesuffix(".__main__")]
+    return shlex.join([*program, *(word.replace(here, "") for word in sys.argv[1:])])
 
 
 def git_state() -> dict[str, Any]:
@@ -222,6 +219,10 @@ def git_state() -> dict[str, Any]:
     commit = ask("rev-parse", "HEAD")
     status = ask("status", "--porcelain") if commit else None
     return {"git_commit": commit, "git_dirty": None if status is None else bool(status)}
+
+
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _now() -> str:

@@ -15,8 +15,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from lading.build.collected import load_spec
 from lading.errors import SpecError
-from lading.import_string import load_spec
 
 CONFIGS = Path("configs")
 

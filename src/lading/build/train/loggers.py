@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import configparser
+import netrc
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from omegaconf import DictConfig
 
 from lading.build.train.config import plain
 from lading.spec import ModelSpec
+
+OWN_HOSTS = ("api.wandb.ai", "api.forge.coreweave.com")
+"""Names of W&B's own server, one of which `wandb login` writes into the netrc file."""
 
 
 def run_loggers(spec: ModelSpec, config: DictConfig, out: Path, *, resume: bool = False) -> list[Logger]:
@@ -38,14 +44,43 @@ def run_loggers(spec: ModelSpec, config: DictConfig, out: Path, *, resume: bool 
 
 
 def wandb_mode(environment: Mapping[str, str]) -> Literal["online", "offline", "disabled"]:
-    """``online`` if there is a key, else ``offline``: without a key W&B would prompt for it or fail.
+    """``online`` if there is a login, else ``offline``: without one W&B would prompt for it or fail.
 
-    ``WANDB_MODE`` is honoured where it asks for less. An agent's trials are online: the agent had to log in.
+    A login is a key or an identity token in the environment, or the entry that ``wandb login`` wrote into the netrc
+    file. ``WANDB_MODE`` is honoured where it asks for less. An agent's trials are online: the agent had to log in.
     """
     asked = environment.get("WANDB_MODE", "")
     if asked in {"offline", "dryrun", "disabled"}:
         return "disabled" if asked == "disabled" else "offline"
-    return "online" if environment.get("WANDB_API_KEY") or environment.get("WANDB_SWEEP_ID") else "offline"
+    known = ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE", "WANDB_SWEEP_ID")
+    return "online" if any(environment.get(name) for name in known) or _in_netrc(environment) else "offline"
+
+
+def _in_netrc(environment: Mapping[str, str]) -> bool:
+    """Whether the netrc file has a password for W&B's server, as ``wandb login`` writes it."""
+    home = Path(environment.get("HOME") or environment.get("USERPROFILE") or "/nonexistent")
+    named = environment.get("NETRC")
+    host = urlsplit(environment.get("WANDB_BASE_URL") or _login_server(environment, home)).netloc
+    hosts = OWN_HOSTS if host in ("", *OWN_HOSTS) else (host,)
+    for file in [Path(named).expanduser()] if named else [home / ".netrc", home / "_netrc"]:
+        try:
+            logins = netrc.netrc(file).hosts
+        except (OSError, netrc.NetrcParseError):
+            continue
+        if any(logins[name][2] for name in hosts if name in logins):
+            return True
+    return False
+
+
+def _login_server(environment: Mapping[str, str], home: Path) -> str:
+    """Base URL of the server that ``wandb login --host`` noted; empty for W&B's own."""
+    folder = environment.get("WANDB_CONFIG_DIR") or home / ".config" / "wandb"
+    settings = configparser.ConfigParser(interpolation=None)
+    try:
+        settings.read(Path(folder) / "settings")
+        return settings.get("default", "base_url", fallback="")
+    except (OSError, configparser.Error):
+        return ""
 
 
 def run_id(loggers: Sequence[Logger]) -> str:

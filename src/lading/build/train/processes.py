@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from torch import distributed
 
 from lading.errors import SpecError
+from lading.machine import allowed_cpus
 
 T = TypeVar("T")
 
@@ -150,6 +151,6 @@ def wanted(config: DictConfig) -> int:
 def start_torchrun(arguments: Sequence[str], processes: int) -> None:
     """Become torchrun with ``lading ARGUMENTS`` in several processes of this machine; does not return."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    environment = {"OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) // processes)), **os.environ}
+    environment = {"OMP_NUM_THREADS": str(max(1, allowed_cpus() // processes)), **os.environ}
     sys.stdout.flush()
     os.execve(sys.executable, [*command, "-m", "lading", *arguments], environment)

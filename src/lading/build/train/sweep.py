@@ -17,11 +17,11 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
 
+from lading.build.collected import load_spec
 from lading.build.train.checkpoint import read_card
 from lading.build.train.config import first_overrides
 from lading.build.train.train import train
 from lading.errors import LadingError, SpecError
-from lading.import_string import load_spec
 from lading.spec import Frozen
 
 ARGUMENTS = "${args_no_hyphens}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import shlex
+import math
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,19 +20,22 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
+from lading.build.collected import load_spec
+from lading.build.facts import digest_of
 from lading.build.train.batch_norm import synced
 from lading.build.train.batches import batches_in_order, training_batches
-from lading.build.train.checkpoint import git_state, load_weights, new_card, read_card, save_checkpoint, spec_of
+from lading.build.train.checkpoint import command_line, git_state, new_card, save_checkpoint, spec_of
 from lading.build.train.config import compose, plain
 from lading.build.train.loggers import log_results, run_id, run_loggers
+from lading.build.train.made_of import begin, check_begun, data_of, weights_facts
 from lading.build.train.module import SpecModule, evaluate
 from lading.build.train.processes import Processes, current, joined, start_torchrun, wanted
 from lading.build.train.profile import Profile
 from lading.build.train.trainer import check_processes, new_trainer
 from lading.build.verify.report import plot_confusion
 from lading.build.verify.scores import confusion_counts
-from lading.errors import DataError, SpecError
-from lading.import_string import load_spec
+from lading.build.weights.imported import start_from
+from lading.errors import DataError, OccupiedError, SpecError
 from lading.spec import Dataset, ModelSpec
 
 CONFIG = "config.yaml"
@@ -55,6 +58,7 @@ def train_command(
             command again.
 
     Raises:
+        OccupiedError: the folder holds weights of another run.
         SpecError: the configuration is wrong, or the folder to resume holds no run.
     """
     with joined() as group:
@@ -68,6 +72,8 @@ def train_command(
         config = compose(target, overrides)
         started = datetime.now().strftime("%Y%m%d-%H%M%S")
         folder = group.agree(out or Path("runs") / spec.name / started)
+        if (folder / f"{spec.name}.safetensors").exists():
+            raise OccupiedError(f"{folder} holds the weights of another run: give another --out, or move them away")
         return _start(spec, config, folder, profile=profile)
 
 
@@ -112,9 +118,9 @@ def train(spec: ModelSpec, config: DictConfig, out: Path, *, resume: bool = Fals
             spec.adapt(fresh)
         return fit(spec, fresh, config, out, resume=resume, profile=profile)
     start = Path(config.init)
-    module, card = load_weights(spec, start), read_card(start)
+    module, card = start_from(spec, start)
     kept: dict[str, Any] = {"pruning": card.pruning, "macs": card.macs, "parent": card} if card else {}
-    return fit(spec, module.train(), config, out, resume=resume, profile=profile, **kept)
+    return fit(spec, module.train(), config, out, resume=resume, profile=profile, started_from=digest_of(start), **kept)
 
 
 def fit(
@@ -127,6 +133,8 @@ def fit(
     profile: bool = False,
     checkpoint: str | None = None,
     facts: Mapping[str, float] | None = None,
+    started_from: str | None = None,
+    share: float | None = None,
     **card: Any,
 ) -> Path:
     """Train a module as configured, keep the weights with the best validation score, and score the test splits.
@@ -135,11 +143,14 @@ def fit(
         profile: also write where the time of some steps goes, to ``profile`` in ``out``.
         checkpoint: file name to write; default ``<name>.safetensors``.
         facts: more metrics to record.
+        started_from: digest of the weights that the module holds; ``None`` for new ones.
+        share: that was pruned before; ``None`` for a training.
         card: more fields of the run's card, such as ``pruning``.
     """
     card = git_state() | card
     group = current()
     if group.first:
+        check_begun(out)
         out.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(config, out / CONFIG)
     use_threads(config)
@@ -162,6 +173,11 @@ def fit(
     )
     with group.one_first(shared=config.data.shared):
         training, validation = prepared(spec, "train"), prepared(spec, "valid")
+    if group.first:
+        seen = data_of(training, validation)
+        if not resume:  # or the next run would resume another one
+            (out / LAST).unlink(missing_ok=True)
+        made_of = begin(out, weights_facts(spec, config, seen, parent=started_from, share=share), resume=resume)
     data = {
         "batch_size": config.data.batch_size,
         "workers": config.data.workers,
@@ -187,7 +203,12 @@ def fit(
         if group.first:
             metrics = {"valid/score": _load_best(trainer, lit, ended)}
             metrics |= score_splits(spec, lit.module.eval(), out) | dict(facts or {})
-            card |= {"processes": group.size, "data_fingerprint": getattr(training, "fingerprint", None)}
+            # No record holds NaN: JSON has no form for it. The gates tell that a score is none.
+            metrics = {name: value for name, value in metrics.items() if math.isfinite(value)}
+            steps = trainer.global_step
+            # Weights that were only scored saw none of the configured data.
+            read = seen["train"].text if steps else None
+            card |= {"processes": group.size, "steps": steps, "data_fingerprint": read, "made_of": made_of}
             card |= {"command": command_line(), "config": plain(config), "run_id": run_id(loggers)}
             save_checkpoint(path, lit.module, new_card(spec, lit.module, metrics=metrics, **card))
             log_results(loggers, metrics, path, out)
@@ -214,13 +235,6 @@ def use_threads(config: DictConfig) -> None:
     """Set the configured number of torch threads. Its default is very slow if other processes use the cores."""
     if config.trainer.threads:
         torch.set_num_threads(config.trainer.threads)
-
-
-def command_line() -> str:
-    """The command as it was typed, without the folder of the program and the current folder."""
-    here, module = f"{Path.cwd()}/", sys.modules["__main__"].__spec__
-    program = [Path(sys.argv[0]).name] if module is None else ["python", "-m", module.name.removesuffix(".__main__")]
-    return shlex.join([*program, *(word.replace(here, "") for word in sys.argv[1:])])
 
 
 def _load_best(trainer: lightning.Trainer, lit: SpecModule, ended: float | None) -> float:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lading.artifact.manifest import Measurement
 from lading.build.quantize.recipes import recipe_of
+from lading.build.verify.drop import enough_examples
 from lading.build.verify.timing import interval
-from lading.manifest import Measurement
 from lading.spec import Budget, Variant
 
 FP32 = "fp32"
@@ -43,8 +44,8 @@ def judge(candidate: Candidate, fp32: Measurement | None, budget: Budget, split:
         return ("it was not measured",)
     reference = is_reference(variant)
     reasons = [] if reference or fp32 is None else _score_drop(variant, found, fp32, split)
-    if reference and budget.min_score is not None and found.scores[split] < budget.min_score - _SLACK:
-        reasons.append(f"score {found.scores[split]:.4f} is below the minimum of {budget.min_score:.4f}")
+    if reference:
+        reasons.extend(below_minimum(found.scores[split], budget))
     if variant.device == "gpu" or _needs_gpu(variant):
         reasons.append("it is built for GPUs, and is never chosen on a CPU")
     elif not reference:
@@ -91,12 +92,31 @@ def is_reference(variant: Variant) -> bool:
     return variant.pruning == 0 and variant.quantization is None
 
 
-def _score_drop(variant: Variant, found: Measurement, fp32: Measurement, split: str) -> list[str]:
-    score, best = found.scores[split], fp32.scores[split]
-    if best - score <= variant.max_score_drop + _SLACK:
+def below_minimum(score: float, budget: Budget) -> list[str]:
+    """The reason to refuse fp32 for its score, if there is one."""
+    if budget.min_score is None or score >= budget.min_score - _SLACK:
         return []
-    drop, allowed = f"{best - score:.4f} below fp32 ({best:.4f})", f"{variant.max_score_drop:.4f}"
-    return [f"score {score:.4f} is {drop}; at most {allowed} is allowed"]
+    return [f"score {score:.4f} is below the minimum of {budget.min_score:.4f}"]
+
+
+def _score_drop(variant: Variant, found: Measurement, fp32: Measurement, split: str) -> list[str]:
+    drop, allowed = found.score_drop, variant.max_score_drop
+    if drop is None:
+        return ["its score was not compared with that of fp32"]
+    if drop.high <= allowed + _SLACK:
+        return []
+    span = f"(95 % interval {drop.low:.4f} to {drop.high:.4f})"
+    if drop.value > allowed + _SLACK:
+        score, best = found.scores[split], fp32.scores[split]
+        return [
+            f"score {score:.4f} is {drop.value:.4f} below fp32 ({best:.4f}) {span}; at most {allowed:.4f} is allowed"
+        ]
+    enough = enough_examples(drop, allowed)
+    cure = f"about {enough:,} examples would suffice" if enough else "no number of examples would suffice"
+    return [
+        f"its score is {drop.value:.4f} below fp32 {span}, and {drop.examples:,} examples of {split!r} are too few to "
+        f"show that it is at most the {allowed:.4f} allowed: {cure}, or allow more with max_score_drop"
+    ]
 
 
 def _gain(found: Measurement, budget: Budget) -> list[str]:

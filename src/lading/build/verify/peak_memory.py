@@ -38,6 +38,13 @@ def peak_memory(file: Path, inputs: Mapping[str, Array]) -> int:
 
 
 def _resident(entry: str) -> int:
+    """Bytes that the kernel counts; without ``/proc`` (macOS) the peak so far, and 0 on Windows."""
+    if not _STATUS.is_file():
+        try:
+            import resource
+        except ModuleNotFoundError:
+            return 0
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(f"{entry}:"))
     return int(line.split()[1]) * 1024
 

@@ -14,9 +14,9 @@ from jinja2 import Environment, StrictUndefined
 from numpy.typing import NDArray
 
 from lading.artifact import Artifact
+from lading.artifact.manifest import Baseline, Machine, Measurement, PackedVariant, RefusedVariant, Timing
 from lading.build.records import Confusion, Verification, VerifiedVariant
-from lading.build.verify.tables import machine_line
-from lading.manifest import Baseline, Machine, Measurement, PackedVariant, RefusedVariant, Timing
+from lading.build.verify.tables import machine_line, run_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,6 +55,9 @@ class Content:
     machine: Machine | None
     facts: Sequence[tuple[str, str]]
     notes: Sequence[str] = ()
+    """How it was measured."""
+    doubts: Sequence[str] = ()
+    """What the scores do not show."""
     confusions: Sequence[Confusion] = field(default_factory=tuple)
 
 
@@ -70,6 +73,7 @@ def write_report(verification: Verification, path: Path) -> None:
         machine=verification.machine,
         facts=[("measured", verification.created), ("effort", verification.effort), ("examples scored", scored)],
         notes=[verification.method, *(f"{name}: {reason}." for name, reason in verification.absent.items())],
+        doubts=verification.notes,
         confusions=[one for one in verification.confusions if one.variant == verification.chosen],
     )
     _write(content, path)
@@ -88,6 +92,8 @@ def write_artifact_report(artifact: Artifact, path: Path) -> None:
         ("git commit", source.git_commit or ""),
         ("training run", source.run_id or ""),
         ("data", source.data_fingerprint or ""),
+        ("registry", source.checkpoint or ""),
+        *((f"run {place}", run_line(source, place)) for place in range(len(source.runs))),
     ]
     content = Content(
         name=f"{manifest.name} {manifest.version}",
@@ -96,6 +102,7 @@ def write_artifact_report(artifact: Artifact, path: Path) -> None:
         baselines=manifest.baselines,
         machine=manifest.machine,
         facts=[(name, value) for name, value in facts if value],
+        doubts=manifest.notes,
     )
     _write(content, path)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import blake2b
+from itertools import accumulate
 
 import numpy as np
 import onnxruntime as ort
@@ -13,7 +16,7 @@ from numpy.typing import NDArray
 from lading.build.examples import join, spread_indices, targets
 from lading.machine import usable_cpus
 from lading.spec import Array, Dataset, Evaluated, Example, TensorSpec
-from lading.tensors.ragged import collate
+from lading.tensors.ragged import collate, dim_size
 
 BATCH_SIZE = 4
 """Small, so that activations stay in the cache: with 16 an example of cards takes 1.1 times as long (AMD EPYC)."""
@@ -27,6 +30,45 @@ class Answers:
     """Arrays by variant and output name, all examples joined."""
     targets: dict[str, Array]
     examples: int
+    fingerprints: tuple[bytes, ...]
+    """Of the inputs of each example; see :func:`fingerprint`."""
+    bounds: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """Where the rows of each example begin, by ragged output, and where the last ones end."""
+    axes: Mapping[str, int] = field(default_factory=dict)
+    """The axis along which examples are joined, by output; the first unless it is named here."""
+
+    @cached_property
+    def distinct(self) -> NDArray[np.int64]:
+        """Indexes of the examples without repetitions."""
+        first = dict(zip(reversed(self.fingerprints), reversed(range(self.examples)), strict=True))
+        return np.array(sorted(first.values()), np.int64)
+
+    def some(self, variant: str, indices: NDArray[np.int64]) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Outputs and targets of some of the examples, as ``Evaluated.score`` takes them.
+
+        Args:
+            variant: whose outputs.
+            indices: of the examples, ascending.
+        """
+        outputs = {}
+        for name, array in self.outputs[variant].items():
+            rows = indices
+            if name in self.bounds:
+                bounds = self.bounds[name]
+                rows = np.concatenate([np.arange(bounds[index], bounds[index + 1]) for index in indices])
+            outputs[name] = array.take(rows, axis=self.axes.get(name, 0))
+        return outputs, {name: array[indices] for name, array in self.targets.items()}
+
+
+def fingerprint(inputs: Sequence[TensorSpec], given: Mapping[str, Array]) -> bytes:
+    """A digest of the inputs of one example: two examples have the same one if a model cannot tell them apart."""
+    digest = blake2b(digest_size=16)
+    for tensor in inputs:
+        if not tensor.owner_of:
+            array = np.ascontiguousarray(given[tensor.name])
+            digest.update(f"{tensor.name} {array.dtype} {array.shape}".encode())
+            digest.update(array.data if array.size else b"")
+    return digest.digest()
 
 
 def answer_split(
@@ -43,13 +85,17 @@ def answer_split(
     """
     size = len(dataset)
     indices = spread_indices(size, limit or size)
+    batch = spec.at_most(BATCH_SIZE)
     names = [tensor.name for tensor in spec.outputs]
     parts: dict[str, list[list[Array]]] = {variant: [] for variant in sessions}
     seen: list[Example] = []
+    fingerprints: list[bytes] = []
+    ragged = {tensor.name: str(tensor.shape[tensor.ragged_axis]) for tensor in spec.outputs if not tensor.batched}
+    counts: dict[str, list[int]] = {name: [0] for name in ragged}
     before: dict[str, Future[list[Array]]] = {}
     with ThreadPoolExecutor(max(1, int(usable_cpus()))) as pool:
-        for start in range(0, len(indices) + BATCH_SIZE, BATCH_SIZE):
-            examples = [dataset[index] for index in indices[start : start + BATCH_SIZE]]
+        for start in range(0, len(indices) + batch, batch):
+            examples = [dataset[index] for index in indices[start : start + batch]]
             runs: dict[str, Future[list[Array]]] = {}
             if examples:
                 feed = collate(spec.inputs, [given for given, _ in examples])
@@ -58,9 +104,15 @@ def answer_split(
                 parts[name].append(run.result())
             before = runs
             seen.extend(({}, target) for _, target in examples)
+            for given, _ in examples:
+                fingerprints.append(fingerprint(spec.inputs, given))
+                for name, dim in ragged.items():
+                    counts[name].append(dim_size(dim, spec.inputs, given))
             advance(len(examples))
     outputs = {name: join(spec.outputs, answered) for name, answered in parts.items()}
-    return Answers(outputs, targets(seen), len(indices))
+    bounds = {name: list(accumulate(sizes)) for name, sizes in counts.items()}
+    axes = {tensor.name: tensor.ragged_axis for tensor in spec.outputs if tensor.ragged_axis}
+    return Answers(outputs, targets(seen), len(indices), tuple(fingerprints), bounds, axes)
 
 
 def confusion(

@@ -10,11 +10,20 @@ from rich.table import Table
 from rich.text import Text
 
 from lading.artifact import Artifact
+from lading.artifact.manifest import (
+    Machine,
+    Manifest,
+    Measurement,
+    PackedVariant,
+    Provenance,
+    Ratio,
+    RefusedVariant,
+    Timing,
+)
 from lading.build.records import Verification, VerifiedVariant
-from lading.manifest import Machine, Manifest, Measurement, PackedVariant, Ratio, RefusedVariant, Timing
 from lading.spec import TensorSpec
 
-WIDE = 108
+WIDE = 124
 """Columns of the terminal from which all figures fit side by side; below, the ones that decide."""
 
 
@@ -28,6 +37,8 @@ class VerificationTable:
         found = self.verification
         yield _table(found, wide=options.max_width >= WIDE)
         yield _refusals(found)
+        for note in found.notes:
+            yield Text(note, style="yellow")
         yield Text(f"{machine_line(found.machine)}\n{found.method}", style="dim")
         for name, reason in found.absent.items():
             yield Text(f"{name} was not measured: {reason}", style="dim")
@@ -40,18 +51,30 @@ def verification_table(verification: Verification) -> RenderableType:
 
 def _table(verification: Verification, *, wide: bool) -> Table:
     table = Table(title=_title(verification), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    names = ("score", "agrees", "p50 ms", "p99 ms", "x fp32 (95 %)", "x torch", "MiB", "RAM")
-    for column in ("variant", "verdict", *(names if wide else ("score", "p50 ms", "x fp32", "x torch", "MiB"))):
+    names: tuple[str, ...] = (
+        "score",
+        "drop (95 %)",
+        "agrees",
+        "p50 ms",
+        "p99 ms",
+        "x fp32 (95 %)",
+        "x torch",
+        "MiB",
+        "RAM",
+    )
+    names = names if wide else ("score", "drop to", "p50 ms", "x fp32", "x torch")
+    for column in ("variant", "verdict", *names):
         words = column in ("variant", "verdict")
         table.add_column(column, justify="left" if words else "right", no_wrap=True)
     for entry in verification.variants:
         chosen = entry.variant.name == verification.chosen
-        figures = _figures(entry.measurement, verification.split, wide=wide) if entry.measurement else ()
+        scores = [f"{entry.scores[verification.split]:.4f}"] if verification.split in entry.scores else []
+        figures = _figures(entry.measurement, verification.split, wide=wide) if entry.measurement else scores
         table.add_row(entry.variant.name, _verdict(entry, chosen), *figures, style="bold" if chosen else None)
     for baseline in verification.baselines:
         single = baseline.alone
         times = (_ms(single, "p50_ms"), _ms(single, "p99_ms")) if wide else (_ms(single, "p50_ms"),)
-        table.add_row(baseline.name, "", "", *([""] if wide else []), *times, style="dim")
+        table.add_row(baseline.name, "", "", "", *([""] if wide else []), *times, style="dim")
     return table
 
 
@@ -72,11 +95,13 @@ def _figures(found: Measurement, split: str, *, wide: bool) -> tuple[str, ...]:
     score, p50 = f"{found.scores[split]:.4f}", _ms(single, "p50_ms")
     torch = f"{found.speedup_torch.value:.2f}" if found.speedup_torch else ""
     size = f"{found.size_bytes / 2**20:.2f}"
+    drop = found.score_drop
     if not wide:
-        return (score, p50, f"{found.speedup.value:.2f}", torch, size)
+        return (score, f"{drop.high:.4f}" if drop else "", p50, f"{found.speedup.value:.2f}", torch)
     memory = f"{found.peak_memory_bytes / 2**20:.0f}"
     agrees = f"{found.agreement:.2%}"
-    return (score, agrees, p50, _ms(single, "p99_ms"), _ratio(found.speedup), torch, size, memory)
+    span = f"{drop.low:.4f} to {drop.high:.4f}" if drop else ""
+    return (score, span, agrees, p50, _ms(single, "p99_ms"), _ratio(found.speedup), torch, size, memory)
 
 
 def _verdict(entry: VerifiedVariant, chosen: bool) -> Text:
@@ -116,6 +141,7 @@ def describe(artifact: Artifact) -> RenderableType:
         _tensors(manifest),
         _variants(artifact),
         *([reasons] if reasons else []),
+        *([_pairs("What the scores do not show", [("", note) for note in manifest.notes])] if manifest.notes else []),
         _provenance(manifest),
         _files(artifact),
     )
@@ -208,9 +234,26 @@ def _provenance(manifest: Manifest) -> Table:
         ("git commit", commit),
         ("data", source.data_fingerprint or ""),
         ("metrics", ", ".join(f"{name} {value:.4g}" for name, value in source.metrics.items())),
+        ("registry", source.checkpoint or ""),
+        *((f"run {place}", run_line(source, place)) for place in range(len(source.runs))),
         ("packages", ", ".join(f"{name} {version}" for name, version in sorted(source.packages.items()))),
     ]
     return _pairs("Provenance", rows)
+
+
+def run_line(source: Provenance, place: int) -> str:
+    """One run behind the weights: what it did, to which weights, with which data, and what is not known about it."""
+    run = source.runs[place]
+    facts = [
+        run.kind + (f" (share of the second {run.share:g})" if run.share is not None else ""),
+        f"of run {' and '.join(map(str, run.parents))}" if run.parents else "",
+        f"W&B run {run.run_id}" if run.run_id else "",
+        f"{run.steps} steps" if run.steps is not None else "",
+        f"data {run.data_fingerprint[:DIGEST_LENGTH]}" if run.data_fingerprint else "",
+        f"weights {run.weights[:DIGEST_LENGTH]}" if run.weights else "",
+        f"not recorded: {'; '.join(run.unknown)}" if run.unknown else "",
+    ]
+    return ", ".join(fact for fact in facts if fact)
 
 
 def _files(artifact: Artifact) -> Table:

@@ -9,7 +9,7 @@ from time import perf_counter_ns
 import numpy as np
 from numpy.typing import NDArray
 
-from lading.manifest import PAYS, Ratio, Timing
+from lading.artifact.manifest import PAYS, Ratio, Timing
 
 Samples = list[NDArray[np.float64]]
 """Latencies in milliseconds: one float64 (runs,) per round."""

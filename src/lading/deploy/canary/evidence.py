@@ -10,7 +10,8 @@ from pathlib import Path
 import httpx
 import numpy as np
 
-from lading.deploy.canary.rollout import ReleaseWindow
+from lading.deploy.canary.decision import ReleaseWindow
+from lading.deploy.kubernetes import POD_SUFFIX
 from lading.deploy.load.bodies import bodies, examples
 from lading.deploy.load.signature import from_artifact, from_server
 from lading.errors import CanaryError
@@ -42,6 +43,52 @@ class Prometheus:
         requests = round(total or 0.0)
         return ReleaseWindow(requests, min(requests, round(errors or 0.0)), None if p99 is None else 1000 * p99)
 
+    def pods(self, selector: str, seconds: int) -> int:
+        """How many pods have had series in the last seconds. After one failed scrape a pod has none for a moment.
+
+        Raises:
+            CanaryError: as for :meth:`window`.
+        """
+        return round(self._ask(f"count(max_over_time(lading_usable_cpus{{{selector}}}[{seconds}s]))") or 0)
+
+    def scrapes(self, selector: str, seconds: int) -> int:
+        """Scrapes of the pod that was scraped most often, over the last seconds.
+
+        Raises:
+            CanaryError: as for :meth:`window`.
+        """
+        return round(self._ask(f"max(count_over_time(lading_usable_cpus{{{selector}}}[{seconds}s]))") or 0)
+
+    def rate(self, selector: str, seconds: int) -> float:
+        """Requests per second, over the last seconds.
+
+        Raises:
+            CanaryError: as for :meth:`window`.
+        """
+        return self._ask(f"sum(rate(lading_requests_total{{{selector}}}[{seconds}s]))") or 0.0
+
+    def lane_seconds(self, selector: str, seconds: int) -> float:
+        """Mean seconds that an answered request took in a lane, decoding included; 0.0 without requests.
+
+        Raises:
+            CanaryError: as for :meth:`window`.
+        """
+        parts = " + ".join(
+            f"sum(rate(lading_{stage}_duration_seconds_sum{{{selector}}}[{seconds}s]))"
+            for stage in ("decode", "inference")
+        )
+        answered = f'sum(rate(lading_requests_total{{{selector},code="200"}}[{seconds}s]))'
+        found = self._ask(f"({parts}) / {answered}")
+        return found if found is not None and math.isfinite(found) else 0.0
+
+    def cpus(self, selector: str) -> float | None:
+        """CPUs of the smallest pod.
+
+        Raises:
+            CanaryError: as for :meth:`window`.
+        """
+        return self._ask(f"min(lading_usable_cpus{{{selector}}})")
+
     def _ask(self, query: str) -> float | None:
         try:
             answer = httpx.get(f"{self.url}/api/v1/query", params={"query": query}, timeout=TIMEOUT_S)
@@ -59,7 +106,7 @@ class Prometheus:
 
 def pods_of(namespace: str, release: str) -> str:
     """A selector of a release's pods by their names: the Deployment's name, a hash, five characters."""
-    return f'namespace="{namespace}",pod=~"{release}-[a-z0-9]+-[a-z0-9]{{5}}"'
+    return f'namespace="{namespace}",pod=~"{release}-{POD_SUFFIX}"'
 
 
 def agreement(stable: str, canary: str, artifact: Path | None, *, access: Access = ANYONE) -> float:

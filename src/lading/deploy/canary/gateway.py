@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lading.deploy.kubernetes import Cluster, Kind, Object, Patch
-from lading.errors import CanaryError, KubernetesError, SettingsError
+from lading.errors import CanaryError, KubernetesError, LadingError, SettingsError
 
 GROUP, VERSION = "gateway.networking.k8s.io", "v1"
 PLURALS = ("httproutes", "grpcroutes")
@@ -26,7 +26,7 @@ def weights_patch(route: Object, weights: dict[str, int]) -> Patch:
         {"op": "add", "path": f"/spec/rules/{number}/backendRefs/{place}/weight", "value": weights[backend["name"]]}
         for number, rule in _rules(route, set(weights))
         for place, backend in enumerate(rule["backendRefs"])
-        if backend["name"] in weights
+        if backend["name"] in weights and backend.get("weight", 1) != weights[backend["name"]]
     ]
     return [_unchanged(route), *operations]
 
@@ -44,7 +44,8 @@ def mirror_patch(route: Object, stable: str, canary: str, *, on: bool) -> Patch:
             (backend,) = [one for one in rule["backendRefs"] if one["name"] == canary]
             target = {key: backend[key] for key in ("name", "namespace", "port") if key in backend}
             filters.append({"type": "RequestMirror", "requestMirror": {"backendRef": target}})
-        operations.append({"op": "add", "path": f"/spec/rules/{number}/filters", "value": filters})
+        if filters != rule.get("filters", []):
+            operations.append({"op": "add", "path": f"/spec/rules/{number}/filters", "value": filters})
     return [_unchanged(route), *operations]
 
 
@@ -52,6 +53,23 @@ def current_weights(route: Object, names: Sequence[str]) -> dict[str, int]:
     """Weights in the first rule that has all of the backends. The default of Gateway API is 1."""
     _, rule = next(_rules(route, set(names)))
     return {one["name"]: one.get("weight", 1) for one in rule["backendRefs"] if one["name"] in names}
+
+
+def refuse_broken(route: Object) -> None:
+    """Refuse a route whose Gateway reports a fault: changed weights would have no effect, or requests would fail.
+
+    Raises:
+        CanaryError: the Gateway did not accept the route, or finds one of its backends missing.
+    """
+    for parent in route.get("status", {}).get("parents", ()):
+        for condition in parent.get("conditions", ()):
+            if condition["type"] in ("Accepted", "ResolvedRefs") and condition["status"] == "False":
+                raise CanaryError(
+                    f"the Gateway {parent['parentRef']['name']} reports for {route['kind']} "
+                    f"{route['metadata']['name']} that {condition['type']} is False: "
+                    f"{condition.get('reason', '')} {condition.get('message', '')[:200]}".rstrip()
+                    + "; nothing was moved"
+                )
 
 
 def _rules(route: Object, names: set[str]) -> Iterator[tuple[int, Object]]:
@@ -106,24 +124,35 @@ class Routes:
         return [self.cluster.read(*self._place(route)) for route in self.names]
 
     def change(self, make: Callable[[Object], Patch]) -> None:
-        """Patch every route. A dry run prints the patches and sends none.
+        """Patch every route, also those after one that fails. A dry run prints the patches and sends none.
 
         Raises:
             KubernetesError: the API server refused, or someone else changed the route twice meanwhile.
         """
+        failed: list[LadingError] = []
         for route in self.names:
-            place = self._place(route)
-            for last in (False, True):
-                patch = make(self.cluster.read(*place))
-                if self.dry_run:
-                    self._print(route, patch)
-                    break
-                try:
-                    self.cluster.patch(*place, patch)
-                    break
-                except KubernetesError:
-                    if last:
-                        raise
+            try:
+                self._change(route, make)
+            except LadingError as error:
+                failed.append(error)
+        if failed:
+            raise failed[0]
+
+    def _change(self, route: str, make: Callable[[Object], Patch]) -> None:
+        place = self._place(route)
+        for last in (False, True):
+            patch = make(self.cluster.read(*place))
+            if len(patch) == 1:  # the test of the version alone: the route is like that already
+                return
+            if self.dry_run:
+                self._print(route, patch)
+                return
+            try:
+                self.cluster.patch(*place, patch)
+                return
+            except KubernetesError:
+                if last:
+                    raise
 
     def _place(self, route: str) -> tuple[Kind, str, str]:
         plural, _, name = route.partition("/")

@@ -12,7 +12,9 @@ from pathlib import Path
 from lading.deploy.load.shapes import Kind, Shape
 from lading.deploy.load.signature import Signature, from_artifact, from_server, read_files
 from lading.deploy.load.slo import read_objectives
+from lading.deploy.load.upload import open_reports, upload
 from lading.errors import CheckError, SettingsError
+from lading.files import claim, finish
 from lading.protocol.client import Access
 
 CLASSES: dict[Kind, str] = {"plain": "Plain", "v2-json": "V2Json", "v2-binary": "V2Binary", "grpc": "Grpc"}
@@ -35,6 +37,8 @@ class Load:
     slo: str
     pictures: Path | None
     out: Path
+    upload: str | None
+    """Bucket that gets the reports too."""
     timeout: float
     """Seconds."""
     processes: int
@@ -42,13 +46,14 @@ class Load:
 
 
 def run(load: Load) -> int:
-    """Send the load, write ``report.html`` and ``load_*.csv`` to the folder, and print the result.
+    """Send the load, write ``report.html`` and ``load_*.csv`` to the folder and the bucket, and print the result.
 
     Returns:
         Locust's exit code: 0: the SLO was met, 3: it was missed, others: Locust failed.
 
     Raises:
-        SettingsError: the SLO or the key file cannot be read, no users are left, or Locust is not installed.
+        SettingsError: the SLO or the key file cannot be read, no users are left, Locust is not installed, or the bucket
+            refuses the reports.
         ClientError: the server does not answer.
         CheckError: it serves another model, or its description cannot be read.
     """
@@ -58,15 +63,28 @@ def run(load: Load) -> int:
     read_files(str(load.pictures or ""))
     if load.warm_up >= load.seconds:
         raise SettingsError(f"--warm-up {load.warm_up:g} must be shorter than --seconds {load.seconds:g}")
+    store = open_reports(load.upload) if load.upload else None
     kinds = _possible(load, _signature(load))
-    load.out.mkdir(parents=True, exist_ok=True)
+    claim(load.out, ("report.html",), known_by="load_stats.csv")
     environment = {**os.environ, "GRPC_VERBOSITY": os.environ.get("GRPC_VERBOSITY", "ERROR")}
+    code = None
     with subprocess.Popen(command(load, kinds), env=environment) as process:
-        while True:
+        while code is None:
             try:
-                return process.wait()
+                code = process.wait()
             except KeyboardInterrupt:
                 continue  # Locust got the signal too, and still prints its results
+    figures = load.out / "load_stats.csv"
+    if figures.is_file():
+        finish(load.out)
+        print(figures.read_text(), end="", flush=True)  # in the log too, which outlives a pod's folder
+    if store is not None and load.upload:
+        try:
+            print(upload(load.out, store, load.upload), flush=True)
+        except SettingsError:
+            if code == 0:
+                raise  # a missed SLO is worse news, and has its exit code
+    return code
 
 
 def command(load: Load, kinds: tuple[Kind, ...]) -> list[str]:

@@ -6,7 +6,7 @@ from lading.monitoring.dashboards import panels as by
 from lading.monitoring.dashboards.panels import Board, Panel, PanelRow, Query
 
 _CONTAINER = f'{by.WORKLOAD},container!=""'
-_HPA = f'{by.NAMESPACE},horizontalpodautoscaler=~"$workload.*"'
+_HPA = f'{by.NAMESPACE},horizontalpodautoscaler=~"$workload"'
 _DEPLOYMENT = f'{by.NAMESPACE},deployment=~"$workload"'
 _POD = "{{pod}}"
 
@@ -144,6 +144,18 @@ LIFE = PanelRow(
             (Query(f"max by (instance) (lading_start_duration_seconds{{{by.NAMESPACE}}})", "{{instance}}"),),
             thresholds=((60, "red"),),
             runbooks=("LadingSlowStart",),
+        ),
+        Panel(
+            "Lanes replaced",
+            "Threads that hung in a decoding or a run and were replaced, in 15 minutes. Each keeps its memory.",
+            "none",
+            (
+                Query(
+                    f"sum by (instance) (increase(lading_lanes_replaced_total{{{by.NAMESPACE}}}[15m]))", "{{instance}}"
+                ),
+            ),
+            thresholds=((1, "red"),),
+            runbooks=("LadingLaneReplaced", "LadingWorkerEnded"),
         ),
         Panel(
             "Waiting containers",

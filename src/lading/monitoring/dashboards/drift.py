@@ -87,10 +87,12 @@ TRUTH = PanelRow(
     (
         Panel(
             "Live accuracy",
-            "Share of right answers among the newest whose truth was sent to /feedback, by output.",
+            "Share of right answers among the newest whose truth was sent to /feedback, by output: of all pods where "
+            "the drift service runs, otherwise of the best pod.",
             "percentunit",
             (
                 Query(
+                    f'max by (model, variant, output) (lading_live_accuracy{{{by.VARIANT},scope="service"}}) or '
                     f"max by (model, variant, output) (lading_live_accuracy{{{by.VARIANT}}})",
                     "{{model}} {{variant}} {{output}}",
                 ),

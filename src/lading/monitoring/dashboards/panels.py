@@ -19,6 +19,7 @@ from grafana_foundation_sdk.models.common import DataSourceRef, GraphThresholdsS
 from grafana_foundation_sdk.models.common import GraphThresholdsStyleMode as ThresholdsStyle
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
+from lading.deploy.kubernetes import POD_SUFFIX
 from lading.monitoring.rules import RUNBOOKS
 
 DATASOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
@@ -152,6 +153,8 @@ def _builder(kind: Kind) -> Any:
 def _target(panel: Panel, query: Query, ref: str) -> prometheus.Dataquery:
     target = prometheus.Dataquery().expr(query.expr).ref_id(ref).legend_format(query.legend or "__auto")
     target.datasource(DATASOURCE)
+    if "_duration_seconds_bucket" in query.expr:
+        target.exemplar(True)  # dots that lead to the traces of slow requests
     if panel.kind == "heatmap":
         target.format(PromQueryFormat.HEATMAP)
     if panel.kind == "table":
@@ -200,7 +203,7 @@ def mean(metric: str, selector: str, by: str) -> str:
 NAMESPACE = 'namespace=~"$namespace"'
 MODEL = f'{NAMESPACE},model=~"$model"'
 VARIANT = f'{MODEL},variant=~"$variant"'
-WORKLOAD = f'{NAMESPACE},pod=~"$workload-.*"'
+WORKLOAD = f'{NAMESPACE},pod=~"$workload-{POD_SUFFIX}"'
 RATE = "[$__rate_interval]"
 
 NAMESPACES = ("namespace", "label_values(lading_model_info, namespace)")

@@ -143,7 +143,7 @@ ENDS = PanelRow(
             kind="number",
             thresholds=((0, "red"), (2, "orange"), (14, "green")),
             runbooks=("LadingCertificateExpiring",),
-            width=12,
+            width=8,
         ),
         Panel(
             "API keys",
@@ -158,7 +158,22 @@ ENDS = PanelRow(
             kind="number",
             thresholds=((0, "red"), (2, "orange"), (14, "green")),
             runbooks=("LadingKeyExpiring",),
-            width=12,
+            width=8,
+        ),
+        Panel(
+            "Keys and certificate that cannot be read",
+            "1 while the file on disk cannot be used as it is; the log says why.",
+            "none",
+            (
+                Query(
+                    f"max by (job, kind) (lading_credentials_unreadable{{{by.NAMESPACE}}})",
+                    "{{kind}}",
+                ),
+            ),
+            kind="number",
+            thresholds=((0, "green"), (1, "red")),
+            runbooks=("LadingCredentialsUnreadable",),
+            width=8,
         ),
     ),
 )

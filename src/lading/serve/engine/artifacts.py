@@ -21,21 +21,26 @@ def accept(paths: Iterable[Path], settings: Settings) -> list[Artifact]:
         ArtifactError: an artifact is incomplete or edited, has no such variant, or not the digest of LADING_DIGEST.
         GateRefusedError: the variant to serve is one that verify refused.
     """
-    artifacts = [Artifact.load(path) for path in paths]
-    wanted = settings.digest
-    if wanted and artifacts and artifacts[0].digest != wanted:
+    return [accept_one(path, settings, first=number == 0) for number, path in enumerate(paths)]
+
+
+def accept_one(path: Path, settings: Settings, *, first: bool) -> Artifact:
+    """Load one artifact. The first must have ``LADING_DIGEST``.
+
+    Raises:
+        ArtifactError, GateRefusedError: as :func:`accept`.
+    """
+    artifact = Artifact.load(path)
+    if first and settings.digest and artifact.digest != settings.digest:
         raise ArtifactError(
-            f"{artifacts[0].path} has the digest {artifacts[0].digest}, and LADING_DIGEST asks for {wanted}: "
+            f"{path} has the digest {artifact.digest}, and LADING_DIGEST asks for {settings.digest}: "
             "it is another artifact than the one that was released"
         )
-    for artifact in artifacts:
-        packed = artifact.variant(settings.variant)
-        if not packed.passed:
-            reasons = "; ".join(packed.reasons) or "no reason is recorded"
-            raise GateRefusedError(
-                f"variant {packed.variant.name!r} of {artifact.path} was refused by verify: {reasons}"
-            )
-    return artifacts
+    packed = artifact.variant(settings.variant)
+    if not packed.passed:
+        reasons = "; ".join(packed.reasons) or "no reason is recorded"
+        raise GateRefusedError(f"variant {packed.variant.name!r} of {path} was refused by verify: {reasons}")
+    return artifact
 
 
 FILE = Path("/dev/termination-log")
@@ -54,23 +59,26 @@ def named_artifacts(settings: Settings) -> list[Path]:
     """Every artifact folder that the settings name.
 
     Raises:
-        SettingsError: there is none.
+        SettingsError: there is none, or no folder of models.
     """
-    paths = [*settings.artifact, *_subfolders(settings)]
+    if settings.models is not None and not settings.models.is_dir():
+        raise SettingsError(f"LADING_MODELS is {settings.models}, and there is no such folder: create it, or unset it")
+    paths = [*settings.artifact, *artifact_folders(settings)]
     if not paths:
         raise SettingsError(
             "no artifact is named: set LADING_ARTIFACT, or write `lading serve artifacts/cards`"
             if settings.models is None
-            else f"{settings.models} has no subfolder with a {MANIFEST}"
+            else f"LADING_MODELS is {settings.models}, which has no subfolder with a {MANIFEST}: copy artifacts into it"
         )
     return paths
 
 
-def _subfolders(settings: Settings) -> list[Path]:
+def artifact_folders(settings: Settings) -> list[Path]:
+    """The artifacts in ``LADING_MODELS``."""
     return sorted(file.parent for file in settings.models.glob(f"*/{MANIFEST}")) if settings.models else []
 
 
-def _name_of(path: Path) -> str:
+def artifact_name(path: Path) -> str:
     """The name that an artifact says it has; verified only when it is loaded."""
     try:
         return str(json.loads((path / MANIFEST).read_bytes())["name"])
@@ -78,6 +86,6 @@ def _name_of(path: Path) -> str:
         return ""
 
 
-def _natural(version: str) -> list[tuple[int, str]]:
-    """Sorts 10 after 9."""
+def version_order(version: str) -> list[tuple[int, str]]:
+    """A key that sorts version 10 after 9."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"[.\-]", version)]

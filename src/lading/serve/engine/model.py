@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from queue import SimpleQueue
 from typing import Any
 
 from lading.artifact import Artifact
-from lading.manifest import CostTable
+from lading.artifact.manifest import CostTable
 from lading.predictor import Predictor
 from lading.protocol.codec import Codec
-from lading.protocol.plain import PlainModel, answer_end, classifier
-from lading.serve.metrics import Metrics
+from lading.protocol.plain import PlainModel, answer_end, classifier, labelled
+from lading.serve.telemetry.metrics import Metrics
+from lading.serve.telemetry.model_metrics import ModelMetrics
 from lading.spec import Array
 from lading.tensors.checks import check_inputs
 from lading.tensors.ragged import CheckedInputs, count_rows, join_requests, joinable
@@ -24,7 +25,7 @@ class ServedModel:
     """What a request is answered by.
 
     Args:
-        artifact: where the variant lies.
+        artifact: has the variant.
         variant: its name; the chosen one by default.
         metrics: where to record.
         threads: intra-op threads of the session.
@@ -37,6 +38,7 @@ class ServedModel:
         self.artifact = artifact
         self.packed = artifact.variant(variant)
         manifest = artifact.manifest
+        max_batch = min(max_batch, manifest.max_batch or max_batch)
         self.name, self.version, self.variant = manifest.name, manifest.version, self.packed.variant.name
         self.info = PlainModel(
             self.name,
@@ -48,20 +50,26 @@ class ServedModel:
             max_batch,
             classifier(artifact, self.variant),
             answer_end(manifest.outputs, self.name, self.variant),
+            labelled(manifest.outputs),
         )
         self.inputs, self.outputs = manifest.inputs, manifest.outputs
-        self.metrics = metrics.model(artifact, self.packed)
+        self.metrics = ModelMetrics(metrics, artifact, self.packed)
         self.cost = CostTable(self.packed.measurement.cost if self.packed.measurement else {})
-        self.batch = self.cost.best_batch if joinable(self.inputs, self.outputs) else 1
+        self.batch = min(max_batch, self.cost.best_batch) if joinable(self.inputs, self.outputs) else 1
         self.service_seconds = self.cost.seconds(1)
         """Mean seconds in a lane that one request takes, its decoding and its share of a run."""
         self.not_ready_because = "the model is being loaded"
         encoded = any(spec.content is not None for spec in self.inputs)
         self.run_seconds = math.inf if encoded else self.service_seconds
         """T(1) as verify measured it; no bound where a few bytes may decode to a large picture."""
+        self.row_bytes = sum(
+            math.prod(dim for dim in spec.shape if isinstance(dim, int)) * spec.numpy_dtype.itemsize
+            for spec in self.outputs
+        )
+        """Bytes of the outputs for one example, as far as their dims are fixed."""
         self.pending = 0
         """Requests accepted and not answered; counted by the engine."""
-        self.queue: SimpleQueue[Job] = SimpleQueue()
+        self.queue: deque[Job] = deque()
         self.max_batch = max_batch
         self.threads = threads
         self.predictor: Predictor | None = None
@@ -87,13 +95,11 @@ class ServedModel:
             if 1 < size <= self.batch:
                 predictor.run(join_requests(self.inputs, [golden] * max(1, round(size / golden.rows))))
         self.predictor = predictor
-        self.metrics.ready.set(1)
 
     def close(self, because: str) -> None:
         """Take no more requests; those in the queue are still answered by the predictor they hold on to."""
         self.predictor = None
         self.not_ready_because = because
-        self.metrics.ready.set(0)
 
 
 JobOutcome = dict[str, Array] | BaseException | None
@@ -110,24 +116,30 @@ class Job(ABC):
         size: bytes of the body.
         deadline: on ``time.perf_counter``, in seconds.
         stages: where to note when the request reached which stage; ``None`` where it is not traced.
+        alone: set when its run took too long for the event loop. It shares no further one, and so delays no other.
         abandoned: set on the event loop when the client has gone. The job is dropped, unless a lane has begun with it.
         inputs: what the codec read, batch dim included; ``None`` until then.
+        written: the answer, or why it cannot be written, where a lane has written it; ``None`` otherwise.
+        known_id: its request id, once something needed it; empty until then.
         predictor, queued, expected: set by the engine: the session that runs it, the time of its acceptance on
             ``time.perf_counter``, and the expected seconds in a lane.
     """
 
     __slots__ = (
         "abandoned",
+        "alone",
         "body",
         "codec",
         "deadline",
         "expected",
         "inputs",
+        "known_id",
         "model",
         "predictor",
         "queued",
         "size",
         "stages",
+        "written",
     )
 
     model: ServedModel
@@ -140,9 +152,16 @@ class Job(ABC):
     expected: float
 
     def __init__(self) -> None:
-        self.abandoned = False
+        self.abandoned = self.alone = False
+        self.known_id = ""
         self.inputs: Mapping[str, Array] | None = None
         self.stages: Stages | None = None
+        self.written: Any = None
+
+    @property
+    def request_id(self) -> str:
+        """For log lines; empty where there is none."""
+        return self.known_id
 
     @abstractmethod
     def done(self, result: Mapping[str, Array] | BaseException) -> None:
@@ -162,3 +181,8 @@ class Stages:
     inference: Span | None = None
     rows: int = 0
     """Examples in the run that the request shared."""
+
+    def seconds(self) -> dict[str, float]:
+        """How long each stage took that was reached."""
+        spans = {"queue": self.queue, "decode": self.decode, "inference": self.inference}
+        return {name: span[1] - span[0] for name, span in spans.items() if span is not None}

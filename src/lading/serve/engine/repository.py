@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import structlog
 
 from lading.artifact import Artifact
-from lading.errors import ForbiddenError, LadingError, SettingsError, UnknownModelError
-from lading.serve.engine.artifacts import _name_of, _natural, _subfolders, accept, leave_message, named_artifacts
+from lading.errors import ArtifactError, ForbiddenError, LadingError, SettingsError, UnknownModelError
+from lading.errors.sentences import meant, shown
+from lading.serve.engine.artifacts import (
+    accept,
+    accept_one,
+    artifact_folders,
+    artifact_name,
+    leave_message,
+    named_artifacts,
+    version_order,
+)
 from lading.serve.engine.engine import Engine
 from lading.serve.engine.model import ServedModel
-from lading.serve.metrics import Metrics
+from lading.serve.telemetry.metrics import Metrics
 from lading.settings import Settings
 
 log = structlog.get_logger("lading.repository")
 
 UNLOADED = "it was unloaded"
+Versions = dict[str, dict[str, ServedModel]]
+"""The variants of each version of a model, the one that is served by default first."""
 
 
 class Repository:
@@ -40,15 +51,23 @@ class Repository:
         self, settings: Settings, metrics: Metrics, engine: Engine, artifacts: Sequence[Artifact] = ()
     ) -> None:
         self._settings, self._metrics, self._engine = settings, metrics, engine
-        self._models: dict[str, dict[str, dict[str, ServedModel]]] = {}
+        self._models: dict[str, Versions] = {}
+        engine.models = self.all
+        self._loading = asyncio.Lock()
+        self.watch: Callable[[ServedModel], object] | None = None
+        """Called in a thread with what a model is served by by default, before it takes requests."""
         artifacts = artifacts or accept(named_artifacts(settings), settings)
         for artifact in artifacts:
             self._add(artifact)
         self.default = artifacts[0].manifest.name
+        self._first_path = artifacts[0].path
         self.stopping = False
         """The server is about to stop: it is not ready any more, and answers what still comes."""
         self._served_first = list(self.all())
         self._by_request: dict[tuple[str | None, str | None, str | None], ServedModel] = {}
+        for model in self.all():
+            model.metrics.show()
+        self._show_ready()
 
     def all(self) -> Iterator[ServedModel]:
         """Every variant of every version of every model."""
@@ -89,6 +108,10 @@ class Repository:
             self._by_request[key] = found
         return found
 
+    def named(self, query: Mapping[str, str]) -> ServedModel:
+        """The model that an address names: ``model``, ``version`` and ``variant``, as :meth:`find`."""
+        return self.find(query.get("model"), query.get("version"), query.get("variant"))
+
     def versions(self, name: str) -> tuple[str, ...]:
         """The versions of a model, oldest first.
 
@@ -96,8 +119,9 @@ class Repository:
             UnknownModelError: there is no such model.
         """
         if name not in self._models:
-            raise UnknownModelError(f"no model {name!r} is served here; the models are: {', '.join(self._models)}")
-        return tuple(sorted(self._models[name], key=_natural))
+            near, names = meant(name, list(self._models)), ", ".join(self._models)
+            raise UnknownModelError(f"no model {shown(name)} is served here{near} the models are: {names}")
+        return _ordered(self._models[name])
 
     def variants(self, model: ServedModel) -> tuple[str, ...]:
         """The loaded variants of a model's version, the one served by default first."""
@@ -105,8 +129,10 @@ class Repository:
 
     async def start(self) -> None:
         """Load every model, one after another. One that cannot be loaded stays not ready and says why."""
-        for model in list(self.all()):
-            await self._load(model)
+        for versions in list(self._models.values()):
+            default = _default(versions)
+            for model in [model for variants in versions.values() for model in variants.values()]:
+                await self._load(model, watched=model is default)
 
     async def load(self, name: str) -> None:
         """Load a model of the models folder, or one that was unloaded, from its files again.
@@ -117,24 +143,22 @@ class Repository:
             ArtifactError, NotReadyError: it cannot be served; what was served of it before still is.
         """
         self._may_control()
-        paths = [path for path in self._known_paths() if _name_of(path) == name]
+        paths = [path for path in self._known_paths() if artifact_name(path) == name]
         if not paths:
-            raise UnknownModelError(f"no artifact of a model {name!r} lies where this server looks")
-        fresh: dict[str, dict[str, ServedModel]] = {}
-        for path in paths:
-            artifact = await asyncio.to_thread(Artifact.load, path)
-            variants = fresh[artifact.manifest.version] = self._variants(artifact)
-            for model in variants.values():
-                await asyncio.to_thread(model.load)
-        before = self._models.get(name, {})
-        self._models[name] = fresh
-        self._by_request.clear()
-        for variants in before.values():
-            for model in variants.values():
-                model.close(UNLOADED)
+            raise UnknownModelError(f"this server has no artifact of a model {shown(name)}, loaded or in LADING_MODELS")
+        async with self._loading:  # each one takes memory
+            fresh: Versions = {}
+            for path in paths:
+                artifact = await asyncio.to_thread(accept_one, path, self._settings, first=path == self._first_path)
+                fresh[artifact.manifest.version] = self._variants(artifact)
+            for variants in fresh.values():
+                for model in variants.values():
+                    await asyncio.to_thread(self._open, model, watched=model is _default(fresh))
+            self._replace(name, fresh)
+        log.info("loaded", model=name, versions=list(_ordered(fresh)))
 
     async def unload(self, name: str) -> None:
-        """Take no more requests for a model, and return when those accepted are answered and its memory is free.
+        """Take no more requests for a model, and return when those accepted are answered, or after ``LADING_DRAIN_S``.
 
         Raises:
             ForbiddenError: ``LADING_MODEL_CONTROL`` is off.
@@ -145,15 +169,17 @@ class Repository:
         for variants in self._models[name].values():
             for model in variants.values():
                 model.close(UNLOADED)
+        self._show_ready()
+        log.info("unloaded", model=name)
         for variants in self._models[name].values():
             for model in variants.values():
-                await self._engine.idle(model)
+                await self._engine.idle(model, self._settings.drain_s)
 
     def index(self) -> list[dict[str, str]]:
         """Name, version, state and reason of every model: those that are served, and those that may be loaded."""
         found = {(model.name, model.version): "" if model.ready else model.not_ready_because for model in self.all()}
         for path in self._known_paths():
-            name = _name_of(path)
+            name = artifact_name(path)
             if name and name not in self._models:
                 found[name, ""] = "it was not loaded"
         return [
@@ -165,18 +191,41 @@ class Repository:
         """Free the models once the engine has drained."""
         for model in self.all():
             model.close("the server is shutting down")
+        self._show_ready()
+
+    def _replace(self, name: str, fresh: Versions) -> None:
+        """Serve other versions and variants of a model from now on."""
+        before = self._models.get(name, {})
+        self._models[name] = fresh
+        self._by_request.clear()
+        for variants in before.values():
+            for model in variants.values():
+                model.close(UNLOADED)
+                model.metrics.hide()
+        for variants in fresh.values():
+            for model in variants.values():
+                model.metrics.show()
+        self._show_ready()
+
+    def _show_ready(self) -> None:
+        """``lading_ready`` of a variant is 1 when all its versions take requests."""
+        ready: dict[tuple[str, str], bool] = {}
+        for model in self.all():
+            labels = (model.name, model.variant)
+            ready[labels] = ready.get(labels, True) and model.ready
+        self._metrics.show_ready(ready)
 
     def _find(self, name: str, version: str | None, variant: str | None) -> ServedModel:
         versions = self.versions(name)
         version = version or versions[-1]
         if version not in versions:
-            raise UnknownModelError(f"model {name!r} has no version {version!r}; it has: {', '.join(versions)}")
+            raise UnknownModelError(f"model {name!r} has no version {shown(version)}; it has: {', '.join(versions)}")
         variants = self._models[name][version]
         if variant is None:
             return next(iter(variants.values()))
         if variant not in variants:
             raise UnknownModelError(
-                f"model {name!r} is not served as variant {variant!r}; the variants loaded are: "
+                f"model {name!r} is not served as variant {shown(variant)}; the variants loaded are: "
                 f"{', '.join(variants)} (LADING_VARIANTS loads more)"
             )
         return variants[variant]
@@ -206,20 +255,31 @@ class Repository:
             for name in dict.fromkeys((first, *more))
         }
 
-    async def _load(self, model: ServedModel) -> None:
+    def _open(self, model: ServedModel, *, watched: bool) -> None:
+        """Load a model, and begin to watch it for drift. Blocks.
+
+        Raises:
+            ArtifactError, NotReadyError: it cannot be served.
+        """
         try:
-            await asyncio.to_thread(model.load)
+            if watched and self.watch is not None:
+                self.watch(model)
+            model.load()
+        except LadingError:
+            raise
+        except Exception as error:
+            log.exception("a model cannot be loaded", model=model.name)
+            raise ArtifactError(f"the model cannot be loaded: {type(error).__name__}") from error
+
+    async def _load(self, model: ServedModel, *, watched: bool) -> None:
+        try:
+            await asyncio.to_thread(self._open, model, watched=watched)
         except LadingError as error:
             model.not_ready_because = str(error)
-        except Exception as error:
-            model.not_ready_because = f"the model cannot be loaded: {type(error).__name__}"
-            log.exception("not ready", model=model.name)
-            leave_message(f"{model.name} is not ready: {model.not_ready_because}")
+            leave_message(f"{model.name} is not ready: {error}")
+            log.error("not ready", model=model.name, reason=str(error))
             return
-        if not model.ready:
-            leave_message(f"{model.name} is not ready: {model.not_ready_because}")
-            log.error("not ready", model=model.name, reason=model.not_ready_because)
-            return
+        self._show_ready()
         log.info(
             "ready",
             model=model.name,
@@ -235,4 +295,14 @@ class Repository:
             raise ForbiddenError("models are not loaded or unloaded by clients here: LADING_MODEL_CONTROL is off")
 
     def _known_paths(self) -> list[Path]:
-        return list(dict.fromkeys([*(model.artifact.path for model in self.all()), *_subfolders(self._settings)]))
+        return list(dict.fromkeys([*(model.artifact.path for model in self.all()), *artifact_folders(self._settings)]))
+
+
+def _ordered(versions: Mapping[str, object]) -> tuple[str, ...]:
+    """Versions, oldest first."""
+    return tuple(sorted(versions, key=version_order))
+
+
+def _default(versions: Versions) -> ServedModel:
+    """What answers requests that name the model alone."""
+    return next(iter(versions[_ordered(versions)[-1]].values()))

@@ -6,43 +6,27 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from http import HTTPStatus
-from typing import TypeAlias
 
 import grpc
 
-from lading.errors import OverloadedError, RequestError
+from lading.errors import LadingError, OverloadedError, RequestError
 from lading.protocol.oip_grpc import OipGrpcCodec
 from lading.protocol.proto import inference_pb2 as pb
-from lading.serve.call import Backend, Call, InferenceRequest, Outcome, Reply
-from lading.serve.trace_context import TRACEPARENT, caller_in
+from lading.serve.backend import Backend
+from lading.serve.call import Call
+from lading.serve.grpc.reading import STATUS, Context, Reading
+from lading.serve.grpc.stream_answers import ASK_FINAL, Asked, StreamAnswer, StreamAnswers
+from lading.serve.grpc.wire import Malformed, Parse
+from lading.serve.outcome import Outcome, Reply
+from lading.serve.request import InferenceRequest
+from lading.serve.telemetry.conventions import rpc_request
+from lading.serve.telemetry.trace_context import TRACEPARENT, caller_in
 
-Context: TypeAlias = grpc.aio.ServicerContext
-GrpcOutcome = Outcome[pb.ModelInferResponse]
+GrpcOutcome = Outcome[bytes]
 
 SERVICE: str = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
-STATUS: dict[int, grpc.StatusCode] = {
-    HTTPStatus.BAD_REQUEST: grpc.StatusCode.INVALID_ARGUMENT,
-    HTTPStatus.UNAUTHORIZED: grpc.StatusCode.UNAUTHENTICATED,
-    HTTPStatus.FORBIDDEN: grpc.StatusCode.PERMISSION_DENIED,
-    HTTPStatus.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: grpc.StatusCode.INVALID_ARGUMENT,
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: grpc.StatusCode.INVALID_ARGUMENT,
-    HTTPStatus.UNPROCESSABLE_ENTITY: grpc.StatusCode.OUT_OF_RANGE,
-    HTTPStatus.TOO_MANY_REQUESTS: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    HTTPStatus.SERVICE_UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
-    HTTPStatus.GATEWAY_TIMEOUT: grpc.StatusCode.DEADLINE_EXCEEDED,
-}
-"""gRPC's code for an HTTP status; INTERNAL for any other."""
-STREAM_IN_FLIGHT = 64
-"""Maximum of unanswered requests on one stream. The next one is read when one is answered."""
+_REQUEST = pb.ModelInferRequest.DESCRIPTOR.full_name
 _NO_ATTRIBUTES: Mapping[str, str | int] = {}
-
-
-class Malformed:
-    """Stands for bytes that are no message."""
-
-
-MALFORMED = RequestError("the bytes sent are no message of this call")
 
 
 class Inference:
@@ -50,12 +34,18 @@ class Inference:
 
     Args:
         backend: what their calls use; shared with the HTTP ports.
+        reading: reads their messages.
+        parse: parses them.
     """
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
+    def __init__(self, backend: Backend, reading: Reading, parse: Parse) -> None:
+        self._backend, self._reading, self._parse = backend, reading, parse
+        settings, methods = backend.settings, ("ModelInfer", "ModelStreamInfer") if backend.names_requests else ()
+        self._names = {
+            method: rpc_request(SERVICE, method, host=settings.http_host, port=settings.grpc_port) for method in methods
+        }
 
-    async def unary(self, message: pb.ModelInferRequest | Malformed, context: Context) -> pb.ModelInferResponse:
+    async def unary(self, _: object, context: Context) -> bytes:
         """Answer one request, within the deadline of its call.
 
         Raises:
@@ -66,10 +56,18 @@ class Inference:
         def reply(outcome: GrpcOutcome) -> int:
             if not answered.done():
                 answered.set_result(outcome)
-            return outcome.answer.ByteSize() if outcome.answer is not None else 0
+            return len(outcome.answer or b"")
 
         asked = self._asked("ModelInfer", context)._replace(timeout_s=context.time_remaining())
-        call = self._start(message, asked, reply)
+        if self._backend.keys is not None:
+            await self._authorize(asked, context)
+        message: pb.ModelInferRequest | Malformed
+        try:
+            message, size = await self._reading.one(context, self._parse)
+        except LadingError as error:
+            message, size = Malformed(error), 0
+        call = self._start(message, size, asked, reply)
+        del message  # an aborted call stays in memory until garbage is collected
         try:
             outcome = await answered
         finally:
@@ -77,54 +75,60 @@ class Inference:
         if outcome.answer is None:
             await abort(context, outcome)
         context.set_trailing_metadata(_metadata(outcome))
-        return outcome.answer  # type: ignore[return-value]  # abort raises
+        assert outcome.answer is not None
+        return outcome.answer
 
-    async def stream(
-        self, messages: AsyncIterator[pb.ModelInferRequest | Malformed], context: Context
-    ) -> AsyncIterator[pb.ModelStreamInferResponse]:
-        """Answer each request of a stream as soon as it is done: an error is an answer too, under the request's id.
+    async def stream(self, _: object, context: Context) -> AsyncIterator[bytes]:
+        """Answer the requests of a stream in their order: an error is an answer too, under the request's id.
+
+        Triton does the same for a model that has one answer for each request.
 
         Raises:
-            grpc.aio.AbortError: the key is wrong, or bytes are no message.
+            grpc.aio.AbortError: the key is wrong, too many streams are open, or a message cannot be read.
         """
         asked = self._asked("ModelStreamInfer", context)._replace(streamed=True)
-        answers: asyncio.Queue[tuple[pb.ModelInferRequest | Malformed, GrpcOutcome] | None] = asyncio.Queue()
-        room = asyncio.Semaphore(STREAM_IN_FLIGHT)
-        calls: dict[int, Call[pb.ModelInferRequest, pb.ModelInferResponse]] = {}
+        await self._authorize(asked, context)
+        try:
+            with self._reading.open_stream():
+                async for answer in self._answers(asked, context):
+                    yield answer
+        except OverloadedError as error:
+            await self._refuse(asked, error, context)
 
-        def start(number: int, message: pb.ModelInferRequest | Malformed) -> None:
+    async def _answers(self, asked: InferenceRequest, context: Context) -> AsyncIterator[bytes]:
+        answers = StreamAnswers(self._reading.max_message_bytes)
+        calls: dict[int, Call[pb.ModelInferRequest, bytes]] = {}
+
+        def start(message: pb.ModelInferRequest | Malformed, size: int) -> None:
+            said = Asked(readable=False) if isinstance(message, Malformed) else Asked.by(message)
+            number = answers.begin(size)
+
             def reply(outcome: GrpcOutcome) -> int:
                 calls.pop(number, None)
-                answers.put_nowait((message, outcome))
-                return outcome.answer.ByteSize() if outcome.answer is not None else 0
+                answers.put(number, StreamAnswer(size, said, outcome))
+                return len(outcome.answer or b"")
 
-            call = self._start(message, asked._replace(begin=time.perf_counter()), reply)
+            call = self._start(message, size, asked._replace(begin=time.perf_counter()), reply)
             if call.in_flight:
                 calls[number] = call
 
         async def read() -> None:
-            number = 0
             try:
-                async for message in messages:
-                    await room.acquire()
-                    start(number, message)
-                    number += 1
-                for _ in range(STREAM_IN_FLIGHT):  # until every answer has been sent
-                    await room.acquire()
+                async for message, size in self._reading.many(context, self._parse):
+                    start(message, size)
+                    del message
+                    await answers.room()
+                await answers.room(0)  # until every answer has been sent
             finally:
-                answers.put_nowait(None)
+                answers.end()
 
-        await self._authorize(asked, context)
         reading = asyncio.create_task(read())
         try:
-            while (entry := await answers.get()) is not None:
-                message, outcome = entry
-                if isinstance(message, Malformed) or outcome.status == HTTPStatus.UNAUTHORIZED:
-                    await abort(context, outcome)
-                else:
-                    yield _streamed(message, outcome)
-                # Only now, so that a client that does not read is not read from either.
-                room.release()
+            while (answer := await answers.next()) is not None:
+                if not answer.asked.readable or answer.outcome.status == HTTPStatus.UNAUTHORIZED:
+                    await abort(context, answer.outcome)
+                yield answer.to_bytes()
+                answers.sent(answer)
             await reading
         finally:
             reading.cancel()
@@ -143,43 +147,47 @@ class Inference:
             metadata,
             begin,
             caller=caller_in(pairs) if TRACEPARENT in metadata else None,
-            span_name=f"{SERVICE}/{method}",
-            span_attributes=_NO_ATTRIBUTES
-            if self._backend.tracing is None
-            else {"rpc.system": "grpc", "rpc.service": SERVICE, "rpc.method": method},
+            span_name=f"{SERVICE}/{method}" if self._names else "",
+            span_attributes=self._names.get(method, _NO_ATTRIBUTES),
         )
 
     async def _authorize(self, asked: InferenceRequest, context: Context) -> None:
-        """Refuse a stream without a key before its first message."""
+        """Refuse a call without a key before its first message."""
         refused: list[GrpcOutcome] = []
-
-        def reply(outcome: GrpcOutcome) -> int:
-            refused.append(outcome)
-            return 0
-
-        if not Call(self._backend, asked, OipGrpcCodec, reply).authorize():
+        if not Call(self._backend, asked, OipGrpcCodec, _into(refused)).authorize():
             await abort(context, refused[0])
+
+    async def _refuse(self, asked: InferenceRequest, error: LadingError, context: Context) -> None:
+        refused: list[GrpcOutcome] = []
+        Call(self._backend, asked, OipGrpcCodec, _into(refused)).refuse(error)
+        await abort(context, refused[0])
 
     def _start(
         self,
         message: pb.ModelInferRequest | Malformed,
+        size: int,
         asked: InferenceRequest,
-        reply: Reply[pb.ModelInferResponse],
-    ) -> Call[pb.ModelInferRequest, pb.ModelInferResponse]:
+        reply: Reply[bytes],
+    ) -> Call[pb.ModelInferRequest, bytes]:
+        if not size and not isinstance(message, Malformed):
+            # An empty message is also what gRPC makes of bytes that are not framed as one.
+            message = Malformed(RequestError(f"the message is empty: send {_REQUEST} with model_name and inputs"))
         if isinstance(message, Malformed):
             call = Call(self._backend, asked, OipGrpcCodec, reply)
-            call.refuse(MALFORMED)
+            call.refuse(message.error)
             return call
-        size = message.ByteSize()
+        parameters = message.parameters
         request = asked._replace(
             model=message.model_name,
             version=message.model_version,
-            variant=message.parameters["variant"].string_param if "variant" in message.parameters else None,
+            variant=parameters["variant"].string_param if parameters and "variant" in parameters else None,
             size=size,
             message_id=message.id,
         )
         call = Call(self._backend, request, OipGrpcCodec, reply)
-        if call.open():
+        if parameters and ASK_FINAL in parameters and not parameters[ASK_FINAL].HasField("bool_param"):
+            call.refuse(RequestError(f"parameter {ASK_FINAL!r} is not a bool: send bool_param"))
+        elif call.open():
             call.submit(message, size)
         return call
 
@@ -210,8 +218,9 @@ def _metadata(outcome: GrpcOutcome) -> tuple[tuple[str, str], ...]:
     return tuple(ids)
 
 
-def _streamed(message: pb.ModelInferRequest, outcome: GrpcOutcome) -> pb.ModelStreamInferResponse:
-    if outcome.answer is not None:
-        return pb.ModelStreamInferResponse(infer_response=outcome.answer)
-    named = pb.ModelInferResponse(id=message.id, model_name=message.model_name)
-    return pb.ModelStreamInferResponse(error_message=outcome.error, infer_response=named)
+def _into(outcomes: list[GrpcOutcome]) -> Reply[bytes]:
+    def reply(outcome: GrpcOutcome) -> int:
+        outcomes.append(outcome)
+        return 0
+
+    return reply

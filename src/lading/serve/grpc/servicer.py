@@ -7,22 +7,27 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any, TypeAlias
 
-import structlog
 from google.protobuf.message import Message
 
 import lading
 from lading.errors import LadingError
+from lading.errors.sentences import clipped
 from lading.protocol.proto import inference_pb2 as pb
-from lading.serve.call import REQUEST_ID, UNEXPECTED, Outcome, choose_id, log_ids, log_request
-from lading.serve.grpc.inference import MALFORMED, SERVICE, Context, Malformed, abort, metadata_of
+from lading.serve.grpc.inference import abort, metadata_of
+from lading.serve.grpc.reading import Context, Reading, well_formed
+from lading.serve.grpc.wire import Parse
 from lading.serve.http.app import App
-from lading.serve.http.oip import EXTENSIONS, PLATFORM, tensor_metadata
-from lading.serve.trace_context import caller_in
-
-log = structlog.get_logger("lading.request")
+from lading.serve.http.oip import EXTENSIONS, PLATFORM, check_load_parameters, tensor_metadata
+from lading.serve.not_offered import INSTEAD, not_offered
+from lading.serve.outcome import UNEXPECTED, Outcome
+from lading.serve.request import REQUEST_ID, choose_id
+from lading.serve.telemetry.request_log import log, log_fields, log_request
+from lading.serve.telemetry.trace_context import caller_in
 
 OPEN_CALLS = frozenset({"ServerLive", "ServerReady"})
 """Calls that need no key, as the same paths over HTTP."""
+OPERATOR_CALLS = frozenset({"RepositoryModelLoad", "RepositoryModelUnload"})
+"""Calls that need a key which is not limited to inference or feedback."""
 Method: TypeAlias = Callable[[Any], Awaitable[Message]]
 
 
@@ -59,19 +64,38 @@ class Servicer:
             outputs=[pb.ModelMetadataResponse.TensorMetadata(**tensor_metadata(spec)) for spec in model.outputs],
         )
 
+    async def ModelStatistics(self, request: pb.ModelStatisticsRequest) -> pb.ModelStatisticsResponse:
+        entries = await self._app.statistics.of(request.name, request.version)
+        return pb.ModelStatisticsResponse(model_stats=[pb.ModelStatistics(**entry) for entry in entries])
+
     async def RepositoryIndex(self, request: pb.RepositoryIndexRequest) -> pb.RepositoryIndexResponse:
         entries = [entry for entry in self._app.repository.index() if not request.ready or entry["state"] == "READY"]
         return pb.RepositoryIndexResponse(models=[pb.RepositoryIndexResponse.ModelIndex(**entry) for entry in entries])
 
     async def RepositoryModelLoad(self, request: pb.RepositoryModelLoadRequest) -> pb.RepositoryModelLoadResponse:
         name = request.model_name or request.repository_name
+        check_load_parameters(request.parameters)
         await self._app.repository.load(name)
         return pb.RepositoryModelLoadResponse(model_name=name, isLoaded=True)
 
     async def RepositoryModelUnload(self, request: pb.RepositoryModelUnloadRequest) -> pb.RepositoryModelUnloadResponse:
         name = request.model_name or request.repository_name
+        check_load_parameters(request.parameters)
         await self._app.repository.unload(name)
         return pb.RepositoryModelUnloadResponse(model_name=name, isUnloaded=True)
+
+
+def method_of(servicer: Servicer, name: str) -> Method:
+    """What answers a call; for one that is not offered, a method that says so."""
+    instead = INSTEAD.get(name)
+    if instead is None:
+        method: Method = getattr(servicer, name)
+        return method
+
+    async def refuse(_: Message) -> Message:
+        raise not_offered(name, instead)
+
+    return refuse
 
 
 class Observed:
@@ -79,17 +103,21 @@ class Observed:
 
     Args:
         app: keys and settings.
-        name: of the call.
+        reading: reads its message.
+        path: of the call.
         method: answers it, and raises a LadingError otherwise.
+        parse: parses the message; ``None`` for a call whose message is not read.
     """
 
-    def __init__(self, app: App, name: str, method: Method) -> None:
+    def __init__(self, app: App, reading: Reading, path: str, method: Method, parse: Parse | None = None) -> None:
+        self._reading, self._parse = reading, parse
+        name = path.rpartition("/")[2]
         self._keys = None if name in OPEN_CALLS else app.keys
+        self._purpose = "operate" if name in OPERATOR_CALLS else "infer"
         self._access_log = app.settings.access_log
-        self._path = f"/{SERVICE}/{name}"
-        self._method = method
+        self._path, self._method = path, method
 
-    async def answer(self, request: Message | Malformed, context: Context) -> Message:
+    async def answer(self, _: object, context: Context) -> bytes:
         """Answer one call.
 
         Raises:
@@ -104,16 +132,17 @@ class Observed:
         status, sentence, cause = HTTPStatus.INTERNAL_SERVER_ERROR, UNEXPECTED, None
         try:
             if self._keys is not None:
-                self._keys.check(metadata.get(b"authorization"))
-            if isinstance(request, Malformed):
-                raise MALFORMED
-            answer = await self._method(request)
+                self._keys.check(metadata.get(b"authorization"), self._purpose)
+            message = None
+            if self._parse is not None:
+                message = well_formed((await self._reading.one(context, self._parse))[0])
+            answer = await self._method(message)
             status = HTTPStatus.OK
-            return answer
+            return bytes(answer.SerializeToString())
         except LadingError as error:
-            status, sentence, cause = error.status, str(error), error
+            status, sentence, cause = error.status, clipped(str(error)), error
         except Exception:
-            log.exception("unexpected error", path=self._path, **log_ids(request_id, trace))
+            log.exception("unexpected error", **log_fields(self._path, request_id, trace))
         finally:
             if self._access_log:
                 seconds = time.perf_counter() - begin

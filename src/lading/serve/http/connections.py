@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-import resource
+from contextlib import suppress
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lading.serve.http.cors import Cors
+from lading.serve.http.endpoint import without_slash
 from lading.serve.keys import OPEN_PATHS
 
 RESERVE = 64
 """Connections beyond the limit on which probes and scrapes are answered: a crowd must not have the pod restarted."""
+NO_LIMIT = 2**31
 OWN = 128
 """File descriptors that the server needs besides connections: libraries, models, logs, gRPC's own."""
 _FULL_BODY = b'{"error":"as many connections are open as may","status":503,"request_id":""}'
-FULL = (
-    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nconnection: close\r\nretry-after: 1\r\n"
-    b"content-length: %d\r\n\r\n%s" % (len(_FULL_BODY), _FULL_BODY)
-)
-"""What a connection beyond the reserve is answered."""
+_FULL_HEADERS = [(b"content-type", b"application/json"), (b"retry-after", b"1"), (b"connection", b"close")]
+_FULL_HEADERS.append((b"content-length", b"%d" % len(_FULL_BODY)))
+
+
+def full(cors: Cors | None) -> bytes:
+    """What a connection beyond the reserve is answered."""
+    headers = [*_FULL_HEADERS, *(cors.of_refusal(()) if cors else ())]
+    lines = (b"%s: %s\r\n" % header for header in headers)
+    return b"HTTP/1.1 503 Service Unavailable\r\n%s\r\n%s" % (b"".join(lines), _FULL_BODY)
 
 
 def probes_only(app: ASGIApp) -> ASGIApp:
@@ -30,12 +37,10 @@ def probes_only(app: ASGIApp) -> ASGIApp:
                 message["headers"] = [*message["headers"], close]
             await send(message)
 
-        if scope["path"] in OPEN_PATHS:
+        if without_slash(scope["path"]) in OPEN_PATHS:
             await app(scope, receive, send_and_close)
             return
-        headers = [(b"content-type", b"application/json"), (b"retry-after", b"1"), close]
-        headers.append((b"content-length", str(len(_FULL_BODY)).encode()))
-        await send({"type": "http.response.start", "status": 503, "headers": headers})
+        await send({"type": "http.response.start", "status": 503, "headers": [*_FULL_HEADERS]})
         await send({"type": "http.response.body", "body": _FULL_BODY})
 
     return answer
@@ -43,10 +48,16 @@ def probes_only(app: ASGIApp) -> ASGIApp:
 
 def raise_limit() -> int:
     """Raise the soft limit to the hard one, as every server of many connections does, and return it."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows has no such limit
+        return NO_LIMIT
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return 2**31 if hard == resource.RLIM_INFINITY else hard
+        with suppress(ValueError, OSError):  # macOS says that there is no limit, and refuses to be asked for that
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+    return NO_LIMIT if soft == resource.RLIM_INFINITY else soft
 
 
 def most_connections(wanted: int) -> int:

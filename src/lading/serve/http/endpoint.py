@@ -8,24 +8,28 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import parse_qsl
 
-import structlog
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
+from lading.budget import Budget
 from lading.errors import LadingError
+from lading.errors.sentences import clipped
 from lading.protocol.codec import Codec, Encoded
 from lading.protocol.oip_rest import OipRestCodec
-from lading.protocol.plain import ClassifyCodec, JsonCodec, PlainModel, TextCodec, TextForm
-from lading.serve.call import Backend, Call, InferenceRequest, Outcome, Reply
-from lading.serve.http.body import Compressed, Kind, read_body
+from lading.protocol.plain import ClassifyCodec, JsonCodec, PlainModel
+from lading.protocol.texts import TextCodec, TextForm
+from lading.serve.backend import Backend
+from lading.serve.call import Call
+from lading.serve.http.body import BoundedReceive, Compressed, Kind, check_length, declared_length, read_body
 from lading.serve.http.errors import error_answer
-from lading.serve.trace_context import TRACEPARENT, caller_in
-
-log = structlog.get_logger("lading.request")
+from lading.serve.outcome import Outcome, Reply
+from lading.serve.request import InferenceRequest
+from lading.serve.telemetry.request_log import LONGEST_PATH
+from lading.serve.telemetry.trace_context import TRACEPARENT, caller_in
 
 HttpOutcome = Outcome[Encoded]
 WORTH_WATCHING_S = 0.02
@@ -56,7 +60,7 @@ class Endpoints:
 
     def at(self, path: str) -> InferenceEndpoint | None:
         """The endpoint that answers a ``POST`` to a path; ``None`` where that is no inference."""
-        return self._plain.get(path) or (self._v2 if model_in(path) else None)
+        return self._plain.get(path) or (self._v2 if model_in(path) else self._plain.get(without_slash(path)))
 
 
 class InferenceEndpoint:
@@ -75,6 +79,8 @@ class InferenceEndpoint:
         self._protocol = protocol
         self._route = route
         self._max_body_bytes = backend.settings.max_body_bytes
+        self._named = backend.names_requests
+        self._cors = bool(backend.settings.cors_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         answered: asyncio.Future[HttpOutcome] = asyncio.get_running_loop().create_future()
@@ -85,8 +91,7 @@ class InferenceEndpoint:
             return len((outcome.answer or error_answer(outcome)).body)
 
         headers = dict(scope["headers"])
-        length = headers.get(b"content-length", b"")
-        call = self._call(scope, headers, int(length) if length.isdigit() else 0, reply)
+        call = self._call(scope, headers, declared_length(headers), reply)
         try:
             if call.open():
                 await self._submit(call, receive, answered)
@@ -100,15 +105,24 @@ class InferenceEndpoint:
         await send({"type": "http.response.start", "status": outcome.status, "headers": sent})
         await send({"type": "http.response.body", "body": body})
 
-    def short_call(self, scope: Scope, reply: Reply[Encoded]) -> Call[bytes, Encoded] | None:
+    def short_call(
+        self, scope: Scope, headers: dict[bytes, bytes], reply: Reply[Encoded]
+    ) -> Call[bytes, Encoded] | None:
         """A call that a server can make without ASGI, which gives :meth:`Call.submit` the body in one piece.
 
+        Args:
+            scope: ASGI's.
+            headers: its headers by name.
+            reply: gets the outcome.
+
         Returns:
-            ``None`` when the length of the body is unknown or above the limit.
+            ``None`` when the length of the body is unknown or above the limit, or the answer needs headers for a page
+            of another origin.
         """
-        headers = dict(scope["headers"])
-        length = headers.get(b"content-length", b"")
-        if not length.isdigit() or (size := int(length)) > self._max_body_bytes:
+        if self._cors and b"origin" in headers:
+            return None
+        size = declared_length(headers)
+        if size > self._max_body_bytes or (size == 0 and b"content-length" not in headers):
             return None
         return self._call(scope, headers, size, reply)
 
@@ -118,16 +132,12 @@ class InferenceEndpoint:
         begin = time.perf_counter()
         path, raw = scope["path"], scope.get("query_string", b"")
         query = dict(parse_qsl(raw.decode("latin-1"))) if raw else _NO_QUERY
-        model, version = model_in(path) or (query.get("model"), query.get("version"))
+        named = model_in(path) if self._protocol == "v2" else None
+        model, version = named or (query.get("model"), None)
+        version = version or query.get("version")
         name, attributes = "", _NO_ATTRIBUTES
-        if self._backend.tracing is not None:
-            name = f"{scope['method']} {self._route}"
-            attributes = {
-                "http.request.method": scope["method"],
-                "http.route": self._route,
-                "url.path": path,
-                "url.scheme": scope.get("scheme", "http"),
-            }
+        if self._named:
+            name, attributes = self._names(scope, path, headers)
         request = InferenceRequest(
             self._protocol,
             scope["method"],
@@ -143,7 +153,17 @@ class InferenceEndpoint:
             span_attributes=attributes,
         )
         kind = self._kind if headers.get(b"content-encoding", b"identity") == b"identity" else self._compressed
+        if size > self._max_body_bytes:
+            kind = partial(_too_large, size, self._max_body_bytes)
         return Call(self._backend, request, kind, reply)
+
+    def _names(self, scope: Scope, path: str, headers: Mapping[bytes, bytes]) -> tuple[str, Mapping[str, str | int]]:
+        """Name and attributes of the span."""
+        from lading.serve.telemetry.conventions import http_request
+
+        method, scheme, version = scope["method"], scope.get("scheme", "http"), scope.get("http_version", "1.1")
+        host, shown = headers.get(b"host", b""), clipped(path, LONGEST_PATH)
+        return f"{method} {self._route}", http_request(scheme, method, self._route, shown, host=host, version=version)
 
     async def _submit(
         self, call: Call[bytes, Encoded], receive: Receive, answered: asyncio.Future[HttpOutcome]
@@ -153,13 +173,13 @@ class InferenceEndpoint:
         Raises:
             ClientDisconnect: the client went away.
         """
-        settings = self._backend.settings
+        timeout_s = min(self._backend.settings.body_timeout_s, call.deadline - call.request.begin)
         try:
-            body = await read_body(receive, call.request.size, self._max_body_bytes, settings.body_timeout_s)
+            body = await read_body(BoundedReceive(receive, self._max_body_bytes, timeout_s, call.reserve))
         except LadingError as error:
             call.done(error)
             return
-        call.submit(body, len(body))
+        call.submit(body, body.size)
         if answered.done() or self._backend.engine.wait_seconds < WORTH_WATCHING_S:
             return
         gone = asyncio.ensure_future(receive())
@@ -171,14 +191,25 @@ class InferenceEndpoint:
         finally:
             gone.cancel()
 
-    def _compressed(self, model: PlainModel, headers: Mapping[bytes, bytes], max_pixels: int) -> Codec[bytes, Encoded]:
-        codec = self._kind(model, headers, max_pixels)
+    def _compressed(self, model: PlainModel, headers: Mapping[bytes, bytes], budget: Budget) -> Codec[bytes, Encoded]:
+        codec = self._kind(model, headers, budget)
         encoding = headers[b"content-encoding"]
-        return Compressed(codec, encoding, self._max_body_bytes) if encoding else codec
+        # A few bytes inflate to many, so the limit is the model's own where that is lower.
+        limit = int(min(self._max_body_bytes, model.largest_body))
+        return Compressed(codec, encoding, limit) if encoding else codec
 
 
+def _too_large(size: int, limit: int, *_: object) -> Codec[bytes, Encoded]:
+    """Stands for the kind of codec of a body that is not read."""
+    check_length(size, limit)
+    raise AssertionError
+
+
+@lru_cache(64)
 def model_in(path: str) -> tuple[str, str | None] | None:
     """Name and version in ``/v2/models/NAME[/versions/VERSION]/infer``; ``None`` for another path."""
+    if not path.endswith(_INFER):
+        path = without_slash(path)
     if not (path.startswith(_V2) and path.endswith(_INFER)):
         return None
     match path[len(_V2) : -len(_INFER)].split("/"):
@@ -187,3 +218,8 @@ def model_in(path: str) -> tuple[str, str | None] | None:
         case [name, "versions", version] if name and version:
             return name, version
     return None
+
+
+def without_slash(path: str) -> str:
+    """The path that is answered for a path: every one may end in a slash."""
+    return path.rstrip("/") or "/"

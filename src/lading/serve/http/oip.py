@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
 from typing import Any
 
@@ -12,33 +12,43 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 import lading
-from lading.errors import NotReadyError
+from lading.errors import NotReadyError, RequestError
+from lading.errors.sentences import clipped, shown
 from lading.protocol.datatypes import TO_V2, v2_shape
-from lading.protocol.json_values import parse_object
+from lading.protocol.json_body import parse_object
 from lading.serve.engine.engine import Engine
 from lading.serve.engine.model import ServedModel
 from lading.serve.engine.repository import Repository
 from lading.serve.health import Health
+from lading.serve.http.errors import LONGEST_PATH
+from lading.serve.not_offered import PATHS, not_offered
+from lading.serve.telemetry.statistics import Statistics
+from lading.settings import Settings
 from lading.spec import TensorSpec
 
-EXTENSIONS = ("binary_tensor_data", "model_repository")
+EXTENSIONS = ("binary_tensor_data", "classification", "model_repository", "statistics")
 PLATFORM = "onnxruntime_onnx"
+
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def v2_routes(engine: Engine, repository: Repository, health: Health) -> list[Route]:
-    """The routes of the protocol."""
-    rest = V2Rest(engine, repository, health)
+def v2_routes(
+    engine: Engine, repository: Repository, health: Health, statistics: Statistics, settings: Settings
+) -> list[Route]:
+    """The routes of the protocol, and of calls in Triton's extensions that are not offered."""
+    rest = V2Rest(engine, repository, health, statistics, settings)
     model = "/v2/models/{name}"
     version = model + "/versions/{version}"
     control = "/v2/repository/models/{name}"
     return [
         Route("/v2", rest.server),
-        Route("/v2/", rest.server),
         Route("/v2/health/live", rest.live),
         Route("/v2/health/ready", rest.ready),
         Route("/v2/models", rest.models),
+        Route("/v2/models/stats", rest.statistics),
+        Route(f"{model}/stats", rest.statistics),
+        Route(f"{version}/stats", rest.statistics),
         Route(model, rest.model),
         Route(version, rest.model),
         Route(f"{model}/ready", rest.model_ready),
@@ -46,25 +56,33 @@ def v2_routes(engine: Engine, repository: Repository, health: Health) -> list[Ro
         Route("/v2/repository/index", rest.index, methods=["GET", "POST"]),
         Route(f"{control}/load", rest.load, methods=["POST"]),
         Route(f"{control}/unload", rest.unload, methods=["POST"]),
+        *(Route(path, _not_offered(instead), methods=["GET", "POST"]) for path, instead in PATHS.items()),
     ]
 
 
 class V2Rest:
     """The protocol's endpoints that answer from what the server knows."""
 
-    def __init__(self, engine: Engine, repository: Repository, health: Health) -> None:
+    def __init__(
+        self, engine: Engine, repository: Repository, health: Health, statistics: Statistics, settings: Settings
+    ) -> None:
+        self._limits = {"max_message_bytes": settings.max_body_bytes}
+        if settings.grpc_max_message_bytes != settings.max_body_bytes:
+            self._limits["max_grpc_message_bytes"] = settings.grpc_max_message_bytes
         self._engine = engine
         self._health = health
         self._repository = repository
+        self._statistics = statistics
 
     async def server(self, _: Request) -> Response:
-        """Name, version and extensions of the server."""
-        return _json({"name": "lading", "version": lading.__version__, "extensions": EXTENSIONS})
+        """Name, version and extensions of the server, and the size of the largest request."""
+        known = {"name": "lading", "version": lading.__version__, "extensions": EXTENSIONS}
+        return _json({**known, **self._limits})
 
     async def live(self, _: Request) -> Response:
-        """200 unless a lane has died or is wedged."""
+        """200 unless a lane hangs and cannot be replaced."""
         if not self._health.alive:
-            raise NotReadyError("a lane has died, or has been in one run for too long")
+            raise NotReadyError("a lane hangs and cannot be replaced, or a worker is missing")
         return _json({"live": True})
 
     async def ready(self, _: Request) -> Response:
@@ -106,19 +124,56 @@ class V2Rest:
             entries = [entry for entry in entries if entry["state"] == "READY"]
         return _json(entries)
 
+    async def statistics(self, request: Request) -> Response:
+        """What was counted and timed for a model, or for each of them."""
+        parameters = request.path_params
+        entries = await self._statistics.of(parameters.get("name"), parameters.get("version"))
+        return _json({"model_stats": entries})
+
     async def load(self, request: Request) -> Response:
         """Load a model, or load it again."""
+        check_load_parameters(await _parameters_in(request))
         await self._repository.load(request.path_params["name"])
         return _json({"name": request.path_params["name"], "load": True})
 
     async def unload(self, request: Request) -> Response:
         """Drain a model and free it."""
+        check_load_parameters(await _parameters_in(request))
         await self._repository.unload(request.path_params["name"])
         return _json({"name": request.path_params["name"], "unload": True})
 
     def _find(self, request: Request) -> ServedModel:
         parameters = request.path_params
-        return self._repository.find(parameters["name"], parameters.get("version"), request.query_params.get("variant"))
+        return self._repository.named({**request.query_params, "model": parameters["name"], **parameters})
+
+
+def check_load_parameters(names: Iterable[str]) -> None:
+    """Refuse parameters of a load or unload that would change what is loaded.
+
+    Raises:
+        RequestError: there is one.
+    """
+    for name in names:
+        if name != "unload_dependents":  # no model depends on another one
+            raise RequestError(
+                f"parameter {shown(name)} is not taken: a model is loaded as it is in its artifact; change the "
+                "artifact's folder, and load it again"
+            )
+
+
+async def _parameters_in(request: Request) -> Iterable[str]:
+    body = await request.body()
+    parameters = parse_object(body, 'a JSON object such as {"parameters": {}}').get("parameters") if body else None
+    if not isinstance(parameters, dict | None):
+        raise RequestError(f"'parameters' is {shown(parameters)}; send an object")
+    return parameters or ()
+
+
+def _not_offered(instead: str) -> Endpoint:
+    async def refuse(request: Request) -> Response:
+        raise not_offered(f"{request.method} {clipped(request.url.path, LONGEST_PATH)}", instead)
+
+    return refuse
 
 
 def tensor_metadata(spec: TensorSpec) -> dict[str, Any]:
@@ -127,8 +182,10 @@ def tensor_metadata(spec: TensorSpec) -> dict[str, Any]:
 
 
 def parameters(engine: Engine, repository: Repository, model: ServedModel) -> dict[str, Any]:
-    """What is particular to this server: the variant, and how it is run."""
+    """What is particular to this server: labels of outputs, the variant, and how it is run."""
+    labels = {spec.name: spec.labels for spec in model.outputs if spec.labels}
     return {
+        **({"labels": labels} if labels else {}),
         "variant": model.variant,
         "variants": list(repository.variants(model)),
         "precision": model.packed.precision,

@@ -15,10 +15,11 @@ import orjson
 
 import lading
 from lading.artifact import Artifact
+from lading.artifact.manifest import PackedVariant
 from lading.content import content_of
-from lading.manifest import PackedVariant
-from lading.protocol.describe import example_body
-from lading.protocol.plain import LONGEST, Classifier, TextForm
+from lading.protocol.describe import example_bodies
+from lading.protocol.plain import Classifier
+from lading.protocol.texts import TextForm
 from lading.serve.http.openapi_schemas import (
     Schema,
     classify_answer,
@@ -29,11 +30,14 @@ from lading.serve.http.openapi_schemas import (
     outputs_schema,
     truth_schema,
 )
+from lading.serve.keys import OPEN_PATHS
 from lading.settings import Settings
 from lading.spec import TensorSpec
 
 TEMPLATE = Path(__file__).with_name("openapi.json")
 TEXT_FORM = "/predict/${form}"
+_FIRST_ONLY = frozenset({"predict", "classify", "model", "docs.json", "report"})
+"""Paths that are about the first model unless ``?model=`` names another."""
 _HOLE = re.compile(r"\$\{(\w+)\}")
 
 
@@ -43,9 +47,22 @@ def openapi(
     classifier: Classifier | str,
     settings: Settings,
     texts: Sequence[TextForm] = (),
+    *,
+    named: bool = False,
 ) -> Schema:
-    """Describe every endpoint of the app that serves this artifact."""
+    """Describe every endpoint of the app that serves this artifact.
+
+    Args:
+        artifact: that is served.
+        packed: the variant that answers.
+        classifier: what ``/classify`` does, or why it does not.
+        settings: limits and switches.
+        texts: forms of text that the model reads.
+        named: the plain endpoints answer with another model unless ``?model=`` names this one.
+    """
     manifest = artifact.manifest
+    max_batch = min(settings.max_batch, manifest.max_batch or settings.max_batch)
+    predict_example, infer_example = example_bodies(artifact)
     holes: dict[str, Any] = {
         "model": manifest.name,
         "version": manifest.version,
@@ -54,12 +71,12 @@ def openapi(
         "precision": packed.precision,
         "lading": lading.__version__,
         "encoded": _encoded(manifest.inputs),
-        "max_batch": settings.max_batch,
+        "max_batch": max_batch,
         "max_body_bytes": settings.max_body_bytes,
-        "predict_body": _predict_body(artifact),
+        "predict_body": _body({"$ref": "#/components/schemas/Inputs"}, predict_example),
         "infer_inputs": infer_inputs(manifest.inputs),
-        "infer_request": infer_request(manifest.inputs),
-        "inputs": inputs_schema(manifest.inputs, settings.max_batch),
+        "infer_body": _body(infer_request(manifest.inputs), infer_example),
+        "inputs": inputs_schema(manifest.inputs, max_batch),
         "outputs": outputs_schema(manifest),
     }
     template = orjson.loads(TEMPLATE.read_bytes())
@@ -83,10 +100,36 @@ def openapi(
             "form": form.name,
             "form_label": form.label,
             "form_example": form.example,
-            "form_longest": LONGEST,
+            "form_longest": form.longest,
         }
         filled["paths"] |= _fill({TEXT_FORM: text_form}, about_form, errors)
+    if settings.api_keys:
+        filled["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        filled["security"] = [{"key": []}]
+        for path in OPEN_PATHS & filled["paths"].keys():
+            filled["paths"][path]["get"]["security"] = []
+    if settings.idempotency_mb:
+        _take_retry_keys(filled["paths"])
+    if named:
+        naming = {"name": "model", "in": "query", "required": True, "schema": {"enum": [manifest.name]}}
+        for path, item in filled["paths"].items():
+            if path.split("/")[1] in _FIRST_ONLY:
+                item["parameters"] = [naming | {"example": manifest.name}]
     return filled
+
+
+_RETRY_KEY: Schema = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "A retry within a minute, with the same key and body, gets the first answer and does not run again.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+}
+
+
+def _take_retry_keys(paths: Schema) -> None:
+    for path, item in paths.items():
+        if path.endswith("/infer") or path.split("/")[1] in ("classify", "predict"):
+            item["post"].setdefault("parameters", []).append(_RETRY_KEY)
 
 
 def _fill(node: Any, holes: Mapping[str, Any], errors: Mapping[str, Schema]) -> Any:
@@ -110,9 +153,8 @@ def _error(description: str) -> Schema:
     }
 
 
-def _predict_body(artifact: Artifact) -> Schema:
-    body: Schema = {"schema": {"$ref": "#/components/schemas/Inputs"}}
-    example = example_body(artifact)
+def _body(schema: Schema, example: dict[str, Any] | None) -> Schema:
+    body: Schema = {"schema": schema}
     return body if example is None else body | {"example": example}
 
 
@@ -129,10 +171,9 @@ def _classify_holes(classifier: Classifier) -> dict[str, Any]:
     binary: Schema = {"schema": {"type": "string", "format": "binary"}}
     form: Schema = {
         "type": "object",
-        "description": "One file and nothing else; its field may have another name.",
+        "description": "One file, whose field may have another name. Fields of text are ignored.",
         "properties": {"file": {"type": "string", "format": "binary"}},
         "required": ["file"],
-        "additionalProperties": False,
     }
     description = f"The {content.noun} is the body itself, or the one file of a form. {content.note}".rstrip()
     return {

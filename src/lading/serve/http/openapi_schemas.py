@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from lading.artifact.manifest import Manifest
 from lading.content import content_of
-from lading.manifest import Manifest
 from lading.protocol.datatypes import BYTES, TO_V2, v2_shape
-from lading.protocol.plain import Classifier
-from lading.record.feedback import is_label
+from lading.protocol.plain import Classifier, labelled
 from lading.spec import TensorSpec
 
 Schema = dict[str, Any]
@@ -27,10 +26,14 @@ def inputs_schema(inputs: Sequence[TensorSpec], max_batch: int) -> Schema:
 def outputs_schema(manifest: Manifest) -> Schema:
     """The answer of ``/predict``."""
     values = {spec.name: _nested(spec, None, bounds=False) for spec in manifest.outputs}
+    labels: Schema = {
+        spec.name: {"type": "array", "items": {"enum": list(spec.labels or ())}} for spec in labelled(manifest.outputs)
+    }
     units = {spec.name: {"const": spec.unit} for spec in manifest.outputs if spec.unit}
     return _closed(
         {
             "outputs": _closed(values),
+            **({"labels": _closed(labels)} if labels else {}),
             **({"units": _closed(units)} if units else {}),
             "model": {"const": manifest.name},
             "variant": {"type": "string"},
@@ -136,11 +139,13 @@ def _number(spec: TensorSpec, *, bounds: bool) -> Schema:
         high = min(high, spec.maximum)
     if spec.indexes or spec.owner_of:
         low = max(low, 0)
+    if spec.missing:
+        kind = {"type": ["number", "null"]}
     return kind | {"minimum": low, "maximum": high}
 
 
 def _truth(spec: TensorSpec) -> Schema:
-    if is_label(spec):
+    if spec.scores_labels:
         return {"type": "string", "enum": list(spec.labels or ())}
     number = {"type": "number"}
     size = math.prod(dim for dim in spec.example_shape if isinstance(dim, int))
@@ -151,7 +156,7 @@ def _truth(spec: TensorSpec) -> Schema:
 
 
 def _scored(spec: TensorSpec) -> Schema:
-    name, kind = ("right", {"type": "boolean"}) if is_label(spec) else ("error", {"type": "number", "minimum": 0})
+    name, kind = ("right", {"type": "boolean"}) if spec.scores_labels else ("error", {"type": "number", "minimum": 0})
     return {"type": "object", "properties": {name: kind}, "required": ["predicted", "truth", name]}
 
 

@@ -13,7 +13,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lading.serve.metrics import SECONDS, Metrics
+from lading.serve.telemetry.metrics import Metrics
+from lading.serve.telemetry.request_series import SECONDS
 
 INTERVAL_S = 2.0
 LENGTH = 151

@@ -1,25 +1,8 @@
-"use strict";
-const find = (id) => document.getElementById(id);
 const SHOWN = 5;
 let model = null;
 let latest = 0;
 let address = "";
-
-function element(tag, className, text) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
-
-function showError(sentence, requestId) {
-  const box = find("error");
-  box.replaceChildren(element("span", "", sentence));
-  if (requestId) box.append(element("small", "", "request " + requestId));
-  box.hidden = false;
-  find("result").hidden = true;
-  find("empty").hidden = false;
-}
+let loading = null;
 
 async function send(path, body, contentType, show) {
   const turn = ++latest;
@@ -28,22 +11,26 @@ async function send(path, body, contentType, show) {
   find("send").disabled = true;
   const begin = performance.now();
   try {
-    const response = await fetch(path, { method: "POST", body, headers: { "content-type": contentType } });
-    const text = await response.text();
+    const response = await ask(path + naming(), { method: "POST", body, headers: { "content-type": contentType } });
+    const answer = response.ok ? await response.json() : await problem(response);
     const milliseconds = performance.now() - begin;
     if (turn !== latest) return;
-    let content;
-    try { content = JSON.parse(text); } catch { content = { error: "The server answered " + response.status + "." }; }
-    if (response.ok) show(content, milliseconds);
-    else showError(content.error, content.request_id);
+    if (response.ok) show(answer, milliseconds);
+    else fail(...answer);
   } catch {
-    if (turn === latest) showError("The server did not answer. Is it running?");
+    if (turn === latest) fail("The server did not answer. Is it running?");
   } finally {
     if (turn === latest) {
       find("answer").setAttribute("aria-busy", "false");
       find("send").disabled = false;
     }
   }
+}
+
+function fail(sentence, requestId) {
+  showError(sentence, requestId);
+  find("result").hidden = true;
+  find("empty").hidden = false;
 }
 
 function reveal(...children) {
@@ -80,10 +67,15 @@ function showLabels(content, milliseconds) {
   const labels = Object.keys(values).map((output) => content[output]);
   let timing = answeredIn(milliseconds);
   if (content.confidence !== undefined) timing = shown(content.confidence) + " sure · " + timing;
-  const children = [element("p", "answer", labels.join(" · ")), element("p", "timing", timing)];
+  reveal(element("p", "answer", labels.join(" · ")), element("p", "timing", timing), ...charts(values, (output) => content[output]));
+}
+
+// A heading and bars for each output, the largest values open.
+function charts(values, answer) {
+  const children = [];
   for (const [output, byLabel] of Object.entries(values)) {
     const sorted = Object.entries(byLabel).sort((a, b) => b[1] - a[1]);
-    const rows = sorted.map(([name, value]) => [name, value, name === content[output]]);
+    const rows = sorted.map(([name, value]) => [name, value, name === answer(output)]);
     const largest = model.probabilistic ? 1 : Math.max(1e-9, rows[0][1]);
     children.push(element("h2", "", output), bars(rows.slice(0, SHOWN), largest));
     if (rows.length > SHOWN) {
@@ -92,7 +84,7 @@ function showLabels(content, milliseconds) {
       children.push(more);
     }
   }
-  reveal(...children);
+  return children;
 }
 
 function isGraph(inputs) {
@@ -106,24 +98,47 @@ function showGraph(inputs) {
 }
 
 // One number an output, of one example: a list of names, values and units.
-function listed(content) {
-  const rows = Object.entries(content.outputs).map(([name, value]) => [name, [value].flat(Infinity)]);
+function listed(outputs, units) {
+  const rows = Object.entries(outputs).map(([name, value]) => [name, [value].flat(Infinity)]);
   if (rows.some(([, numbers]) => numbers.length !== 1)) return null;
   const list = element("dl", "values");
   for (const [name, [number]] of rows) {
     const value = element("dd", "", typeof number === "number" ? String(Number(number.toPrecision(4))) : String(number));
-    const unit = content.units && content.units[name];
+    const unit = units && units[name];
     if (unit) value.append(" ", element("small", "", unit));
     list.append(element("dt", "", name), value);
   }
   return list;
 }
 
-function showOutputs(content, milliseconds) {
+// The scores of one example by label, for each output whose best label the answer names.
+function scoresByLabel(content) {
+  const named = model.outputs.filter((spec) => spec.name in content.labels);
+  const scores = ({ name, labels }) => labels.map((label, place) => [label, content.outputs[name][0][place]]);
+  return Object.fromEntries(named.map((spec) => [spec.name, Object.fromEntries(scores(spec))]));
+}
+
+function numbers(outputs, units) {
   const rows = (text) => text.replace(/\[[^[\]{}]*\]/g, (row) => row.replace(/\s+/g, " ").replace("[ ", "[").replace(" ]", "]"));
-  const pre = element("pre", "", rows(JSON.stringify(content.outputs, null, 2)));
+  const pre = element("pre", "", rows(JSON.stringify(outputs, null, 2)));
   pre.tabIndex = 0;
-  reveal(listed(content) || pre, element("p", "timing", answeredIn(milliseconds)));
+  return listed(outputs, units) || pre;
+}
+
+function showOutputs(content, milliseconds) {
+  const timing = element("p", "timing", answeredIn(milliseconds));
+  const labels = Object.entries(content.labels || {});
+  if (!labels.length) return reveal(numbers(content.outputs, content.units), timing);
+  const best = labels.map(([, rows]) => rows.slice(0, SHOWN).join(", ") + (rows.length > SHOWN ? ", …" : "")).join(" · ");
+  const children = [element("p", "answer", best), timing];
+  if (labels.some(([, rows]) => rows.length !== 1)) {
+    children.push(numbers(content.outputs, content.units));
+  } else {
+    children.push(...charts(scoresByLabel(content), (output) => content.labels[output][0]));
+    const rest = Object.entries(content.outputs).filter(([name]) => !(name in content.labels));
+    if (rest.length) children.push(numbers(Object.fromEntries(rest), content.units));
+  }
+  reveal(...children);
 }
 
 function showRead(content, milliseconds) {
@@ -151,7 +166,7 @@ function fact(name, value) {
   return row;
 }
 
-function showModel() {
+function showModel(query) {
   document.title = model.name;
   find("title").textContent = model.name;
   find("description").textContent = model.description;
@@ -160,19 +175,26 @@ function showModel() {
     fact("version", model.version), fact("variant", model.variant), fact("precision", model.precision),
     fact("digest", model.digest.slice(0, 19)));
   find("facts").title = model.digest;
+  find("report").hidden = !model.report;
+  for (const id of ["facts", "columns", "example"]) find(id).hidden = false;
   find("drop").hidden = !model.classify;
   find("inputs").hidden = model.classify;
-  const root = new URL(".", location.href).href;
   if (model.classify) {
     showFileKind(model.file);
-    find("curl").textContent = "curl --data-binary @" + model.file.sample + " " + root + "classify";
+    showCurl("--data-binary @" + model.file.sample, "classify" + query);
   } else {
     const example = JSON.stringify(model.example || Object.fromEntries(model.inputs.map((input) => [input.name, []])));
     find("body").value = example;
     showGraph(model.example);
-    showTextForm(root);
-    find("curl").textContent = "curl -H 'content-type: application/json' -d '" + example + "' " + root + "predict";
+    showCurl("-H 'content-type: application/json' -d '" + example + "'", "predict" + query);
+    showTextForm(query);
   }
+}
+
+function showCurl(sent, path) {
+  const url = new URL(path, location.href).href;
+  const quoted = /[?&]/.test(url) ? "'" + url + "'" : url;
+  find("curl").textContent = ["curl", ...(keyed ? ['-H "authorization: Bearer $KEY"'] : []), sent, quoted].join(" ");
 }
 
 function showFileKind(file) {
@@ -185,13 +207,13 @@ function showFileKind(file) {
   find("drop").setAttribute("aria-label", file.noun);
 }
 
-function showTextForm(root) {
+function showTextForm(query) {
   const [text] = model.texts;
   if (!text) return;
   find("text-form").hidden = false;
   find("text-label").textContent = text.label;
   find("text").value = text.example;
-  find("curl").textContent = "curl -d '" + text.example + "' " + root + "predict/" + text.name;
+  showCurl("-d '" + text.example + "'", "predict/" + text.name + query);
 }
 
 find("preview").addEventListener("error", () => { find("preview").hidden = true; });
@@ -225,7 +247,3 @@ find("form").addEventListener("submit", (event) => {
   try { showGraph(JSON.parse(find("body").value)); } catch { showGraph(null); }
   send("predict", find("body").value, "application/json", showOutputs);
 });
-
-const loading = fetch("model").then((response) => response.json())
-  .then((content) => { model = content; showModel(); })
-  .catch(() => showError("The server did not say which model it serves. Reload the page to ask again."));

@@ -12,17 +12,30 @@ def _read(name: str) -> str:
     return files("lading.serve.pages").joinpath(name).read_text(encoding="utf-8")
 
 
-PAGE = (
-    _read("page.html")
-    .replace("<style></style>", f"<style>\n{_read('page.css')}</style>")
-    .replace("<script></script>", f"<script>\n{_read('page.js')}{_read('graph.js')}</script>")
-)
+def page_of(template: str, *styles: str, scripts: tuple[str, ...]) -> str:
+    """A page of this folder, with the styles and the scripts inside it."""
+    return (
+        _read(template)
+        .replace("<style></style>", f"<style>\n{''.join(map(_read, styles))}</style>")
+        .replace("<script></script>", f"<script>\n{''.join(map(_read, scripts))}</script>")
+    )
 
 
-def content_security_policy(page: str = PAGE) -> str:
-    """Allow the script and style in the page, its own server, and pictures that the user chose; nothing else."""
+PAGE = page_of("page.html", "page.css", scripts=("access.js", "page.js", "graph.js", "models.js"))
+# A report that was read with a key is opened by the page, under the page's policy.
+REPORT = files("lading.drift").joinpath("report.html.j2").read_text(encoding="utf-8")
+
+
+def content_security_policy(page: str = PAGE + REPORT, *, own_files: bool = False) -> str:
+    """Allow the script and style in the page, its own server, and pictures that the user chose; nothing else.
+
+    Args:
+        page: HTML.
+        own_files: allow script and style files of the server too.
+    """
+    own = "'self' " if own_files else ""
     sources = {
-        tag: " ".join(_hash(text) for text in re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL))
+        tag: own + " ".join(_hash(text) for text in re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL))
         for tag in ("script", "style")
     }
     return (

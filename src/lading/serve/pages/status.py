@@ -9,9 +9,9 @@ from string import Template
 
 from lading.serve.engine.repository import Repository
 from lading.serve.health import Health
-from lading.serve.metrics import Metrics
 from lading.serve.pages.history import INTERVAL_S, LENGTH, Interval
 from lading.serve.pages.page import content_security_policy
+from lading.serve.telemetry.metrics import Metrics
 
 TEMPLATE = files("lading.serve.pages").joinpath("status.html").read_text(encoding="utf-8")
 POLICY = content_security_policy(TEMPLATE)

@@ -1,0 +1,195 @@
+"""A decoded picture to the model's frame: upright, over white, RGB, reduced by a whole factor, and resized.
+
+All steps before the last run on a tile at a time, so they need little memory next to the decoded picture itself, and no
+call holds Python's lock for long.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import TypeAlias
+
+import numpy as np
+from PIL import Image
+
+from lading.budget import Budget
+from lading.content.image.resizer import Pixels, resize
+
+Box: TypeAlias = tuple[int, int, int, int]
+"""Left, top, right, bottom; the last two are outside."""
+
+TILE = 2**18
+"""Pixels of a tile, unless the reduction makes more of them one pixel."""
+_COPIES = 6
+"""Pictures of a tile at once, while it is laid over white."""
+BAND = 2**20
+"""Pixels of the reduced picture that are resized at once."""
+_BAND_BYTES = 8
+"""Memory per pixel of a band: its bytes, and the resizer's source and intermediate result."""
+_GAP = 2  # the reduced picture is at least this many times the target, so that the bilinear filter decides the result
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What turns a picture upright, by its EXIF orientation."""
+
+
+def picture_bytes(columns: int, rows: int, pixel: int) -> int:
+    """Memory of a picture in Pillow with this number of bytes per pixel: a row has a pointer, and whole words."""
+    return rows * (8 + -(-columns * pixel // 4) * 4)
+
+
+@lru_cache(1024)
+def frame_bytes(columns: int, rows: int, height: int, width: int) -> int:
+    """Memory that :func:`fit_image` and :func:`fit_array` take for a picture of this size, besides the picture."""
+    # A picture on its side is reduced by the factors of the upright one: count the more expensive of the two.
+    return max(_frame_bytes(columns, rows, height, width), _frame_bytes(rows, columns, height, width))
+
+
+def _frame_bytes(columns: int, rows: int, height: int, width: int) -> int:
+    across, down = _factors(columns, rows, height, width)
+    wide, tall = _tile(columns, rows, across, down)
+    tile = _COPIES * picture_bytes(min(wide, columns), min(tall, rows), 4)
+    reduced = -(-columns // across) * -(-rows // down)
+    # A band has at least the rows that one row of the result needs.
+    band = min(reduced, max(BAND, 4 * _GAP * _GAP * -(-columns // across)))
+    return 3 * reduced + max(tile, _BAND_BYTES * band + 6 * height * width)
+
+
+def fit_image(image: Image.Image, height: int, width: int, orientation: int, budget: Budget) -> Pixels:
+    """A loaded picture of any mode to uint8 RGB of shape (height, width, 3).
+
+    Args:
+        image: the picture; its pixels are decoded.
+        height: rows of the result.
+        width: columns of the result.
+        orientation: of EXIF, from 1 to 8.
+        budget: its deadline is checked for each tile.
+
+    Raises:
+        ExpiredError: the deadline passed.
+    """
+    return _fit(image.crop, image.size, (height, width), orientation, budget)
+
+
+def fit_array(pixels: Pixels, height: int, width: int, orientation: int, budget: Budget) -> Pixels:
+    """RGB or RGBA pixels, uint8 of shape (rows, columns, 3 or 4), to RGB of shape (height, width, 3).
+
+    Raises:
+        ExpiredError: the deadline passed.
+    """
+    rows, columns, channels = pixels.shape
+    if channels == 3 and orientation == 1 and _factors(columns, rows, height, width) == (1, 1):
+        return _resize(pixels, columns, rows, height, width)
+
+    def crop(box: Box) -> Image.Image:
+        left, top, right, bottom = box
+        return Image.fromarray(pixels[top:bottom, left:right])
+
+    return _fit(crop, (columns, rows), (height, width), orientation, budget)
+
+
+def _fit(
+    crop: Callable[[Box], Image.Image],
+    size: tuple[int, int],
+    target: tuple[int, int],
+    orientation: int,
+    budget: Budget,
+) -> Pixels:
+    height, width = target
+    turn = _TURNS.get(orientation)
+    columns, rows = size if orientation < 5 else size[::-1]
+    across, down = factors = _factors(columns, rows, height, width)
+    wide, tall = _tile(columns, rows, across, down)
+    if wide >= columns and tall >= rows:
+        part = _over_white(crop((0, 0, *size)) if turn is None else crop((0, 0, *size)).transpose(turn))
+        part = part if factors == (1, 1) else part.reduce(factors)
+        return _resize(np.asarray(part), columns / across, rows / down, height, width)
+    # The last pixel of a reduced row or column may cover fewer pixels than the others.
+    reduced = np.empty((-(-rows // down), -(-columns // across), 3), np.uint8)
+    for box in _boxes(columns, rows, wide, tall):
+        budget.check_time()
+        part = crop(_before_turn(box, orientation, *size))
+        part = _over_white(part if turn is None else part.transpose(turn))
+        if factors != (1, 1):
+            part = part.reduce(factors)
+        x, y = box[0] // across, box[1] // down
+        reduced[y : y + part.height, x : x + part.width] = np.asarray(part)
+    return _resize(reduced, columns / across, rows / down, height, width)
+
+
+def _factors(columns: int, rows: int, height: int, width: int) -> tuple[int, int]:
+    return max(1, columns // (_GAP * width)), max(1, rows // (_GAP * height))
+
+
+def _tile(columns: int, rows: int, across: int, down: int) -> tuple[int, int]:
+    """Columns and rows of a tile, multiples of the factors. A small picture is one tile, which saves a copy."""
+    if columns * rows <= 2 * TILE:
+        return columns, rows
+    if columns * down <= TILE:
+        return columns, min(rows, max(1, TILE // (columns * down)) * down)
+    return max(1, TILE // (across * down)) * across, down
+
+
+def _boxes(columns: int, rows: int, wide: int, tall: int) -> Iterator[Box]:
+    for top in range(0, rows, tall):
+        for left in range(0, columns, wide):
+            yield left, top, min(left + wide, columns), min(top + tall, rows)
+
+
+def _before_turn(box: Box, orientation: int, columns: int, rows: int) -> Box:
+    """Where a part of the upright picture is in the decoded one, which has these columns and rows."""
+    left, top, right, bottom = box
+    if orientation in (5, 6, 7, 8):
+        left, top, right, bottom = top, left, bottom, right
+    if orientation in (2, 3, 7, 8):
+        left, right = columns - right, columns - left
+    if orientation in (3, 4, 6, 7):
+        top, bottom = rows - bottom, rows - top
+    return left, top, right, bottom
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        paper = Image.new("RGBA", layer.size, "white")
+        return Image.alpha_composite(paper, layer).convert("RGB")
+    if image.mode in ("I;16", "I;16B", "I;16L", "I"):
+        # Pillow clips 16-bit greys instead of scaling them.
+        grey = (np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)
+        return Image.fromarray(grey).convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _resize(pixels: Pixels, covered_columns: float, covered_rows: float, height: int, width: int) -> Pixels:
+    rows, columns = pixels.shape[:2]
+    if (covered_rows, covered_columns) == (height, width):
+        return pixels
+    if rows * columns > BAND:
+        return _resize_bands(pixels, covered_columns, covered_rows, height, width)
+    whole = (covered_columns, covered_rows) == (columns, rows)
+    return resize(pixels, height, width, None if whole else (0.0, 0.0, covered_columns, covered_rows))
+
+
+def _resize_bands(pixels: Pixels, covered_columns: float, covered_rows: float, height: int, width: int) -> Pixels:
+    """Resize some rows of the result at a time, because the resizer takes copies of its source."""
+    rows, columns = pixels.shape[:2]
+    scale = covered_rows / height
+    reach = math.ceil(max(1.0, scale)) + 1  # rows of the source to each side of a row that the filter looks at
+    step = max(1, int((BAND / columns - 2 * reach) / scale))
+    resized = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, step):
+        bottom = min(top + step, height)
+        first = max(0, int(top * scale) - reach)
+        last = min(rows, math.ceil(bottom * scale) + reach)
+        end = min(bottom * scale - first, last - first)
+        covered = (0.0, top * scale - first, covered_columns, end)
+        resized[top:bottom] = resize(pixels[first:last], bottom - top, width, covered)
+    return resized

@@ -1,0 +1,1 @@
+"""What the server says about its requests: metrics, spans and log lines."""
