@@ -310,10 +310,10 @@ $(BOMS): build/%.cdx.json: requirements/%.txt | $(VENV)/.dev
 .PHONY: lock
 lock: $(UV) ## resolve requirements/*.txt from pyproject.toml
 	for set in serve bento drift load build dev batch; do \
-	  case $$set in serve) extras="--extra serve --extra payload --extra otel";; bento) extras="--extra bento --extra payload --extra otel";; \
+	  case $$set in serve) extras="--extra serve --extra payload --extra otel --extra text --extra audio";; bento) extras="--extra bento --extra payload --extra otel --extra text --extra audio";; \
 	    drift) extras="--extra serve --extra payload --extra drift --constraint requirements/dev.txt";; \
 	    load) extras="--extra serve --extra load --extra kubernetes";; \
-	    build) extras="--extra bento --extra build --extra cards --extra molecules --extra kubernetes --extra payload";; \
+	    build) extras="--extra bento --extra build --extra cards --extra molecules --extra kubernetes --extra payload --extra text --extra audio";; \
 	    dev) extras="--all-extras";; batch) extras="--extra score --extra ray --constraint requirements/dev.txt";; esac; \
 	  $(UV) pip compile pyproject.toml $$extras --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --custom-compile-command "make lock" --quiet --output-file requirements/$$set.txt; \
@@ -322,7 +322,7 @@ lock: $(UV) ## resolve requirements/*.txt from pyproject.toml
 	  --custom-compile-command "make lock" --quiet --output-file requirements/uv.txt
 	echo mlflow==3.17.2 | $(UV) pip compile - --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --custom-compile-command "make lock" --quiet --output-file requirements/mlflow.txt
-	printf '%s\n' timm==1.0.31 transformers==5.24.0 tokenizers huggingface-hub regex httpx2 httpcore2 truststore | $(UV) pip compile - \
+	printf '%s\n' timm==1.0.31 transformers==5.24.0 tokenizers xgboost-cpu lightgbm onnxmltools huggingface-hub regex httpx2 httpcore2 truststore | $(UV) pip compile - \
 	  --no-deps --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --quiet \
 	  --output-file requirements/hubs.txt
 	echo pip-audit==2.10.1 | $(UV) pip compile - --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -49,6 +49,8 @@ NEVER_OPENED = (
     *("pyarrow/**/*.pxi", "pyarrow/include", "pyarrow/includes", "pyarrow/src", "pyarrow/interchange"),
     *(f"pyarrow/{name}.py" for name in ("dataset", "acero", "substrait", "flight")),
     *(f"pyarrow/{name}.py" for name in ("orc", "feather", "jvm", "cuda", "conftest", "benchmark", "csv", "json")),
+    # Required by tokenizers, which uses them for downloads only.
+    *("huggingface_hub", "hf_xet", "httpx2", "httpcore2", "truststore"),
     # Compiled copies of Python modules that guess the encoding of web pages.
     "charset_normalizer/*.so",
     "*.dist-info/sboms",
