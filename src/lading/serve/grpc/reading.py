@@ -49,9 +49,10 @@ STATUS: dict[int, grpc.StatusCode] = {
 
 
 class _Arrival:
-    """One message that is arriving.
+    """A message that was incomplete when the server looked. Most messages are complete before.
 
     Attributes:
+        begin: when the server looked first.
         slow: it counts as a large one, and has given its slot to another.
         seen: it was incomplete after the grace.
         error: why its task was cancelled.
@@ -59,8 +60,8 @@ class _Arrival:
 
     __slots__ = ("begin", "error", "seen", "slow", "task")
 
-    def __init__(self, task: asyncio.Task[Any]) -> None:
-        self.task, self.begin = task, time.perf_counter()
+    def __init__(self, task: asyncio.Task[Any], begin: float) -> None:
+        self.task, self.begin = task, begin
         self.slow = self.seen = False
         self.error: LadingError | None = None
 
@@ -116,7 +117,8 @@ class Reading:
         self._slots = arriving_at_once(settings.max_queue_bytes, self.max_message_bytes)
         self._waiting: deque[asyncio.Future[None]] = deque()
         """Calls without a slot, oldest first."""
-        self._arrivals: set[_Arrival] = set()
+        self._arrivals: dict[asyncio.Task[Any], _Arrival | None] = {}
+        """The messages that arrive, by the task that reads them; ``None`` until the server looks."""
         self._look: asyncio.TimerHandle | None = None
         self.large = False
         """A large message was read in this turn of the event loop."""
@@ -138,23 +140,23 @@ class Reading:
             self._slots -= 1
         else:
             await self._slot(task)
-        arrival = _Arrival(task)
-        self._arrivals.add(arrival)
+        self._arrivals[task] = arrival = None
         if self._look is None:
             self._look = task.get_loop().call_later(GRACE_S / 2, self._look_after)
         try:
-            data = await _Read(self, context)
+            try:
+                data = await _Read(self, context)
+            finally:
+                arrival = self._arrivals.pop(task)
             if len(data) > PARSED_HERE:
-                self._arrivals.discard(arrival)
                 return await self._engine.aside(parse, data), len(data)
         except asyncio.CancelledError:
-            if arrival.error is None:
+            if arrival is None or arrival.error is None:
                 raise
             task.uncancel()
             raise arrival.error from None
         finally:
-            self._arrivals.discard(arrival)
-            if arrival.slow:
+            if arrival is not None and arrival.slow:
                 self._engine.release(self.max_message_bytes)
             else:
                 self._give_slot()
@@ -188,7 +190,8 @@ class Reading:
         """Look after the messages that arrive. One timer for all, because most need none."""
         self._look = None
         now = time.perf_counter()
-        for arrival in list(self._arrivals):
+        for task, looked_at in list(self._arrivals.items()):
+            arrival = self._arrivals[task] = looked_at or _Arrival(task, now)
             age = now - arrival.begin
             if arrival.slow:
                 if age > self._timeout_s:
