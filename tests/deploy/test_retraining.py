@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -116,6 +120,55 @@ def test_without_the_token_nothing_starts(receiver: Receiver, api: ApiServer, he
 )
 def test_a_body_that_is_not_a_notification_is_refused(receiver: Receiver, body: bytes, code: int) -> None:
     assert receiver.post("/alerts", content=body, headers=BEARER).status_code == code
+
+
+def test_the_command_receives_an_alert_with_no_package_of_the_server(api: ApiServer, tmp_path: Path) -> None:
+    """As ``lading[kubernetes]`` installs it. A model file writes its own name, and it stays one line of the log."""
+    (tmp_path / "token").write_text(TOKEN)
+    (tmp_path / "kubeconfig").write_text(
+        yaml.safe_dump(
+            {
+                "clusters": [{"name": "test", "cluster": {"server": api.url}}],
+                "contexts": [{"name": "test", "context": {"cluster": "test", "user": "nobody"}}],
+                "users": [{"name": "nobody", "user": {"token": "any"}}],
+                "current-context": "test",
+            }
+        )
+    )
+    hidden = (
+        "import sys; sys.modules.update(dict.fromkeys(('structlog', 'httpx', 'grpc', 'pydantic_settings', 'uvloop')))"
+    )
+    words = [
+        "retrain",
+        "--token-file",
+        str(tmp_path / "token"),
+        "--namespace",
+        NAMESPACE,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "0",
+    ]
+    program = f"{hidden}; sys.argv[1:] = {words}; from lading.cli.main import main; main()"
+    environment = os.environ | {"KUBECONFIG": str(tmp_path / "kubeconfig")}
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stderr is not None
+        try:
+            said = ""
+            while not (running := re.search(r"running on (http://[\d.:]+)", said)):
+                said += (line := next(process.stderr, ""))
+                assert line, said
+            url = running[1]
+            sent = httpx.post(f"{url}/alerts", json=notification(model="cards"), headers=BEARER)
+            assert sent.json()["cards"].startswith("started"), sent.text
+            httpx.post(f"{url}/alerts", json=notification(model="a\nb"), headers=BEARER)
+            lines = [next(process.stderr), next(process.stderr)]
+        finally:
+            process.terminate()
+    assert "INFO alert for 'cards': started retraining-cards-" in lines[0]
+    assert r"alert for 'a\nb': skipped" in lines[1]
 
 
 def test_alertmanager_retries_when_the_api_server_fails(receiver: Receiver, api: ApiServer) -> None:

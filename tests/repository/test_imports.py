@@ -143,6 +143,42 @@ def test_what_needs_no_server_works_without_the_packages_of_one(statement: str) 
     assert done.returncode == 0, done.stderr
 
 
+def brought_by(extra: str) -> set[str]:
+    """Every package that ``lading[extra]`` installs, by its normalized name."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    waiting = [Requirement(one) for one in [*project["dependencies"], *project["optional-dependencies"][extra]]]
+    found: set[str] = set()
+    while waiting:
+        wanted = waiting.pop()
+        name = canonicalize_name(wanted.name)
+        if name in found or (
+            wanted.marker and not any(wanted.marker.evaluate({"extra": e}) for e in ("", *wanted.extras))
+        ):
+            continue
+        found.add(name)
+        waiting += [Requirement(one) for one in importlib.metadata.requires(name) or ()]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("extra", "modules"),
+    [
+        ("kubernetes", "kubernetes, uvicorn, lading.deploy.retraining, lading.deploy.promotion, lading.deploy.why"),
+        ("score", "lading.score.score, lading.score.scorer"),
+        ("serve", "lading.serve.ports, lading.deploy.load.shapes, lading.deploy.canary.rollout"),
+    ],
+)
+def test_an_extra_brings_what_its_commands_import(extra: str, modules: str) -> None:
+    own = brought_by(extra)
+    installed = importlib.metadata.packages_distributions()
+    absent = {
+        top for top, names in installed.items() if top != "lading" and not own & set(map(canonicalize_name, names))
+    }
+    code = f"import sys\nsys.modules.update(dict.fromkeys({sorted(absent)}))\nimport {modules}"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_serving_loads_no_client() -> None:
     clients = ("httpx", "lading.protocol.client")
     code = "import lading.serve.http.app, lading.serve.grpc.server, sys\nprint(*sys.modules)"

@@ -50,8 +50,11 @@ def _root(version: Annotated[bool, typer.Option("--version", help="show the vers
         raise typer.Exit
 
 
-BUILD_PACKAGES = {"hydra", "jinja2", "lightning", "matplotlib", "onnx", "onnxscript", "torch", "torch_pruning"}
-"""Packages that the extra ``build`` brings, by the name that Python imports."""
+EXTRAS = {
+    "build": {"hydra", "jinja2", "lightning", "matplotlib", "onnx", "onnxscript", "torch", "torch_pruning"},
+    "serve": {"google", "grpc", "httpx", "obstore", "orjson", "pydantic_settings", "starlette", "structlog", "uvicorn"},
+}
+"""Packages that an extra brings, by the name that Python imports. Commands of other extras name theirs."""
 
 
 def main() -> None:
@@ -60,9 +63,11 @@ def main() -> None:
     try:
         app()
     except ModuleNotFoundError as error:
-        if error.name not in BUILD_PACKAGES:
+        top = (error.name or "").partition(".")[0]
+        extra = next((extra for extra, packages in EXTRAS.items() if top in packages), None)
+        if extra is None:
             raise
-        errors().print(f"this command needs {error.name}: pip install 'lading[build]'", markup=False, soft_wrap=True)
+        errors().print(f"this command needs {top}: pip install 'lading[{extra}]'", markup=False, soft_wrap=True)
         sys.exit(1)
     except LadingError as error:
         errors().print(f"[bold red]{type(error).__name__.removesuffix('Error')}[/bold red]: ", end="")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -291,18 +292,20 @@ def retrain(
 
     Example: `lading retrain --token-file /run/token/token`
     """
-    import uvicorn
-
     from lading.deploy.kubernetes import Cluster
-    from lading.deploy.retraining import Retraining, retraining_app
     from lading.errors import SettingsError
-    from lading.log import configure_logging
 
+    try:
+        import uvicorn
+
+        from lading.deploy.retraining import Retraining, retraining_app
+    except ModuleNotFoundError as missing:
+        raise SettingsError(f"receiving alerts needs {missing.name}: pip install 'lading[kubernetes]'") from None
     token = token_file.read_text().strip() if token_file.is_file() else ""
     if not token:
         raise SettingsError(f"{token_file} holds no token; without one anyone could start a Job")
     retraining = Retraining(Cluster.connect(), namespace, hours * 3600, alert or ["LadingDrift"])
-    configure_logging("info", "console")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True)
     uvicorn.run(retraining_app(retraining, token), host=host, port=port, log_config=None, access_log=False)
 
 

@@ -7,13 +7,13 @@ A Job comes from the template of a suspended CronJob with the model's name as it
 from __future__ import annotations
 
 import hmac
+import logging
 import re
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-import structlog
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -24,7 +24,7 @@ from lading.deploy.kubernetes import Cluster, Kind, Object
 from lading.errors import LadingError
 from lading.protocol.json_body import parse_object
 
-log = structlog.get_logger("lading.retraining")
+log = logging.getLogger("lading.retraining")
 MODEL_LABEL = "lading.dev/model"
 CRONJOBS = Kind("batch", "v1", "cronjobs")
 JOBS = Kind("batch", "v1", "jobs")
@@ -135,11 +135,12 @@ def retraining_app(retraining: Retraining, token: str) -> Starlette:
                 retraining.receive, parse_object(body, "Alertmanager's notification as JSON")
             )
         except LadingError as error:
-            log.warning("the alerts started no Job", error=str(error))
+            log.warning("the alerts started no Job: %s", error)
             return JSONResponse({"error": str(error)}, error.status)
         except (AttributeError, TypeError) as error:
             return JSONResponse({"error": f"not a notification of Alertmanager: {error}"}, 400)
-        log.info("alerts", **{model or "none": result for model, result in done.items()})
+        for model, result in done.items():
+            log.info("alert for %r: %s", model, result)
         return JSONResponse(done)
 
     async def alive(_: Request) -> Response:
