@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lading.errors import SpecError
+from lading.preprocess import Preprocess
 
 if TYPE_CHECKING:
     import torch
@@ -60,6 +61,9 @@ class TensorSpec(Frozen):
     """Content type of the files that a request may carry instead of numbers, such as ``image``; see ``lading.content``.
 
     Dtype and shape are checked against it when a spec or an artifact is loaded."""
+    preprocess: Preprocess | None = None
+    """How a picture becomes this tensor; default: it is stretched to uint8 RGB. Training reads photos the same way with
+    ``lading.content.image.as_tensor``."""
     indexes: str | None = None
     """The ragged dim that the values of this integer tensor are indexes into."""
     owner_of: str | None = None
@@ -97,6 +101,8 @@ class TensorSpec(Frozen):
             raise ValueError(f"{where}: a tensor of indexes is int64, not {self.dtype}")
         if self.missing and not self.dtype.startswith("float"):
             raise ValueError(f"{where}: only floats can be missing, and it is {self.dtype}")
+        if self.preprocess is not None and self.content != "image":
+            raise ValueError(f"{where}: preprocess is for pictures: set content='image', or leave it out")
         if self.max_rows is not None and self.batched:
             raise ValueError(f"{where}: max_rows bounds a ragged dim, and {self.shape} has none in front of it")
         return self

@@ -32,7 +32,7 @@ progress settings log machine import_string key_file
 artifact
 content
 spec
-budget
+budget preprocess
 files
 errors
 """

@@ -107,6 +107,11 @@ class ContentType(ABC):
     def features(self, example: Array) -> NDArray[np.float64]:
         """Compute the drift features of one example: float64, shape (len(feature_names),)."""
 
+    def of_tensor(self, spec: TensorSpec) -> ContentType:
+        """The object that answers for one tensor: this one, unless :meth:`encode` or :meth:`features` need its spec."""
+        del spec
+        return self
+
     def accepts(self, media_type: str) -> bool:
         """Whether a body with this media type may hold the content."""
         return media_type in self.media_types
@@ -150,7 +155,7 @@ def content_of(spec: TensorSpec) -> ContentType | None:
     Raises:
         SpecError: see :func:`content_type`.
     """
-    return None if spec.content is None else content_type(spec.content)
+    return None if spec.content is None else content_type(spec.content).of_tensor(spec)
 
 
 def content_type(name: str) -> ContentType:

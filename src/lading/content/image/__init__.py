@@ -1,8 +1,9 @@
-"""The content type ``image``: JPEG, PNG or WebP files to uint8 RGB. Training and serving use the same function.
+"""The content type ``image``: JPEG, PNG or WebP files to tensors. Training and serving use the same function.
 
-The picture is stretched to the model's height and width, so that no part of it is cut off. A large JPEG is decoded at
-the smallest scale that is at least twice the target. Larger pictures are then reduced by a whole factor, and an
-antialiased bilinear filter does the rest. EXIF rotation is applied, and transparency becomes white.
+``TensorSpec.preprocess`` says how. By default the picture is stretched to the model's height and width, so that no part
+of it is cut off, and becomes uint8 RGB. A large JPEG is decoded at the smallest scale that is at least twice the
+target. Larger pictures are then reduced by a whole factor, and an antialiased bilinear filter does the rest. EXIF
+rotation is applied, and transparency becomes white.
 """
 
 from __future__ import annotations
@@ -10,22 +11,27 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageFilter
 
 from lading.budget import Budget
-from lading.content import ContentType, Corrupt, register
+from lading.content import ContentType, Corrupt, content_of, register
 from lading.content.image.jpeg import SIGNATURE as JPEG
 from lading.content.image.jpeg import decode_jpeg, encode_jpeg
+from lading.content.image.levels import number_table, to_picture, to_pixels, to_tensor
+from lading.content.image.placement import Wanted
 from lading.content.image.png import SIGNATURE as PNG
 from lading.content.image.png import decode_png
 from lading.content.image.resizer import Pixels
 from lading.content.image.webp import decode_webp
-from lading.errors import LadingError, PictureError
+from lading.errors import LadingError, PictureError, SpecError
 from lading.errors.formats import format_of
+from lading.preprocess import DEFAULT, Preprocess
 from lading.spec import Array, TensorSpec
 
 # Pillow's own limit would raise another error first. Our limit is checked before any pixel is decoded.
@@ -33,10 +39,36 @@ Image.MAX_IMAGE_PIXELS = None
 _JPEG_QUALITY = 90
 _SAMPLED = 28 * 28
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
-Decode: TypeAlias = Callable[[bytes, int, int, Budget], Pixels]
+Decode: TypeAlias = Callable[[bytes, Wanted, Budget], Pixels]
 
 
-def decode_image(data: bytes, *, height: int, width: int, budget: Budget | None = None) -> NDArray[np.uint8]:
+def as_tensor(source: bytes | Path, spec: TensorSpec, budget: Budget | None = None) -> Array:
+    """Read a photo as a server of the model will: what a data set calls.
+
+    Args:
+        source: the encoded file, or its path.
+        spec: the tensor that it becomes, with ``content="image"``.
+        budget: what decoding may cost; default: that of files that are trusted.
+
+    Returns:
+        An array of the spec's dtype and shape, without the batch dim.
+
+    Raises:
+        SpecError: the tensor cannot hold a picture.
+        PictureError: not a picture, another format, or an incomplete file.
+        BodyTooLargeError: the picture does not fit the budget.
+    """
+    content = content_of(spec)
+    problem = f"its content is {spec.content!r}" if not isinstance(content, Pictures) else content.problem(spec)
+    if content is None or problem is not None:
+        raise SpecError(f"tensor {spec.name!r} cannot hold a picture: {problem}")
+    data = source.read_bytes() if isinstance(source, Path) else source
+    return content.decode(data, spec, budget or Budget())
+
+
+def decode_image(
+    data: bytes, *, height: int, width: int, budget: Budget | None = None, how: Preprocess = DEFAULT
+) -> NDArray[np.uint8]:
     """Decode a JPEG, PNG or WebP file into RGB pixels.
 
     Args:
@@ -44,6 +76,7 @@ def decode_image(data: bytes, *, height: int, width: int, budget: Budget | None 
         height: rows of the result.
         width: columns of the result.
         budget: what decoding may cost, checked before any pixel is decoded.
+        how: the picture comes into the frame; colours and numbers follow in :func:`as_tensor`.
 
     Returns:
         uint8 of shape (height, width, 3).
@@ -60,7 +93,7 @@ def decode_image(data: bytes, *, height: int, width: int, budget: Budget | None 
         what = what if data else "the picture is empty"
         raise PictureError(f"{what}: send a JPEG, PNG or WebP file")
     try:
-        return decode(data, height, width, budget)
+        return decode(data, Wanted(height, width, how), budget)
     except LadingError:
         raise
     except Exception as error:  # decoders raise almost anything for damaged bytes
@@ -165,7 +198,11 @@ CORRUPTIONS: Mapping[str, Corrupt] = {
 
 
 class Pictures(ContentType):
-    """Pictures as uint8 (batch, height, width, 3), with a fixed height and width."""
+    """Pictures as uint8 (batch, height, width, 3), or as ``TensorSpec.preprocess`` says; height and width are fixed.
+
+    Args:
+        how: of the tensor whose examples it encodes and describes.
+    """
 
     name = "image"
     noun = "picture"
@@ -179,12 +216,24 @@ class Pictures(ContentType):
     error = PictureError
     decode_ms = 1.2
 
+    def __init__(self, how: Preprocess = DEFAULT) -> None:
+        self.how = how
+
+    def of_tensor(self, spec: TensorSpec) -> Pictures:
+        return self if spec.preprocess is None else _declared(spec.preprocess, spec.dtype)
+
     def problem(self, spec: TensorSpec) -> str | None:
-        if spec.dtype != "uint8" or len(spec.shape) != 4 or spec.shape[-1] != 3:
-            return f"an image is uint8 with shape (batch, height, width, 3), not {spec.shape}"
-        if not all(isinstance(dim, int) for dim in spec.shape[1:]):
-            return f"an image needs a fixed height and width, not {spec.shape}"
-        return None
+        how = spec.preprocess
+        if how is None and (spec.dtype != "uint8" or len(spec.shape) != 4 or spec.shape[-1] != 3):
+            return (
+                f"an image is uint8 with shape (batch, height, width, 3), not {spec.dtype} with {spec.shape}; "
+                "floats and other layouts need preprocess"
+            )
+        try:
+            height, width = (how or DEFAULT).size(spec.shape)
+        except ValueError as error:
+            return str(error)
+        return None if how is None else _contradiction(how, spec.dtype, height, width)
 
     def claims(self, spec: TensorSpec) -> bool:
         return self.problem(spec) is None
@@ -197,24 +246,57 @@ class Pictures(ContentType):
         return _decoder(data) is not None
 
     def decode(self, data: bytes, spec: TensorSpec, budget: Budget) -> Array:
-        height, width = _size(spec)
-        return decode_image(data, height=height, width=width, budget=budget)
+        how = spec.preprocess or DEFAULT
+        height, width = how.size(spec.shape)
+        pixels = decode_image(data, height=height, width=width, budget=budget, how=how)
+        return pixels if how is DEFAULT else to_tensor(pixels, how, spec.dtype)
 
     def encode(self, example: Array) -> bytes:
-        return encode_jpeg(example, _JPEG_QUALITY)
+        pixels = to_pixels(example, self.how)
+        return encode_jpeg(to_picture(pixels, Wanted(pixels.shape[0], pixels.shape[1], self.how)), _JPEG_QUALITY)
 
     def draw(self, spec: TensorSpec, rng: np.random.Generator) -> bytes:
-        return self.encode(rng.integers(0, 256, size=(*_size(spec), 3), dtype=np.uint8))
+        how = spec.preprocess or DEFAULT
+        wanted = Wanted(*how.size(spec.shape), how)
+        drawn = rng.integers(0, 256, size=(wanted.height, wanted.width, 3), dtype=np.uint8)
+        return encode_jpeg(to_picture(drawn, wanted), _JPEG_QUALITY)
 
     def features(self, example: Array) -> NDArray[np.float64]:
-        return picture_descriptors(example)
+        return picture_descriptors(to_pixels(example, self.how))
+
+    def describe(self) -> dict[str, Any]:
+        return super().describe() | {"preprocess": str(self.how)}
 
 
-def _size(spec: TensorSpec) -> tuple[int, int]:
-    height, width = spec.shape[1], spec.shape[2]
-    assert isinstance(height, int)
-    assert isinstance(width, int)
-    return height, width
+@lru_cache(256)
+def _declared(how: Preprocess, dtype: str) -> Pictures:
+    pictures = Pictures(how)
+    pictures.note = "EXIF rotation is honoured." if how.exif else "EXIF rotation is ignored."  # type: ignore[misc]
+    pictures.corruptions = {name: _of_tensors(change, how, dtype) for name, change in CORRUPTIONS.items()}  # type: ignore[misc]
+    return pictures
+
+
+def _of_tensors(change: Corrupt, how: Preprocess, dtype: str) -> Corrupt:
+    def corrupt(array: Array, severity: int, rng: np.random.Generator) -> Array:
+        return to_tensor(change(to_pixels(array, how), severity, rng), how, dtype)
+
+    return corrupt
+
+
+def _contradiction(how: Preprocess, dtype: str, height: int, width: int) -> str | None:
+    """Why a declaration does not fit its tensor."""
+    if dtype != "uint8" and not dtype.startswith("float"):
+        return f"pictures become uint8 or floats, not {dtype}"
+    if dtype == "uint8" and how.normalises:
+        return "scale, mean and std make floats, and the tensor is uint8: leave them out, or declare the graph's dtype"
+    if how.resize is not None and how.resize < max(height, width):
+        return (
+            f"the short side becomes resize={how.resize}, and a crop of {height} x {width} does not fit: set resize to "
+            f"at least {max(height, width)}"
+        )
+    if dtype != "uint8" and not np.isfinite(number_table(how, dtype)).all():
+        return f"scale={how.scale:g}, mean={how.mean} and std={how.std} make numbers that are too large for {dtype}"
+    return None
 
 
 register(Pictures())

@@ -1,7 +1,7 @@
 """A decoded picture to the model's frame: upright, over white, RGB, reduced by a whole factor, and resized.
 
 All steps before the last run on a tile at a time, so they need little memory next to the decoded picture itself, and no
-call holds Python's lock for long.
+call holds Python's lock for long. A picture that is not to be reduced goes through ``whole.py`` instead.
 """
 
 from __future__ import annotations
@@ -9,16 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import TypeAlias
 
 import numpy as np
 from PIL import Image
 
 from lading.budget import Budget
-from lading.content.image.resizer import Pixels, resize
-
-Box: TypeAlias = tuple[int, int, int, int]
-"""Left, top, right, bottom; the last two are outside."""
+from lading.content.image.placement import Placement, Wanted
+from lading.content.image.resizer import SUPPORT, Pixels, resize
+from lading.content.image.whole import Box, resize_whole, whole_bytes
 
 TILE = 2**18
 """Pixels of a tile, unless the reduction makes more of them one pixel."""
@@ -47,71 +45,79 @@ def picture_bytes(columns: int, rows: int, pixel: int) -> int:
 
 
 @lru_cache(1024)
-def frame_bytes(columns: int, rows: int, height: int, width: int) -> int:
+def frame_bytes(columns: int, rows: int, wanted: Wanted) -> int:
     """Memory that :func:`fit_image` and :func:`fit_array` take for a picture of this size, besides the picture."""
     # A picture on its side is reduced by the factors of the upright one: count the more expensive of the two.
-    return max(_frame_bytes(columns, rows, height, width), _frame_bytes(rows, columns, height, width))
+    count = _frame_bytes if wanted.how.reduced else whole_bytes
+    return max(count(columns, rows, wanted), count(rows, columns, wanted))
 
 
-def _frame_bytes(columns: int, rows: int, height: int, width: int) -> int:
-    across, down = _factors(columns, rows, height, width)
+def _frame_bytes(columns: int, rows: int, wanted: Wanted) -> int:
+    across, down = _factors(columns, rows, wanted.placement(columns, rows))
     wide, tall = _tile(columns, rows, across, down)
     tile = _COPIES * picture_bytes(min(wide, columns), min(tall, rows), 4)
     reduced = -(-columns // across) * -(-rows // down)
     # A band has at least the rows that one row of the result needs.
-    band = min(reduced, max(BAND, 4 * _GAP * _GAP * -(-columns // across)))
-    return 3 * reduced + max(tile, _BAND_BYTES * band + 6 * height * width)
+    needed = 8 * (1 + SUPPORT[wanted.how.interpolation])
+    band = min(reduced, max(BAND, needed * -(-columns // across)))
+    return 3 * reduced + max(tile, _BAND_BYTES * band + 6 * wanted.height * wanted.width)
 
 
-def fit_image(image: Image.Image, height: int, width: int, orientation: int, budget: Budget) -> Pixels:
+def fit_image(image: Image.Image, wanted: Wanted, orientation: int, budget: Budget) -> Pixels:
     """A loaded picture of any mode to uint8 RGB of shape (height, width, 3).
 
     Args:
         image: the picture; its pixels are decoded.
-        height: rows of the result.
-        width: columns of the result.
+        wanted: the model's frame.
         orientation: of EXIF, from 1 to 8.
         budget: its deadline is checked for each tile.
 
     Raises:
         ExpiredError: the deadline passed.
     """
-    return _fit(image.crop, image.size, (height, width), orientation, budget)
+    return _fit(image.crop, image.size, wanted, orientation, budget)
 
 
-def fit_array(pixels: Pixels, height: int, width: int, orientation: int, budget: Budget) -> Pixels:
+def fit_array(pixels: Pixels, wanted: Wanted, orientation: int, budget: Budget) -> Pixels:
     """RGB or RGBA pixels, uint8 of shape (rows, columns, 3 or 4), to RGB of shape (height, width, 3).
 
     Raises:
         ExpiredError: the deadline passed.
     """
     rows, columns, channels = pixels.shape
-    if channels == 3 and orientation == 1 and _factors(columns, rows, height, width) == (1, 1):
-        return _resize(pixels, columns, rows, height, width)
+    if channels == 3 and orientation == 1 and wanted.how.reduced:
+        placed = wanted.placement(columns, rows)
+        if _factors(columns, rows, placed) == (1, 1):
+            return _in_frame(_resize(pixels, columns, rows, placed, wanted), placed, wanted)
 
     def crop(box: Box) -> Image.Image:
         left, top, right, bottom = box
         return Image.fromarray(pixels[top:bottom, left:right])
 
-    return _fit(crop, (columns, rows), (height, width), orientation, budget)
+    return _fit(crop, (columns, rows), wanted, orientation, budget)
 
 
 def _fit(
     crop: Callable[[Box], Image.Image],
     size: tuple[int, int],
-    target: tuple[int, int],
+    wanted: Wanted,
     orientation: int,
     budget: Budget,
 ) -> Pixels:
-    height, width = target
+    orientation = orientation if wanted.how.exif else 1
     turn = _TURNS.get(orientation)
     columns, rows = size if orientation < 5 else size[::-1]
-    across, down = factors = _factors(columns, rows, height, width)
+    placed = wanted.placement(columns, rows)
+    if not wanted.how.reduced:
+        seen = resize_whole(lambda box: np.asarray(_over_white(crop(box))), size, wanted, orientation, budget)
+        seen = seen if turn is None else np.asarray(Image.fromarray(seen).transpose(turn))
+        return _in_frame(seen, placed, wanted)
+    across, down = factors = _factors(columns, rows, placed)
     wide, tall = _tile(columns, rows, across, down)
     if wide >= columns and tall >= rows:
         part = _over_white(crop((0, 0, *size)) if turn is None else crop((0, 0, *size)).transpose(turn))
         part = part if factors == (1, 1) else part.reduce(factors)
-        return _resize(np.asarray(part), columns / across, rows / down, height, width)
+        return _in_frame(_resize(np.asarray(part), columns / across, rows / down, placed, wanted), placed, wanted)
     # The last pixel of a reduced row or column may cover fewer pixels than the others.
     reduced = np.empty((-(-rows // down), -(-columns // across), 3), np.uint8)
     for box in _boxes(columns, rows, wide, tall):
@@ -122,11 +128,21 @@ def _fit(
             part = part.reduce(factors)
         x, y = box[0] // across, box[1] // down
         reduced[y : y + part.height, x : x + part.width] = np.asarray(part)
-    return _resize(reduced, columns / across, rows / down, height, width)
+    return _in_frame(_resize(reduced, columns / across, rows / down, placed, wanted), placed, wanted)
 
 
-def _factors(columns: int, rows: int, height: int, width: int) -> tuple[int, int]:
-    return max(1, columns // (_GAP * width)), max(1, rows // (_GAP * height))
+def _in_frame(seen: Pixels, placed: Placement, wanted: Wanted) -> Pixels:
+    """The part that is seen, between the margins of a letterbox."""
+    if (placed.rows, placed.columns) == (wanted.height, wanted.width):
+        return seen
+    frame = np.empty((wanted.height, wanted.width, 3), np.uint8)
+    frame[:] = wanted.how.fill
+    frame[placed.y : placed.y + placed.rows, placed.x : placed.x + placed.columns] = seen
+    return frame
+
+
+def _factors(columns: int, rows: int, placed: Placement) -> tuple[int, int]:
+    return max(1, columns // (_GAP * placed.wide)), max(1, rows // (_GAP * placed.tall))
 
 
 def _tile(columns: int, rows: int, across: int, down: int) -> tuple[int, int]:
@@ -168,28 +184,41 @@ def _over_white(image: Image.Image) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _resize(pixels: Pixels, covered_columns: float, covered_rows: float, height: int, width: int) -> Pixels:
-    rows, columns = pixels.shape[:2]
-    if (covered_rows, covered_columns) == (height, width):
-        return pixels
-    if rows * columns > BAND:
-        return _resize_bands(pixels, covered_columns, covered_rows, height, width)
-    whole = (covered_columns, covered_rows) == (columns, rows)
-    return resize(pixels, height, width, None if whole else (0.0, 0.0, covered_columns, covered_rows))
+def _resize(pixels: Pixels, columns: float, rows: float, placed: Placement, wanted: Wanted) -> Pixels:
+    """The part that is seen of a picture that covers these columns and rows of the pixels."""
+    if (columns, rows) == (placed.wide, placed.tall):
+        down, across = placed.top + placed.rows, placed.left + placed.columns
+        return pixels[placed.top : down, placed.left : across]
+    left, right = _seen(columns, placed.wide, placed.left, placed.columns)
+    top, bottom = _seen(rows, placed.tall, placed.top, placed.rows)
+    covered = (left, top, right, bottom)
+    if pixels.shape[0] * pixels.shape[1] > BAND:
+        return _resize_bands(pixels, covered, placed.rows, placed.columns, wanted.how.interpolation)
+    whole = covered == (0, 0, pixels.shape[1], pixels.shape[0])
+    return resize(pixels, placed.rows, placed.columns, None if whole else covered, wanted.how.interpolation)
 
 
-def _resize_bands(pixels: Pixels, covered_columns: float, covered_rows: float, height: int, width: int) -> Pixels:
+def _seen(size: float, whole: int, first: int, count: int) -> tuple[float, float]:
+    last = first + count
+    return first * (size / whole), size if last == whole else last * (size / whole)
+
+
+def _resize_bands(
+    pixels: Pixels, covered: tuple[float, float, float, float], height: int, width: int, interpolation: str
+) -> Pixels:
     """Resize some rows of the result at a time, because the resizer takes copies of its source."""
     rows, columns = pixels.shape[:2]
-    scale = covered_rows / height
-    reach = math.ceil(max(1.0, scale)) + 1  # rows of the source to each side of a row that the filter looks at
+    left, start, right, end = covered
+    scale = (end - start) / height
+    # Rows of the source to each side of a row that the filter looks at.
+    reach = math.ceil(SUPPORT[interpolation] * max(1.0, scale)) + 1
     step = max(1, int((BAND / columns - 2 * reach) / scale))
     resized = np.empty((height, width, 3), np.uint8)
     for top in range(0, height, step):
         bottom = min(top + step, height)
-        first = max(0, int(top * scale) - reach)
-        last = min(rows, math.ceil(bottom * scale) + reach)
-        end = min(bottom * scale - first, last - first)
-        covered = (0.0, top * scale - first, covered_columns, end)
-        resized[top:bottom] = resize(pixels[first:last], bottom - top, width, covered)
+        first = max(0, int(start + top * scale) - reach)
+        last = min(rows, math.ceil(start + bottom * scale) + reach)
+        until = min(start + bottom * scale - first, last - first)
+        part = (left, start + top * scale - first, right, until)
+        resized[top:bottom] = resize(pixels[first:last], bottom - top, width, part, interpolation)
     return resized

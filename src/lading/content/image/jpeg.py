@@ -18,6 +18,7 @@ from PIL import Image
 from lading.budget import Budget
 from lading.content.image.frame import fit_array, fit_image, frame_bytes, picture_bytes
 from lading.content.image.orientation import MAX_METADATA, read_orientation
+from lading.content.image.placement import Placement, Wanted
 from lading.content.image.resizer import Pixels
 from lading.content.image.stream import Stream
 from lading.errors import PictureError
@@ -79,7 +80,7 @@ class Header(NamedTuple):
     """Where the first scan begins."""
 
 
-def decode_jpeg(data: bytes, height: int, width: int, budget: Budget) -> Pixels:
+def decode_jpeg(data: bytes, wanted: Wanted, budget: Budget) -> Pixels:
     """Decode a JPEG to RGB pixels of shape (height, width, 3).
 
     Raises:
@@ -90,28 +91,41 @@ def decode_jpeg(data: bytes, height: int, width: int, budget: Budget) -> Pixels:
     header = read_header(data)
     frame = header.frame
     budget.spend_pixels(frame.columns, frame.rows, "picture")
-    orientation = read_orientation(header.exif, header.xmp) if header.exif or header.xmp else 1
+    oriented = wanted.how.exif and (header.exif or header.xmp)
+    orientation = read_orientation(header.exif, header.xmp) if oriented else 1
     if header.several_scans:
         check_scans(data, header.scan)
-    plain = simplejpeg is not None and len(frame.samplings) == 3 and orientation == 1
-    eighths = _eighths(frame, height, width) if plain else _draft_eighths(frame, height, width)
+    reduced = wanted.how.reduced
+    # A whole picture is turned after it was resized, so that any orientation needs no copy of its pixels.
+    plain = simplejpeg is not None and len(frame.samplings) == 3 and (orientation == 1 or not reduced)
+    placed = _as_decoded(wanted, frame, orientation)
+    eighths = (_eighths(frame, placed) if plain else _draft_eighths(frame, placed)) if reduced else 8
     columns, rows = -(-frame.columns * eighths // 8), -(-frame.rows * eighths // 8)
     grey = len(frame.samplings) == 1
     decoded = columns * rows * 3 if plain else len(data) + picture_bytes(columns, rows, 1 if grey else 4)
     meanwhile = len(frame.samplings) * _ROWS_AT_ONCE * frame.columns
     if header.several_scans:
         meanwhile += frame.coefficients
-    budget.hold(decoded + max(meanwhile, frame_bytes(columns, rows, height, width)), "picture")
+    budget.hold(decoded + max(meanwhile, frame_bytes(columns, rows, wanted)), "picture")
     budget.check_time()
+    wanted = wanted._replace(full=(frame.columns, frame.rows) if orientation < 5 else (frame.rows, frame.columns))
     if plain:
-        pixels: Pixels = simplejpeg.decode_jpeg(
-            data, colorspace="RGB", min_height=2 * height, min_width=2 * width, min_factor=1, strict=True
-        )
-        return fit_array(pixels, height, width, 1, budget)
+        least = {"min_height": 2 * placed.tall, "min_width": 2 * placed.wide} if reduced else {}
+        pixels: Pixels = simplejpeg.decode_jpeg(data, colorspace="RGB", min_factor=1, strict=True, **least)
+        return fit_array(pixels, wanted, orientation, budget)
     with Image.open(Stream(_without_metadata(data, header.scan), budget), formats=("JPEG",)) as image:
-        image.draft("RGB", (2 * width, 2 * height))
+        if reduced:
+            image.draft("RGB", (2 * placed.wide, 2 * placed.tall))
         image.load()
-        return fit_image(image, height, width, orientation, budget)
+        return fit_image(image, wanted, orientation, budget)
+
+
+def _as_decoded(wanted: Wanted, frame: Frame, orientation: int) -> Placement:
+    """Where the picture lies, before it is turned."""
+    if orientation < 5 or wanted.how.fit == "stretch":
+        return wanted.placement(frame.columns, frame.rows)
+    placed = wanted.placement(frame.rows, frame.columns)
+    return placed._replace(wide=placed.tall, tall=placed.wide)
 
 
 def encode_jpeg(pixels: Pixels, quality: int) -> bytes:
@@ -253,13 +267,13 @@ def _next_marker(data: bytes, at: int) -> int:
     return found.start()
 
 
-def _eighths(frame: Frame, height: int, width: int) -> int:
-    """The scale at which simplejpeg decodes, in eighths: the smallest that is at least twice the target."""
-    needed = max(8 * (2 * width - 1) // frame.columns, 8 * (2 * height - 1) // frame.rows) + 1
+def _eighths(frame: Frame, placed: Placement) -> int:
+    """The scale at which simplejpeg decodes, in eighths: the smallest that is at least twice the result."""
+    needed = max(8 * (2 * placed.wide - 1) // frame.columns, 8 * (2 * placed.tall - 1) // frame.rows) + 1
     return min(needed, 8)
 
 
-def _draft_eighths(frame: Frame, height: int, width: int) -> int:
+def _draft_eighths(frame: Frame, placed: Placement) -> int:
     """The scale at which Pillow decodes, in eighths: a power of two."""
-    scale = min(frame.columns // (2 * width), frame.rows // (2 * height))
+    scale = min(frame.columns // (2 * placed.wide), frame.rows // (2 * placed.tall))
     return next((8 // divisor for divisor in (8, 4, 2) if scale >= divisor), 8)

@@ -11,6 +11,7 @@ from PIL import Image
 from lading.budget import Budget
 from lading.content.image.frame import fit_image, frame_bytes, picture_bytes
 from lading.content.image.orientation import MAX_METADATA, orientation_of
+from lading.content.image.placement import Wanted
 from lading.content.image.resizer import Pixels
 from lading.content.image.stream import BLOCK, Stream
 from lading.errors import PictureError
@@ -29,7 +30,7 @@ _ROWS = 16
 """Bytes per column of two rows with 16 bits a sample, which the filters need."""
 
 
-def decode_png(data: bytes, height: int, width: int, budget: Budget) -> Pixels:
+def decode_png(data: bytes, wanted: Wanted, budget: Budget) -> Pixels:
     """Decode a PNG to RGB pixels of shape (height, width, 3); of an animated one its first picture.
 
     Raises:
@@ -42,10 +43,10 @@ def decode_png(data: bytes, height: int, width: int, budget: Budget) -> Pixels:
         columns, rows = image.size
         budget.spend_pixels(columns, rows, "picture")
         decoded = picture_bytes(columns, rows, _PIXEL.get(image.mode, 4)) + (0 if slim is data else len(slim))
-        budget.hold(decoded + max(_ROWS * columns, frame_bytes(columns, rows, height, width)), "picture")
+        budget.hold(decoded + max(_ROWS * columns, frame_bytes(columns, rows, wanted)), "picture")
         image.decodermaxblock = BLOCK
         image.load()
-        return fit_image(image, height, width, orientation_of(image.getexif()), budget)
+        return fit_image(image, wanted, orientation_of(image.getexif()), budget)
 
 
 def _slim(data: bytes) -> bytes:

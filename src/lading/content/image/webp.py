@@ -23,6 +23,7 @@ from lading.budget import Budget
 from lading.content.image.decode_process import DAMAGED, INTERPRETER, LATE, can_decode_apart, decode_apart
 from lading.content.image.frame import fit_array, fit_image, frame_bytes
 from lading.content.image.orientation import MAX_METADATA, read_orientation
+from lading.content.image.placement import Wanted
 from lading.content.image.resizer import Pixels
 from lading.content.image.stream import Stream
 from lading.errors import BodyTooLargeError, ExpiredError, PictureError
@@ -99,7 +100,7 @@ class _Picture(NamedTuple):
     xmp: bytes
 
 
-def decode_webp(data: bytes, height: int, width: int, budget: Budget) -> Pixels:
+def decode_webp(data: bytes, wanted: Wanted, budget: Budget) -> Pixels:
     """Decode a WebP to RGB pixels of shape (height, width, 3); of an animated one its first frame.
 
     Raises:
@@ -115,7 +116,7 @@ def decode_webp(data: bytes, height: int, width: int, budget: Budget) -> Pixels:
     decoded = channels * frame.columns * frame.rows + (0 if whole else channels * columns * rows)
     if picture.animated or _LIBRARY is None:
         decoded += 3 * len(data)
-    fitting, taken, codes = frame_bytes(columns, rows, height, width), frame.taken(channels), frame.codes()
+    fitting, taken, codes = frame_bytes(columns, rows, wanted), frame.taken(channels), frame.codes()
     here = decoded + max(taken + codes, fitting)
     apart = here > budget.decode_bytes and codes > 0 and _LIBRARY is not None and can_decode_apart()
     shared = decoded + len(data)
@@ -130,13 +131,13 @@ def decode_webp(data: bytes, height: int, width: int, budget: Budget) -> Pixels:
         with Image.open(Stream(file, budget), formats=("WEBP",)) as image:
             image.load()
             if whole:
-                return fit_image(image, height, width, orientation, budget)
+                return fit_image(image, wanted, orientation, budget)
             pixels = np.asarray(image.convert("RGBA" if channels == 4 else "RGB"))
     if not whole:
         canvas = np.zeros((rows, columns, channels), np.uint8)
         canvas[picture.top : picture.top + frame.rows, picture.left : picture.left + frame.columns] = pixels
         pixels = canvas
-    return fit_array(pixels, height, width, orientation, budget)
+    return fit_array(pixels, wanted, orientation, budget)
 
 
 def _decode(file: bytes, frame: _Frame, channels: int) -> Pixels:

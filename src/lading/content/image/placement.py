@@ -1,0 +1,62 @@
+"""Where a picture lies in the model's frame: how large it becomes, and which part of it is seen."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from lading.preprocess import DEFAULT, Preprocess
+
+
+class Placement(NamedTuple):
+    """Sizes and places, in pixels of the result."""
+
+    wide: int
+    """Columns of the whole resized picture."""
+    tall: int
+    left: int
+    """Where the part that is seen begins in it."""
+    top: int
+    columns: int
+    """Columns of the part that is seen."""
+    rows: int
+    x: int
+    """Where that part begins in the model's frame."""
+    y: int
+
+
+class Wanted(NamedTuple):
+    """The model's frame, and how a picture comes into it."""
+
+    height: int
+    width: int
+    how: Preprocess = DEFAULT
+    full: tuple[int, int] | None = None
+    """Columns and rows of the upright picture, where it is decoded at a reduced scale."""
+
+    def placement(self, columns: int, rows: int) -> Placement:
+        """Where an upright picture of this size lies."""
+        columns, rows = self.full or (columns, rows)
+        return _placement(self.how, self.height, self.width, columns, rows)
+
+
+@lru_cache(1024)
+def _placement(how: Preprocess, height: int, width: int, columns: int, rows: int) -> Placement:
+    fit, resize = how.fit, how.resize
+    if fit == "stretch":
+        return Placement(width, height, 0, 0, width, height, 0, 0)
+    if fit == "letterbox":
+        ratio = min(width / columns, height / rows)
+        wide, tall = (min(max(1, round(size * ratio)), most) for size, most in ((columns, width), (rows, height)))
+        return Placement(wide, tall, 0, 0, wide, tall, (width - wide) // 2, (height - tall) // 2)
+    # The sizes and corners of torchvision's Resize and CenterCrop.
+    if resize is None:
+        narrow = width * rows >= height * columns
+        wide, tall = (
+            (width, max(height, width * rows // columns)) if narrow else (max(width, height * columns // rows), height)
+        )
+    elif columns <= rows:
+        wide, tall = resize, resize * rows // columns
+    else:
+        wide, tall = resize * columns // rows, resize
+    return Placement(wide, tall, round((wide - width) / 2), round((tall - height) / 2), width, height, 0, 0)
