@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from lading.artifact import made_from
-from lading.content import check_contents
+from lading.content import check_contents, with_files
 from lading.errors import SpecError
 from lading.spec import ModelSpec, check_spec
 
@@ -43,6 +44,9 @@ def load_spec(target: str, options: Mapping[str, Any] | None = None) -> ModelSpe
             raise SpecError(f"{target} has no {required!r}: set it in the class")
     check_spec(spec)
     check_contents((*spec.inputs, *spec.outputs))
+    inputs = with_files(spec.inputs, Path(inspect.getfile(cls)).parent)
+    if inputs != spec.inputs:
+        spec.inputs = inputs
     return spec
 
 

@@ -10,6 +10,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -42,6 +43,36 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Padding(Frozen):
+    """How examples of different lengths share a run: each is filled up to the longest of them.
+
+    A mask (``TensorSpec.mask_of``) tells the model what was filled up.
+    """
+
+    max_length: int = Field(ge=1)
+    """Largest length of one example. It limits the work that a request can cause."""
+    value: int = 0
+    """What a shorter example is filled up with: the number of the padding token."""
+    truncate: bool = False
+    """Cut a longer text to ``max_length`` tokens. Otherwise it is refused, as longer lists of numbers always are."""
+    buckets: tuple[int, ...] = ()
+    """Lengths that a run is rounded up to, ascending, for a graph that takes no others; empty: any length.
+
+    ONNX Runtime runs any length on a CPU, and rounding up costs time (decision 34)."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Padding:
+        if any(low >= high for low, high in pairwise((0, *self.buckets))):
+            raise ValueError(f"padding: the buckets {self.buckets} must ascend from 1")
+        if self.buckets and self.buckets[-1] != self.max_length:
+            raise ValueError(f"padding: the last bucket must be max_length, {self.max_length}, not {self.buckets[-1]}")
+        return self
+
+    def run_length(self, length: int) -> int:
+        """The length that a run has in which ``length`` is the longest: the next bucket, if there are buckets."""
+        return next((bucket for bucket in self.buckets if bucket >= length), length)
+
+
 class TensorSpec(Frozen):
     """One named tensor of a model, batch dim included.
 
@@ -68,6 +99,20 @@ class TensorSpec(Frozen):
     """The ragged dim that the values of this integer tensor are indexes into."""
     owner_of: str | None = None
     """The ragged dim whose rows this int64 vector assigns to requests. The server fills it in."""
+    tokenizer: str | None = None
+    """With ``content="text"``, a ``tokenizer.json`` of the package ``tokenizers``.
+
+    In a model's source it is a path, from the folder of the source. In an artifact it is ``sha256:`` and the hash of
+    one of the artifact's files."""
+    padding: Padding | None = None
+    """The first symbolic dim after ``batch`` has another size in each request, and is filled up where requests are
+    joined. Outputs with this dim are cut back."""
+    mask_of: str | None = None
+    """The padded dim of which this (batch, dim) tensor is the mask: 1 for what an example holds, 0 for the filling.
+
+    The server fills it in where a request leaves it out."""
+    default: int | None = None
+    """Every value of this tensor where a request leaves it out, such as 0 for token types."""
     minimum: float | None = None
     maximum: float | None = None
     max_rows: int | None = Field(default=None, ge=1)
@@ -105,7 +150,18 @@ class TensorSpec(Frozen):
             raise ValueError(f"{where}: preprocess is for pictures: set content='image', or leave it out")
         if self.max_rows is not None and self.batched:
             raise ValueError(f"{where}: max_rows bounds a ragged dim, and {self.shape} has none in front of it")
+        self._check_padding(where)
         return self
+
+    def _check_padding(self, where: str) -> None:
+        if self.padding is not None and (not self.batched or len(self.symbolic_dims) < 2):
+            raise ValueError(f"{where}: padding needs a symbolic dim after {BATCH!r}, and the shape is {self.shape}")
+        if self.padding is not None and (self.missing or self.dtype == "bool"):
+            raise ValueError(f"{where}: padding is for numbers that are all there, not for bool or missing values")
+        if self.mask_of is not None and self.shape != (BATCH, self.mask_of):
+            raise ValueError(f"{where}: the mask of {self.mask_of!r} has shape ({BATCH!r}, {self.mask_of!r})")
+        if sum(way is not None for way in (self.owner_of, self.mask_of, self.default, self.padding)) > 1:
+            raise ValueError(f"{where}: of owner_of, mask_of, default and padding, a tensor has one")
 
     @cached_property
     def numpy_dtype(self) -> np.dtype[Any]:
@@ -115,6 +171,16 @@ class TensorSpec(Frozen):
     def scores_labels(self) -> bool:
         """True if the last dim scores the labels as classes; otherwise the labels, if any, name numbers."""
         return self.labels is not None and self.unit is None and self.dtype.startswith("float")
+
+    @cached_property
+    def optional(self) -> bool:
+        """True if a request may leave the tensor out, because the server can fill it in."""
+        return self.owner_of is not None or self.mask_of is not None or self.default is not None
+
+    @property
+    def padded_dim(self) -> str | None:
+        """The dim that :attr:`padding` is about."""
+        return None if self.padding is None else self.symbolic_dims[1]
 
     @property
     def symbolic_dims(self) -> tuple[str, ...]:
@@ -331,6 +397,15 @@ def check_spec(spec: Evaluated) -> None:
         for pointed in (tensor.indexes, tensor.owner_of):
             if pointed is not None and pointed not in dims:
                 raise SpecError(f"{where}: tensor {tensor.name!r} points into {pointed!r}, but no input has that dim")
+    padded = [tensor.padded_dim for tensor in spec.inputs if tensor.padding]
+    required = {dim for tensor in spec.inputs if not tensor.optional for dim in tensor.symbolic_dims}
+    for tensor in spec.inputs:
+        if tensor.mask_of is not None and tensor.mask_of not in padded:
+            raise SpecError(f"{where}: tensor {tensor.name!r} is the mask of {tensor.mask_of!r}, which no input pads")
+        if tensor.default is not None and not required.issuperset(tensor.symbolic_dims):
+            raise SpecError(f"{where}: tensor {tensor.name!r} has a default, and a dim that no required input has")
+    if len(padded) > len(set(padded)):
+        raise SpecError(f"{where}: two inputs pad the same dim: give one of them the padding")
 
 
 def _refuse_duplicates(where: str, kind: str, names: Sequence[str]) -> None:

@@ -31,7 +31,7 @@ OUTPUTS = (
 
 
 def model_of(*inputs: TensorSpec) -> PlainModel:
-    how = Classifier("m", "fp32", content_type("image"), IMAGE, OUTPUTS[:1], probabilistic=True)
+    how = Classifier("m", "fp32", content_type("image"), IMAGE, (IMAGE,), OUTPUTS[:1], probabilistic=True)
     return PlainModel("m", "1", "fp32", "", inputs, OUTPUTS, 4, how, b"}")
 
 

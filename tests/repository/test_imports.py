@@ -46,6 +46,7 @@ OF_OTHER_EXTRAS = {
     "evidently": "drift",
     "pandas": "drift",
     "psutil": "bento",
+    "tokenizers": "text",
 }
 """Modules that a setting needs, and the extra that it names when they are missing."""
 HEAVY = ("torch", "torchvision", "lightning", "torch_pruning", "onnx", "onnxscript", "hydra", "omegaconf", "wandb")

@@ -8,6 +8,7 @@
       golden/inputs.npz      a few real requests, batched
       golden/<variant>.npz   the answers of each variant to them
       reference.json         statistics of normal traffic, for drift detection
+      tokenizer.json         of a model that takes text
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from pydantic import ValidationError
 
 from lading.artifact.external_data import external_files
 from lading.artifact.manifest import SCHEMA_VERSION, Manifest, PackedVariant
-from lading.content import check_contents
+from lading.content import check_contents, content_type
 from lading.errors import ArtifactError, SpecError
 from lading.errors.sentences import shown
 from lading.files import check_own, read_bounded, replaced_folder
@@ -61,6 +62,7 @@ class Artifact:
         content = manifest_file.read_bytes()
         manifest = read_manifest(manifest_file, content)
         _verify_files(path, manifest)
+        _open_files(path, manifest)
         return cls(path=path, manifest=manifest, digest=f"sha256:{hashlib.sha256(content).hexdigest()}")
 
     def variant(self, name: str | None = None) -> PackedVariant:
@@ -269,6 +271,17 @@ def _verify_files(path: Path, manifest: Manifest) -> None:
             raise ArtifactError(f"{file} does not match its checksum in {MANIFEST}: it was edited or damaged")
     for packed in manifest.variants:
         _verify_external_files(path, packed.file, manifest)
+
+
+def _open_files(path: Path, manifest: Manifest) -> None:
+    """Let the contents of inputs find their files, such as a tokenizer."""
+    files = {f"sha256:{digest}": path / name for name, digest in manifest.files.items()}
+    for spec in manifest.inputs:
+        if spec.content is not None:
+            try:
+                content_type(spec.content).open_file(spec, files)
+            except SpecError as error:
+                raise ArtifactError(f"{path / MANIFEST}: input {spec.name!r}: {error}") from None
 
 
 def _verify_external_files(path: Path, graph: str, manifest: Manifest) -> None:

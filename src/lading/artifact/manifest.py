@@ -76,6 +76,23 @@ def _alone(timings: Sequence[Timing]) -> Timing | None:
     return next((timing for timing in timings if timing.batch == timing.threads == 1), None)
 
 
+class LengthCost(Frozen):
+    """Milliseconds of a run at one length of the padded dims, on one thread: medians."""
+
+    length: int = Field(ge=1)
+    batch: int = Field(ge=1)
+    """Examples of the larger run."""
+    alone_ms: float
+    """A run of one example."""
+    batch_ms: float
+    """A run of ``batch`` examples."""
+
+    def seconds(self, rows: int) -> float:
+        """T(rows) at this length: linear in the rows, and never less than one of them."""
+        more = max(0.0, self.batch_ms - self.alone_ms) / max(1, self.batch - 1)
+        return (self.alone_ms + more * (rows - 1)) / 1e3
+
+
 class Measurement(Frozen):
     """Everything that verify measured about one variant."""
 
@@ -97,6 +114,10 @@ class Measurement(Frozen):
     """Median milliseconds of each round, at batch 1 on one thread. All variants ran in the same rounds."""
     peak_memory_bytes: int
     """Growth of the peak resident size of a process that opens a session and runs the largest batch."""
+    length: int | None = None
+    """Length of the padded dims in ``timings``: the median of the test examples. ``None`` without padded dims."""
+    lengths: tuple[LengthCost, ...] = ()
+    """What other lengths cost, ascending."""
 
     @property
     def alone(self) -> Timing | None:
@@ -124,21 +145,35 @@ class CostTable:
 
     Args:
         cost: measured milliseconds by batch size; may be empty.
+        lengths: what padded dims of other lengths cost, ascending; empty for a model without.
     """
 
-    def __init__(self, cost: Mapping[int, float]) -> None:
+    def __init__(self, cost: Mapping[int, float], lengths: Sequence[LengthCost] = ()) -> None:
         self._points = sorted((size, ms / 1e3) for size, ms in cost.items())
+        self._lengths = lengths
         self.best_batch = self._best()
         self.cheapest_batch = min(self._points, key=lambda point: point[1] / point[0])[0] if self._points else 1
         """The measured batch with the lowest cost per example, for work without a deadline."""
+
+    @classmethod
+    def of(cls, measurement: Measurement | None) -> CostTable:
+        """That of a variant; an empty one if it was not measured."""
+        return cls({}) if measurement is None else cls(measurement.cost, measurement.lengths)
 
     @property
     def sizes(self) -> tuple[int, ...]:
         """The batch sizes that were measured, ascending."""
         return tuple(size for size, _ in self._points)
 
-    def seconds(self, rows: int) -> float:
-        """T(rows), linear between the measured sizes and proportional beyond them."""
+    def seconds(self, rows: int, length: int | None = None) -> float:
+        """T(rows), linear between the measured sizes and proportional beyond them.
+
+        Args:
+            rows: examples of the run.
+            length: of its padded dims; ``None``: as long as the examples that ``cost`` was measured with.
+        """
+        if length is not None and self._lengths:
+            return self._at_length(rows, length)
         if not self._points:
             return UNKNOWN_SECONDS * rows
         low_size, low = 0, 0.0
@@ -147,6 +182,18 @@ class CostTable:
                 return low + (seconds - low) * (rows - low_size) / (size - low_size)
             low_size, low = size, seconds
         return low * rows / low_size
+
+    def _at_length(self, rows: int, length: int) -> float:
+        """T(rows, length), linear between the measured lengths and proportional beyond the last."""
+        first = low = self._lengths[0]
+        if length <= first.length:
+            return first.seconds(rows)
+        for high in self._lengths[1:]:
+            if length <= high.length:
+                share = (length - low.length) / (high.length - low.length)
+                return low.seconds(rows) * (1 - share) + high.seconds(rows) * share
+            low = high
+        return low.seconds(rows) * length / low.length
 
     def _best(self) -> int:
         """The smallest batch with a cost per example near the lowest, :data:`AROUND_S` included."""

@@ -286,7 +286,7 @@ def _inputs(spec: ModelSpec, source: LogSource, file: LogFile, row: Row) -> list
     plain = [tensor for tensor in spec.inputs if tensor not in encoded]
     given = tensors_of(plain, row, "input")
     for tensor in plain:
-        if tensor.name not in given and not tensor.owner_of:
+        if tensor.name not in given and not tensor.optional:
             if row.get(f"input.{tensor.name}.shape") is None:
                 raise _LostError(f"{source} holds no {tensor.name!r}: its rows are of a model without that input")
             raise DataError(f"{source} holds the shape of {tensor.name!r} only, because it is marked as sensitive")

@@ -17,12 +17,14 @@ from lading.build.examples import BATCH_SIZE, batches, spread, spread_indices
 from lading.build.quantize.recipes import FLOAT32_TOLERANCE, UNKNOWN_TOLERANCE, recipe_of
 from lading.build.records import Verification, VerifiedVariant
 from lading.build.table_bounds import with_table_bounds
+from lading.content import content_of, with_files
 from lading.drift.reference import Reference
 from lading.errors import ArtifactError, DataError, GateRefusedError, RequestError
 from lading.predictor import Predictor, open_session
 from lading.progress import progress_bars
 from lading.spec import Array, Dataset, Described, Evaluated, Example, Grouped, Quantization
 from lading.tensors.checks import check_inputs
+from lading.tensors.padded import padded_dims
 from lading.tensors.ragged import collate, split
 
 if TYPE_CHECKING:
@@ -73,13 +75,14 @@ def pack(
         )
     kept = [entry for entry in verified.variants if entry.file and (entry.passed or entry.variant.name == "fp32")]
     graphs = {entry.variant.name: _graph(variants, entry) for entry in kept}
+    specs = with_files(spec.inputs, Path())
     golden_inputs, golden_outputs = _golden(spec, graphs)
     reference = _reference(spec, graphs[verified.chosen])
     manifest = Manifest(
         name=spec.name,
         version=spec.version,
         description=spec.description,
-        inputs=with_table_bounds(spec.inputs, onnx.load(graphs[verified.chosen], load_external_data=False)),
+        inputs=with_table_bounds(specs, onnx.load(graphs[verified.chosen], load_external_data=False)),
         outputs=spec.outputs,
         chosen=verified.chosen,
         score_name=spec.score_name,
@@ -91,7 +94,9 @@ def pack(
         machine=verified.machine,
         provenance=provenance_of(checkpoint, target, address),
     )
+    contents = [(tensor, content) for tensor in specs if (content := content_of(tensor)) is not None]
     files: dict[str, bytes | Path] = {
+        **{name: file for tensor, content in contents for name, file in content.files(tensor).items()},
         "reference.json": reference.to_json().encode(),
         "golden/inputs.npz": tensors_to_bytes(golden_inputs),
         **{f"golden/{name}.npz": tensors_to_bytes(outputs) for name, outputs in golden_outputs.items()},
@@ -151,6 +156,7 @@ def _answered(
     """Yield (inputs, outputs) of single requests."""
     session = open_session(graph)
     names = [tensor.name for tensor in spec.outputs]
+    padded = padded_dims(spec.inputs)
     with progress_bars() as progress:
         task = progress.add_task("reference statistics", total=len(examples))
         size = spec.at_most(BATCH_SIZE)
@@ -158,7 +164,7 @@ def _answered(
             group = [given for given, _ in examples[start * size : (start + 1) * size]]
             outputs = dict(zip(names, session.run(names, feed), strict=True))
             counts = [check_inputs(spec.inputs, given, example=True) for given in group]
-            yield from zip(group, split(spec.outputs, outputs, counts), strict=True)
+            yield from zip(group, split(spec.outputs, outputs, counts, padded), strict=True)
             progress.advance(task, len(group))
 
 

@@ -14,11 +14,13 @@ A content type is found by its name, when a spec or an artifact is loaded:
 from __future__ import annotations
 
 import logging
+import math
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -59,15 +61,65 @@ class ContentType(ABC):
     """Corruptions that ``lading verify --shift`` applies to examples, by name."""
     error: ClassVar[type[ContentError]] = ContentError
     """Raised for bytes that cannot be decoded. Its ``kind`` is the label of the metric that counts them."""
+    textual: ClassVar[bool] = False
+    """A file is text: JSON carries it as it is, and not as base64."""
     decode_ms: ClassVar[float] = 0.0
     """CPU milliseconds to decode a typical file."""
     decode_bytes: ClassVar[int] = 0
     """Bytes of memory per pixel (or other element) during decoding, for a type that does not call
     :meth:`Budget.hold <lading.budget.Budget.hold>`. 0 for one that does: ``LADING_MAX_DECODE_MB`` is its limit."""
 
+    @property
+    def one_of_bytes(self) -> str:
+        """One file in a tensor of bytes, as words: ``an encoded picture``."""
+        return f"a {self.noun}" if self.textual else f"an encoded {self.noun}"
+
     @abstractmethod
     def problem(self, spec: TensorSpec) -> str | None:
         """The reason why this tensor cannot hold the content, as a clause; ``None`` when it can."""
+
+    def of(self, spec: TensorSpec) -> ContentType:
+        """The object that answers for one tensor, such as with its tokenizer. The default needs nothing of the tensor."""
+        del spec
+        return self
+
+    def with_file(self, spec: TensorSpec, folder: Path) -> TensorSpec:
+        """Name the tensor's file by its hash, so that it is found wherever the spec goes. The default has none.
+
+        Args:
+            spec: the tensor; a path in it is relative to the folder.
+            folder: of the model's source.
+
+        Raises:
+            SpecError: there is no such file.
+        """
+        del folder
+        return spec
+
+    def files(self, spec: TensorSpec) -> Mapping[str, bytes]:
+        """The files that an artifact carries for this tensor, by name, once they are named by their hash."""
+        del spec
+        return {}
+
+    def open_file(self, spec: TensorSpec, files: Mapping[str, Path]) -> None:
+        """Find the tensor's file among those of an artifact, whose checksums were verified.
+
+        Args:
+            spec: the tensor.
+            files: by ``sha256:`` and their hash.
+
+        Raises:
+            SpecError: it is not among them.
+        """
+        del spec, files
+
+    def prepare(self, spec: TensorSpec) -> None:
+        """Make ready what the first request would otherwise wait for. The default needs nothing.
+
+        Raises:
+            SpecError: a package or a file that decoding needs is missing.
+        """
+        del spec
 
     @abstractmethod
     def sniff(self, data: bytes) -> bool:
@@ -107,11 +159,6 @@ class ContentType(ABC):
     def features(self, example: Array) -> NDArray[np.float64]:
         """Compute the drift features of one example: float64, shape (len(feature_names),)."""
 
-    def of_tensor(self, spec: TensorSpec) -> ContentType:
-        """The object that answers for one tensor: this one, unless :meth:`encode` or :meth:`features` need its spec."""
-        del spec
-        return self
-
     def accepts(self, media_type: str) -> bool:
         """Whether a body with this media type may hold the content."""
         return media_type in self.media_types
@@ -133,6 +180,7 @@ class ContentType(ABC):
             "media_types": list(self.media_types),
             "suffixes": list(self.suffixes),
             "sample": self.sample,
+            "textual": self.textual,
         }
 
 
@@ -155,7 +203,7 @@ def content_of(spec: TensorSpec) -> ContentType | None:
     Raises:
         SpecError: see :func:`content_type`.
     """
-    return None if spec.content is None else content_type(spec.content).of_tensor(spec)
+    return None if spec.content is None else content_type(spec.content).of(spec)
 
 
 def content_type(name: str) -> ContentType:
@@ -216,16 +264,27 @@ def check_contents(specs: Iterable[TensorSpec]) -> None:
     """
     for spec in specs:
         try:
-            content = content_of(spec)
+            content = None if spec.content is None else content_type(spec.content)
         except SpecError as error:
             raise SpecError(f"tensor {spec.name!r}: {error}") from None
         if content is None:
+            if spec.tokenizer is not None:
+                raise SpecError(f'tensor {spec.name!r}: a tokenizer is for content="text"')
             continue
         problem = content.problem(spec)
-        if problem is None and not all(isinstance(dim, int) for dim in spec.shape[1:]):
+        if problem is None and not all(isinstance(dim, int) or dim == spec.padded_dim for dim in spec.shape[1:]):
             problem = f"encoded files need a fixed shape after the first dim, not {spec.shape}"
         if problem is not None:
             raise SpecError(f"tensor {spec.name!r}: {problem}")
+
+
+def with_files(specs: Iterable[TensorSpec], folder: Path) -> tuple[TensorSpec, ...]:
+    """The specs with the files of their contents named by hash; see :meth:`ContentType.with_file`.
+
+    Raises:
+        SpecError: a file is missing.
+    """
+    return tuple(content_type(spec.content).with_file(spec, folder) if spec.content else spec for spec in specs)
 
 
 def decode_file(content: ContentType, data: bytes, spec: TensorSpec, budget: Budget) -> Array:
@@ -274,4 +333,42 @@ def decode_rows(spec: TensorSpec, files: Iterable[bytes], budget: Budget | None 
             raise type(error)(f"input {spec.name!r}, {content.noun} {row}: {error}") from None
     if not rows:
         raise InputShapeError(f"input {spec.name!r} has no {content.noun}; send at least one")
-    return rows[0][None] if len(rows) == 1 else np.stack(rows)
+    return stack_rows(spec, rows)
+
+
+def hole(spec: TensorSpec) -> float | int:
+    """What stands where an example has ended: the least integer of the dtype (the largest without a sign), or NaN."""
+    if spec.numpy_dtype.kind == "f":
+        return math.nan
+    limits = np.iinfo(spec.dtype)
+    return int(limits.min if limits.min < 0 else limits.max)
+
+
+def stack_rows(spec: TensorSpec, rows: Sequence[Array]) -> Array:
+    """Stack examples. Shorter ones of a tensor with padding end in holes.
+
+    Args:
+        spec: the tensor.
+        rows: one array per example, without the batch dim.
+
+    Returns:
+        The batch dim first, and a copy unless there is one row.
+
+    Raises:
+        ValueError: the rows differ in another dim than the padded one.
+    """
+    if len(rows) == 1:
+        return rows[0][None]
+    if spec.padding is None:
+        return np.stack(rows)
+    axis = spec.shape.index(str(spec.padded_dim)) - 1
+    longest = max(row.shape[axis] for row in rows)
+    return np.stack([lengthened(row, axis, longest, hole(spec)) for row in rows])
+
+
+def lengthened(array: Array, axis: int, length: int, value: float) -> Array:
+    """The array with a value behind the others of one axis."""
+    if array.shape[axis] == length:
+        return array
+    more = [(0, length - size if at == axis else 0) for at, size in enumerate(array.shape)]
+    return np.pad(array, more, constant_values=value)

@@ -157,7 +157,7 @@ def plan(
         raise ArtifactError(
             f"variant {packed.variant.name!r} of {artifact.path} has no measurements: run `lading verify` first"
         )
-    table = CostTable(measured.cost)
+    table = CostTable.of(measured)
     batch = table.best_batch
     contents = [content for spec in artifact.manifest.inputs if (content := content_of(spec)) is not None]
     return PodPlan(

@@ -53,7 +53,7 @@ def features(spec: TensorSpec, tensor: Array) -> dict[str, Array]:
     if content is not None:
         described = content.features(tensor)
         return {f"{spec.name}.{key}": described[[index]] for index, key in enumerate(content.feature_names)}
-    if spec.indexes or spec.owner_of or not tensor.size:
+    if spec.indexes or spec.optional or not tensor.size:
         return {f"{spec.name}.count": np.array([float(tensor.shape[-1] if tensor.size else 0)])}
     if tensor.ndim == 0 and not spec.missing:
         return {spec.name: tensor.reshape(1).astype(np.float64)}

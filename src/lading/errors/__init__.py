@@ -121,6 +121,12 @@ class PictureError(ContentError):
     kind = "picture"
 
 
+class TextError(ContentError):
+    """A text cannot be turned into tokens: it is empty, not UTF-8, or too long."""
+
+    kind = "text"
+
+
 class UnknownModelError(RequestError):
     """No model with this name or version is served here."""
 

@@ -1,4 +1,7 @@
-"""Files as base64 in JSON, as clients write it: plain, as a data URL, with line breaks, or in the alphabet for URLs."""
+"""Files in JSON: text as it is, and all others as base64, as clients write it.
+
+That is: plain, as a data URL, with line breaks, or in the alphabet for URLs.
+"""
 
 from __future__ import annotations
 
@@ -18,18 +21,23 @@ _LONGEST_NAME = 256
 def from_base64(spec: TensorSpec, row: int, text: Any) -> bytes:
     """Decode a base64 string, or a data URL as a browser's FileReader makes it, to the bytes of the file.
 
-    Line breaks, the alphabet for URLs and missing padding are read too.
+    Line breaks, the alphabet for URLs and missing padding are read too. Of content that is text, the string itself is
+    the file.
 
     Raises:
         ContentError: the value is neither.
     """
+    content = content_of(spec)
+    assert content is not None
+    if isinstance(text, str) and content.textual:
+        return text.encode(errors="replace")
     if isinstance(text, str):
         data = text.partition(",")[2] if text.startswith("data:") else text
         for decode in (_strictly, unfolded_base64):
             with contextlib.suppress(ValueError):
                 return decode(data)
-    content = content_of(spec)
-    assert content is not None
+    if content.textual:
+        raise content.error(f"input {spec.name!r}, {content.noun} {row} is {shown(text)}: send a string")
     raise content.error(f"input {spec.name!r}, {content.noun} {row}{_not_base64(text)}")
 
 

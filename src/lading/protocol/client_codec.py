@@ -19,8 +19,10 @@ JSON_LENGTH = "inference-header-content-length"
 JSON = "application/json"
 RAW = "application/octet-stream"
 
-Inputs = Mapping[str, "Array | bytes"]
-"""Inputs by name. ``bytes`` are one encoded file, such as a JPEG: an element of type BYTES, of shape (1)."""
+Value = Array | bytes | str
+Inputs = Mapping[str, Value]
+"""Inputs by name. ``bytes`` are one encoded file, such as a JPEG, and ``str`` one text: an element of type BYTES, of
+shape (1)."""
 
 
 @dataclass(frozen=True)
@@ -120,15 +122,17 @@ def _infer_path(model: str) -> str:
     return f"/v2/models/{model}/infer"
 
 
-def _header(name: str, value: Array | bytes) -> dict[str, Any]:
-    if isinstance(value, bytes):
+def _header(name: str, value: Value) -> dict[str, Any]:
+    if isinstance(value, bytes | str):
         return {"name": name, "datatype": BYTES, "shape": [1]}
     return {"name": name, "datatype": TO_V2[str(value.dtype)], "shape": list(value.shape)}
 
 
-def _values(value: Array | bytes, *, flat: bool = False) -> Any:
+def _values(value: Value, *, flat: bool = False) -> Any:
     if isinstance(value, bytes):
         return [base64.b64encode(value).decode()]
+    if isinstance(value, str):
+        return [value]
     # orjson takes neither half floats nor strided arrays.
     array = np.ascontiguousarray(value, np.float32 if value.dtype == np.float16 else None)
     return array.ravel() if flat else array
@@ -138,9 +142,10 @@ def _json(content: object) -> bytes:
     return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def _raw(value: Array | bytes) -> bytes:
+def _raw(value: Value) -> bytes:
     # The protocol writes an element of type BYTES as its length in four bytes, and then the element.
-    return len(value).to_bytes(4, "little") + value if isinstance(value, bytes) else raw_bytes(value)
+    data = value.encode() if isinstance(value, str) else value
+    return len(data).to_bytes(4, "little") + data if isinstance(data, bytes) else raw_bytes(data)
 
 
 def _from_raw(datatype: str, raw: bytes) -> Array:

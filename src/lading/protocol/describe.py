@@ -51,22 +51,30 @@ def describe_model(
 def example_body(artifact: Artifact) -> dict[str, Any] | None:
     """The first golden request as a body for ``/predict``; ``None`` when its numbers are too many to show."""
     first = first_example(artifact.manifest.inputs, artifact.golden_inputs())
-    if any(_too_many(spec, array) for spec, array in first.values()):
-        return None
-    return {name: _numbers(array) for name, (_, array) in first.items()}
+    shown: dict[str, Any] = {}
+    for name, (spec, array) in first.items():
+        content = content_of(spec)
+        if content is not None and content.textual:
+            shown[name] = [content.encode(row).decode() for row in array]
+        elif _too_many(spec, array):
+            return None
+        else:
+            shown[name] = _numbers(array)
+    return shown
 
 
 def example_bodies(artifact: Artifact) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     """The first golden request as bodies for ``/predict`` and for the Open Inference Protocol.
 
-    Encoded files are in base64. Both are ``None`` when there is too much to show.
+    Texts are as they are, and other encoded files in base64. Both are ``None`` when there is too much to show.
     """
     plain: dict[str, Any] = {}
     tensors = []
     for name, (spec, array) in first_example(artifact.manifest.inputs, artifact.golden_inputs()).items():
         content = content_of(spec)
         if content is not None:
-            encoded = [base64.b64encode(content.encode(row)).decode() for row in array]
+            files = [content.encode(row) for row in array]
+            encoded = [file.decode() if content.textual else base64.b64encode(file).decode() for file in files]
             if sum(map(len, encoded)) > _LARGEST_FILES:
                 return None, None
             plain[name] = encoded
@@ -90,9 +98,9 @@ def _numbers(array: Array) -> Any:
 
 
 def first_example(specs: Sequence[TensorSpec], batch: Mapping[str, Array]) -> dict[str, tuple[TensorSpec, Array]]:
-    """Cut the first example out of a batch, without its owner vector; ragged tensors without owners are left whole."""
+    """Cut the first example out of a batch, without optional inputs; ragged tensors without owners are left whole."""
     first, _ = next(separate(specs, (), batch, {}))
-    kept = [spec for spec in specs if not spec.owner_of]
+    kept = [spec for spec in specs if not spec.optional]
     return {spec.name: (spec, first[spec.name][None] if spec.batched else first[spec.name]) for spec in kept}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lading.budget import Budget
-from lading.content import decode_rows
+from lading.content import content_of, decode_rows, hole
 from lading.errors import (
     InputNameError,
     InputShapeError,
@@ -23,6 +23,7 @@ from lading.protocol.json_advice import advice_on, advice_on_name, first_shape
 from lading.protocol.json_body import KINDS
 from lading.spec import Array, TensorSpec
 from lading.tensors.checks import advice_on_shape
+from lading.tensors.padded import fill_in
 from lading.tensors.ragged import dim_size
 
 _EXACT = 2**53  # every integer up to this is a float64 of its own
@@ -35,8 +36,8 @@ def read_inputs(
 ) -> dict[str, Array]:
     """Turn a JSON object into a model's inputs, batch dim included.
 
-    Encoded content may be a base64 string (one file) or a list of them (a batch). An owner vector may be left out when
-    the object holds a single example.
+    Encoded content may be a base64 string (one file) or a list of them (a batch), and a text a string. An owner vector
+    may be left out when the object holds a single example, and other optional inputs always.
 
     Args:
         specs: the model's inputs.
@@ -49,7 +50,7 @@ def read_inputs(
             than ``max_batch``.
         BodyTooLargeError: a picture of too many pixels.
     """
-    names = [spec.name for spec in specs if not spec.owner_of]
+    names = [spec.name for spec in specs if not spec.optional]
     aliases = {spec.alias: spec.name for spec in specs if spec.alias is not None and spec.name not in content}
     if aliases:
         content = {aliases.get(name, name): value for name, value in content.items()}
@@ -60,12 +61,24 @@ def read_inputs(
     for spec in specs:
         if spec.name in content:
             arrays[spec.name] = _read_tensor(spec, content[spec.name], max_batch=max_batch, budget=budget)
-        elif not spec.owner_of:
+        elif not spec.optional:
             raise InputNameError(f"input {spec.name!r} is missing; the inputs are: {', '.join(names)}")
+    return with_optional(specs, arrays, max_batch)
+
+
+def with_optional(specs: Sequence[TensorSpec], arrays: Mapping[str, Array], max_batch: int) -> dict[str, Array]:
+    """Fill in owner vectors, masks and defaults that were left out.
+
+    Raises:
+        RequestError: see :func:`owners`.
+    """
+    complete = dict(arrays)
     for spec in specs:
         if spec.owner_of:
-            arrays[spec.name] = owners(spec, specs, arrays, max_batch)
-    return arrays
+            complete[spec.name] = owners(spec, specs, complete, max_batch)
+        elif spec.padding is not None:
+            complete = fill_in(specs, complete)
+    return complete
 
 
 def refuse_not_finite(outputs: Mapping[str, Array]) -> None:
@@ -132,7 +145,38 @@ def _read_tensor(spec: TensorSpec, value: Any, *, max_batch: int, budget: Budget
         refuse_too_many(spec, len(value), max_batch, advice_on_shape(spec, first_shape(value)))
     if spec.content is not None and isinstance(value, list) and value and set(map(type, value)) == {str}:
         return decode_rows(spec, (from_base64(spec, row, text) for row, text in enumerate(value)), budget)
-    return parse_tensor(spec, value)
+    content = content_of(spec)
+    if content is not None and content.textual:
+        _refuse_no_text(spec, value)
+    return parse_tensor(spec, _with_holes(spec, value))
+
+
+def _refuse_no_text(spec: TensorSpec, value: Any) -> None:
+    """Refuse what is neither a text nor lists of numbers.
+
+    Raises:
+        InputShapeError: says what it is.
+    """
+    place, found = "", value
+    if isinstance(value, list):
+        index = next((index for index, item in enumerate(value) if type(item) not in (str, list)), 0)
+        place, found = f"[{index}]" if value else "", value[index] if value else value
+    if not isinstance(found, list) or not value:
+        what = "empty" if value == [] else KINDS[type(found)]
+        raise InputShapeError(f"input {spec.name!r}{place} is {what}: send a text as a string, or a list of them")
+
+
+def _with_holes(spec: TensorSpec, value: Any) -> Any:
+    """Lists of integers of a padded dim made equally long. Whatever else is wrong with them is left to be refused."""
+    if spec.padding is None or spec.numpy_dtype.kind == "f" or len(spec.shape) != 2 or not isinstance(value, list):
+        return value
+    if set(map(type, value)) != _LISTS:
+        return value
+    lengths = set(map(len, value))
+    longest = max(lengths)
+    if len(lengths) == 1 or 0 in lengths or longest > spec.padding.max_length:
+        return value
+    return [row + [hole(spec)] * (longest - len(row)) for row in value]
 
 
 def refuse_too_many(spec: TensorSpec, count: int, max_batch: int, advice: str = "") -> None:

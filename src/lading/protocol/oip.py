@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from itertools import chain
 from typing import Any, NamedTuple, NoReturn
 
@@ -16,7 +16,7 @@ from lading.errors import InputNameError, InputShapeError, InputTypeError, Input
 from lading.errors.sentences import shown, unknown
 from lading.protocol.base64_files import from_base64
 from lading.protocol.datatypes import BYTES, FROM_V2, TO_V2, v2_shape
-from lading.protocol.json_values import flat_to_array, owners, refuse_too_many
+from lading.protocol.json_values import flat_to_array, refuse_too_many
 from lading.spec import Array, TensorSpec
 from lading.tensors.checks import advice_on_shape
 
@@ -208,7 +208,7 @@ def check_type(spec: TensorSpec, datatype: str, sent: Sequence[int], max_batch: 
     """
     content = content_of(spec)
     if datatype != TO_V2[spec.dtype] and not (datatype == BYTES and content is not None):
-        also = "" if content is None else f" (or {BYTES}, an encoded {content.noun} each)"
+        also = "" if content is None else f" (or {BYTES}, {content.one_of_bytes} each)"
         raise InputTypeError(
             f"input {spec.name!r} has datatype {shown(datatype)}; the model takes {TO_V2[spec.dtype]}{also}"
         )
@@ -241,15 +241,6 @@ def _refuse_size(spec: TensorSpec, shape: list[Any], size: Any) -> NoReturn:
     if type(size) is int:
         raise InputShapeError(f"{name}: sizes run from 0 to {_LARGEST_SIZE}")
     raise InputShapeError(f"{name}, whose sizes are not integers; the model takes {v2_shape(spec)}")
-
-
-def with_owners(specs: Sequence[TensorSpec], arrays: Mapping[str, Array], max_batch: int) -> dict[str, Array]:
-    """Fill in owner vectors that were left out, and refuse those that do not count up."""
-    complete = dict(arrays)
-    for spec in specs:
-        if spec.owner_of:
-            complete[spec.name] = owners(spec, specs, complete, max_batch)
-    return complete
 
 
 def _decoded(spec: TensorSpec, elements: Sequence[Any], budget: Budget) -> Array:

@@ -14,7 +14,8 @@ from lading.errors import InputNameError, InputShapeError, InputTypeError, Reque
 from lading.errors.sentences import shown
 from lading.protocol.classification import best_classes, raw_strings
 from lading.protocol.datatypes import BYTES, PART, TO_V2, raw_bytes
-from lading.protocol.oip import WantedOutput, check_id, from_raw, from_values, output_of, spec_of, with_owners
+from lading.protocol.json_values import with_optional
+from lading.protocol.oip import WantedOutput, check_id, from_raw, from_values, output_of, spec_of
 from lading.protocol.parameters import check_parameters, count_of_classes, limit_time
 from lading.protocol.proto import inference_pb2 as pb
 from lading.spec import Array, TensorSpec
@@ -91,7 +92,7 @@ class OipGrpcCodec:
                 budget.spend_values(len(values))
                 array = from_values(spec, datatype, shape, values, max_batch=most, budget=budget)
             arrays[spec.name] = array
-        return with_owners(model.inputs, arrays, model.max_batch)
+        return with_optional(model.inputs, arrays, model.max_batch)
 
     def write(self, outputs: Mapping[str, Array]) -> bytes:
         """The bytes of a ``ModelInferResponse``: raw where the request was, typed contents otherwise.

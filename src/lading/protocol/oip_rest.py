@@ -11,15 +11,15 @@ import orjson
 
 from lading.artifact.manifest import ModelInfo
 from lading.budget import Budget
-from lading.content import decode_rows
+from lading.content import content_of, decode_rows
 from lading.errors import InputNameError, InputShapeError, InputTypeError, RequestError
 from lading.errors.sentences import shown
 from lading.protocol.classification import best_classes, raw_strings
 from lading.protocol.codec import JSON, Encoded, whole_number
 from lading.protocol.datatypes import BYTES, TO_V2, as_json, raw_bytes, v2_shape
 from lading.protocol.json_body import parse_object
-from lading.protocol.json_values import refuse_not_finite
-from lading.protocol.oip import WantedOutput, check_id, from_raw, from_values, output_of, spec_of, with_owners
+from lading.protocol.json_values import refuse_not_finite, with_optional
+from lading.protocol.oip import WantedOutput, check_id, from_raw, from_values, output_of, spec_of
 from lading.protocol.parameters import check_parameters, count_of_classes, flag, limit_time
 from lading.spec import Array, TensorSpec
 
@@ -68,7 +68,7 @@ class OipRestCodec:
             self._obey(_checked_parameters(parameters, "the request"))
         self.outputs = self._wanted(content.get("outputs"))
         arrays = self._inputs(content, body[length:])
-        return with_owners(self.model.inputs, arrays, self.model.max_batch)
+        return with_optional(self.model.inputs, arrays, self.model.max_batch)
 
     def write(self, outputs: Mapping[str, Array]) -> Encoded:
         """Headers and body of the answer.
@@ -164,7 +164,7 @@ class OipRestCodec:
     def _raw_form(self, body: memoryview) -> dict[str, Array]:
         """The body is the one input's bytes and nothing else; its shape follows from the model's and their number."""
         self.binary = not _json_alone(self._accept)
-        wanted = [spec for spec in self.model.inputs if not spec.owner_of]
+        wanted = [spec for spec in self.model.inputs if not spec.optional]
         if len(wanted) != 1:
             raise RequestError(f"{JSON_LENGTH.decode()}: 0 is for models with one input; this one has {len(wanted)}")
         spec = wanted[0]
@@ -172,14 +172,15 @@ class OipRestCodec:
         row = spec.numpy_dtype.itemsize
         for dim in spec.shape:
             row *= dim if isinstance(dim, int) else 1
-        if spec.content is not None and (len(body) % row or not body):
+        content = content_of(spec)
+        if content is not None and (len(body) % row or not body or content.textual):
             array = decode_rows(spec, [bytes(body)], self.budget)
         elif len(free) != 1 or len(body) % row:
             raise RequestError(f"input {spec.name!r} has {len(body)} bytes, which is no whole number of {row} bytes")
         else:
             shape = [dim if isinstance(dim, int) else len(body) // row for dim in spec.shape]
             array = self._from_raw(spec, TO_V2[spec.dtype], shape, body)
-        return with_owners(self.model.inputs, {spec.name: array}, self.model.max_batch)
+        return with_optional(self.model.inputs, {spec.name: array}, self.model.max_batch)
 
     def _wanted(self, outputs: Any) -> tuple[WantedOutput, ...]:
         if outputs is None or outputs == []:

@@ -21,7 +21,7 @@ from lading.protocol.codec import JSON, Encoded, media_type
 from lading.protocol.datatypes import PART, as_json
 from lading.protocol.form import file_in_form
 from lading.protocol.json_body import parse_object
-from lading.protocol.json_values import not_finite, read_inputs, refuse_not_finite
+from lading.protocol.json_values import not_finite, read_inputs, refuse_not_finite, with_optional
 from lading.spec import Array, TensorSpec
 
 
@@ -86,6 +86,8 @@ class Classifier:
     variant: str
     content: ContentType
     input: TensorSpec
+    inputs: tuple[TensorSpec, ...]
+    """All of them: that one, and those that the server fills in."""
     outputs: tuple[TensorSpec, ...]
     probabilistic: bool
     """The outputs are probabilities: not negative, and they sum to one. Otherwise they are called scores."""
@@ -123,8 +125,9 @@ class Classifier:
 def classifier(artifact: Artifact, variant: str | None = None) -> Classifier | str:
     """Return how to classify encoded files with an artifact, or the sentence that says why that cannot be done."""
     manifest = artifact.manifest
-    content = content_of(manifest.inputs[0])
-    if content is None or len(manifest.inputs) != 1:
+    required = [spec for spec in manifest.inputs if not spec.optional]
+    content = content_of(required[0]) if len(required) == 1 else None
+    if content is None:
         return f"the model {manifest.name!r} does not take one encoded file, such as a picture"
     outputs = tuple(spec for spec in manifest.outputs if spec.labels and spec.batched and len(spec.shape) == 2)
     if not outputs:
@@ -139,7 +142,8 @@ def classifier(artifact: Artifact, variant: str | None = None) -> Classifier | s
         model=manifest.name,
         variant=packed.variant.name,
         content=content,
-        input=manifest.inputs[0],
+        input=required[0],
+        inputs=manifest.inputs,
         outputs=outputs,
         probabilistic=are_probabilities(outputs, artifact.golden_outputs(packed.variant.name)),
     )
@@ -215,10 +219,11 @@ class ClassifyCodec:
         # The bytes count for more than the header: curl's --data-binary says x-www-form-urlencoded of everything.
         file = body if how.content.sniff(body) else encoded_file(self._headers, body, how.content)
         try:
-            return {how.input.name: decode_file(how.content, file, how.input, self._budget)[None]}
+            array = decode_file(how.content, file, how.input, self._budget)[None]
         except ContentError:
             _refuse_stripped(self._headers, body, how.content)
             raise
+        return with_optional(how.inputs, {how.input.name: array}, 1)
 
     def write(self, outputs: Mapping[str, Array]) -> Encoded:
         return Encoded(JSON, orjson.dumps(self._how.answer(outputs)))
@@ -276,7 +281,7 @@ def _refuse_stripped(headers: Mapping[bytes, bytes], body: bytes, content: Conte
         ContentTypeError: the body is such a file.
     """
     stripped = len(body) >= _LEAST_STRIPPED and b"\n" not in body and b"\r" not in body and not body.isascii()
-    if stripped and media_type(headers) == _FORM:
+    if stripped and not content.textual and media_type(headers) == _FORM:
         raise ContentTypeError(
             f"the {content.noun} has no line breaks, which `curl -d @{content.sample}` removes: send it with "
             f"`curl --data-binary @{content.sample}`"

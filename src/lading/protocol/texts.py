@@ -14,7 +14,7 @@ from lading.errors import RequestError, SettingsError, SpecError
 from lading.import_string import load_function
 from lading.protocol.codec import JSON, Encoded
 from lading.protocol.datatypes import as_json
-from lading.protocol.oip import with_owners
+from lading.protocol.json_values import with_optional
 from lading.protocol.plain import PlainModel, encode_json
 from lading.spec import Array
 from lading.tensors.checks import check_inputs
@@ -67,8 +67,8 @@ class TextForm:
             raise RequestError(f"{self.name}: {error}") from None
         batched = {spec.name for spec in model.inputs if spec.batched}
         arrays = {name: array[None] if name in batched else array for name, array in given.items()}
-        check_inputs([spec for spec in model.inputs if not spec.owner_of], arrays)
-        return with_owners(model.inputs, arrays, model.max_batch)
+        check_inputs([spec for spec in model.inputs if not spec.optional], arrays)
+        return with_optional(model.inputs, arrays, model.max_batch)
 
 
 def text_forms(settings: Mapping[str, str], model: ModelInfo) -> tuple[TextForm, ...]:
@@ -103,7 +103,7 @@ def encode_with_inputs(model: PlainModel, inputs: Mapping[str, Array], outputs: 
     shown = {
         spec.name: as_json(np.ascontiguousarray(inputs[spec.name]))
         for spec in model.inputs
-        if not spec.owner_of and spec.content is None
+        if not spec.optional and spec.content is None
     }
     written = orjson.dumps({"inputs": shown}, option=orjson.OPT_SERIALIZE_NUMPY)
     return written[:-1] + b"," + encode_json(model, outputs)[1:]

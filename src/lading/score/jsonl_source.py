@@ -37,7 +37,7 @@ class JsonLinesBlock(Block):
     ) -> None:
         super().__init__(specs, [file], first)
         self._lines = lines
-        self._examples = [spec for spec in specs if not spec.owner_of]
+        self._examples = [spec for spec in specs if not spec.optional]
         self._keep = keep
 
     def __len__(self) -> int:

@@ -49,7 +49,7 @@ class ParquetBlock(Block):
         return {name: self._batch.column(name) for name in self._keep}
 
     def _read(self, batch: pa.RecordBatch) -> list[dict[str, Array]]:
-        columns = {spec.name: self._tensors(spec, batch.column(spec.name)) for spec in self.specs if not spec.owner_of}
+        columns = {spec.name: self._tensors(spec, batch.column(spec.name)) for spec in self.specs if not spec.optional}
         return [{name: tensors[index] for name, tensors in columns.items()} for index in range(batch.num_rows)]
 
     @staticmethod
@@ -81,7 +81,7 @@ class ParquetSource(Source):
                 if schema.names.count(column) > 1:
                     raise DataError(f"{self.root / name} has {schema.names.count(column)} columns named {column!r}")
             for spec in self.specs:
-                problem = None if spec.owner_of else type_problem(spec, schema.field(spec.name).type)
+                problem = None if spec.optional else type_problem(spec, schema.field(spec.name).type)
                 if problem:
                     raise DataError(f"{self.root / name}: the column {spec.name!r} {problem}")
             kept = {column: schema.field(column).type for column in self.keep}

@@ -140,7 +140,7 @@ def _run(
 def _sizes(artifact: Artifact, variant: str, batch: int, part_rows: int) -> tuple[int, int]:
     """Rows of a block and of a part: short enough for progress and resuming, small enough for memory."""
     measurement = artifact.variant(variant).measurement
-    seconds = CostTable(measurement.cost if measurement else {}).seconds(batch) / batch
+    seconds = CostTable.of(measurement).seconds(batch) / batch
     read, written = _row_bytes(artifact.manifest.inputs), _row_bytes(artifact.manifest.outputs)
     block = _multiple(batch, min(_BLOCK_SECONDS / seconds, _BLOCK_BYTES / (read + written), _BLOCK_ROWS))
     part = _multiple(block, min(_PART_SECONDS / seconds, _PART_BYTES / written, _PART_ROWS))

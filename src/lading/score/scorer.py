@@ -15,6 +15,7 @@ from lading.protocol.json_values import refuse_not_finite
 from lading.score.source import Block
 from lading.spec import BATCH, Array, TensorSpec
 from lading.tensors.checks import check_inputs
+from lading.tensors.padded import fill_in, padded_dims
 from lading.tensors.ragged import (
     CheckedInputs,
     count_rows,
@@ -56,6 +57,8 @@ class Scorer:
         self.inputs, self.outputs = self.predictor.inputs, self.predictor.outputs
         self.keep_errors = keep_errors
         self.batch = batch_of(artifact, variant, batch)
+        self._cost = CostTable.of(self.predictor.packed.measurement)
+        self._padded = padded_dims(self.inputs)
         self.uniform = all(spec.batched and _fixed(spec) for spec in (*self.inputs, *self.outputs))
         """Whether all rows have the same shape, so that a block is one array."""
 
@@ -98,9 +101,9 @@ class Scorer:
         outcomes: list[Outcome] = [entry if isinstance(entry, str) else {} for entry in requests]
         good = [(index, entry) for index, entry in enumerate(requests) if not isinstance(entry, str)]
         checked = [entry for _, entry in good]
-        for group in group_requests(self.inputs, checked, self.batch):
-            for (index, _), outcome in zip(good[group], self._run(checked[group]), strict=True):
-                outcomes[index] = outcome
+        for group in group_requests(self.inputs, checked, self.batch, self._cost.seconds):
+            for place, outcome in zip(group, self._run([checked[place] for place in group]), strict=True):
+                outcomes[good[place][0]] = outcome
         return outcomes
 
     def _read(self, block: Block) -> list[CheckedInputs | str]:
@@ -120,6 +123,8 @@ class Scorer:
         for spec in self.inputs:
             if spec.owner_of:
                 arrays[spec.name] = np.zeros(dim_size(spec.owner_of, self.inputs, arrays), dtype=np.int64)
+            elif spec.padding is not None:
+                arrays = fill_in(self.inputs, arrays)
         return CheckedInputs(arrays, check_inputs(self.inputs, arrays), count_rows(self.inputs, arrays))
 
     def _run(self, requests: Sequence[CheckedInputs]) -> list[Outcome]:
@@ -132,7 +137,7 @@ class Scorer:
                 str(error) if isinstance(error, LadingError) else f"the model failed on it ({type(error).__name__})"
             )
             return [reason]
-        return [_finite(part) for part in part_outputs(self.outputs, outputs, requests)]
+        return [_finite(part) for part in part_outputs(self.outputs, outputs, requests, self._padded)]
 
 
 def batch_of(artifact: Artifact, variant: str | None, asked: int = 0) -> int:
@@ -140,7 +145,7 @@ def batch_of(artifact: Artifact, variant: str | None, asked: int = 0) -> int:
     if not joinable(artifact.manifest.inputs, artifact.manifest.outputs):
         return 1
     measurement = artifact.variant(variant).measurement
-    return asked or CostTable(measurement.cost if measurement else {}).cheapest_batch
+    return asked or CostTable.of(measurement).cheapest_batch
 
 
 def _finite(outputs: Mapping[str, Array]) -> Outcome:

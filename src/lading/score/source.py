@@ -41,7 +41,7 @@ class Source(ABC):
     @property
     def columns(self) -> tuple[str, ...]:
         """Names that a row must have: the model's inputs except owner vectors, which scoring fills in."""
-        return tuple(spec.name for spec in self.specs if not spec.owner_of)
+        return tuple(spec.name for spec in self.specs if not spec.optional)
 
     @abstractmethod
     def check(self) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from lading.errors import InputNameError, InputShapeError, InputTypeError, InputValueError, RequestError
 from lading.errors.sentences import shown, unknown
 from lading.spec import BATCH, Array, TensorSpec
+from lading.tensors.padded import check_length
 
 
 def check_inputs(specs: Sequence[TensorSpec], inputs: Mapping[str, Array], *, example: bool = False) -> dict[str, int]:
@@ -19,14 +20,14 @@ def check_inputs(specs: Sequence[TensorSpec], inputs: Mapping[str, Array], *, ex
     Args:
         specs: the model's inputs.
         inputs: arrays by name.
-        example: the arrays are one example, without the batch dim and without owner vectors.
+        example: the arrays are one example, without the batch dim; optional inputs may be left out.
 
     Raises:
         RequestError: a missing or unknown name, a wrong dtype or shape, two sizes for one symbolic dim, a value out of
             range, not finite, an index that points outside its dim or its example, or more rows than ``max_rows``. The
             message names the tensor.
     """
-    wanted = [spec for spec in specs if not (example and spec.owner_of)]
+    wanted = [spec for spec in specs if not (example and spec.optional and (spec.owner_of or spec.name not in inputs))]
     names = [spec.name for spec in wanted]
     for name in inputs:
         if name not in names:
@@ -37,6 +38,8 @@ def check_inputs(specs: Sequence[TensorSpec], inputs: Mapping[str, Array], *, ex
             raise InputNameError(f"input {spec.name!r} is missing; the inputs are: {', '.join(names)}")
         _check_tensor(spec, inputs[spec.name], sizes, example=example)
     for spec in wanted:
+        if spec.batched and (spec.padding or spec.mask_of):
+            check_length(spec, inputs[spec.name])
         _check_values(spec, inputs[spec.name], sizes)
     owners: dict[str | None, Array] = {spec.owner_of: inputs[spec.name] for spec in wanted if spec.owner_of}
     for spec in wanted:

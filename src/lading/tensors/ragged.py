@@ -1,7 +1,8 @@
 """Arithmetic of ragged batches: join requests or examples into one run, and split the outputs again.
 
 A dim with a name (``nodes``) has another size in each request. Joined, the rows of one request follow those of the one
-before. Indexes into them are shifted, and an owner vector says which example each row belongs to.
+before. Indexes into them are shifted, and an owner vector says which example each row belongs to. A padded dim
+(``tokens``) is filled up to the longest request instead; see :mod:`lading.tensors.padded`.
 
 There is one way to join, :func:`join_requests`, and one to split, :func:`part_outputs`. The other functions turn
 examples into requests and back.
@@ -9,14 +10,17 @@ examples into requests and back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
 import numpy as np
 
-from lading.spec import BATCH, Array, TensorSpec
+from lading.spec import BATCH, Array, Padding, TensorSpec
+from lading.tensors.padded import cheapest_groups, fill_in, length_of, lengthen, padded_dims, row_lengths
+
+NOTHING_PADDED: Mapping[str, Padding] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +39,14 @@ def dim_size(dim: str | None, specs: Sequence[TensorSpec], arrays: Mapping[str, 
 
     Args:
         dim: its name.
-        specs: the tensors that may have it; owner vectors are skipped, because they are filled in from this size.
+        specs: the tensors that may have it; optional ones are skipped, because they are filled in from this size.
         arrays: arrays by name, batch dim included. They need not be checked yet: one may be missing.
 
     Returns:
         The size; 0 when no array has the dim, which the check of shapes then refuses.
     """
     for spec in specs:
-        if dim in spec.shape and not spec.owner_of:
+        if dim in spec.shape and not spec.optional:
             array = arrays.get(spec.name)
             if array is not None and array.ndim == len(spec.shape):
                 return int(array.shape[spec.shape.index(dim)])
@@ -83,30 +87,36 @@ def _request(specs: Sequence[TensorSpec], example: Mapping[str, Array]) -> Check
     # Fixed dims get in as well. They do no harm, and leaving them out takes longer.
     sizes: dict[Any, int] = {}
     for spec in specs:
-        if not spec.owner_of:
+        if not spec.optional or spec.name in example:
             array = np.asarray(example[spec.name])
             arrays[spec.name] = array = array[None] if spec.batched else array
             sizes.update(zip(spec.shape, array.shape, strict=False))
     for spec in specs:
         if spec.owner_of:
             arrays[spec.name] = np.zeros(sizes[spec.owner_of], np.int64)
+    if len(arrays) < len(specs):
+        arrays = fill_in(specs, arrays)
     return CheckedInputs(arrays, sizes, 1)
 
 
 def split(
-    specs: Sequence[TensorSpec], outputs: Mapping[str, Array], counts: Sequence[Mapping[str, int]]
+    specs: Sequence[TensorSpec],
+    outputs: Mapping[str, Array],
+    counts: Sequence[Mapping[str, int]],
+    padded: Mapping[str, Padding] = NOTHING_PADDED,
 ) -> list[dict[str, Array]]:
     """Undo :func:`collate` on a model's outputs.
 
     Args:
         specs: the model's outputs.
         outputs: arrays by name.
-        counts: for each example the size of its ragged dims, as ``check_inputs`` returned them.
+        counts: for each example the size of its ragged and padded dims, as ``check_inputs`` returned them.
+        padded: the padded dims of the model's inputs.
 
     Returns:
         One mapping per example, without the batch dim.
     """
-    parts = part_outputs(specs, outputs, [CheckedInputs({}, sizes, 1) for sizes in counts])
+    parts = part_outputs(specs, outputs, [CheckedInputs({}, sizes, 1) for sizes in counts], padded)
     return [_without_batch(specs, part) for part in parts]
 
 
@@ -125,42 +135,75 @@ def joinable(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> boo
 
 
 def same_shapes(specs: Sequence[TensorSpec], one: CheckedInputs, other: CheckedInputs) -> bool:
-    """Whether two requests agree in every symbolic dim but the one along which each tensor is joined."""
+    """Whether two requests agree in every symbolic dim but padded ones and that along which each tensor is joined."""
+    padded = padded_dims(specs)
     for spec in specs:
         for axis, dim in enumerate(spec.shape):
-            if isinstance(dim, str) and axis != spec.ragged_axis and one.sizes.get(dim) != other.sizes.get(dim):
+            free = axis == spec.ragged_axis or dim in padded or isinstance(dim, int)
+            if not free and one.sizes.get(str(dim)) != other.sizes.get(str(dim)):
                 return False
     return True
 
 
-def group_requests(specs: Sequence[TensorSpec], requests: Sequence[CheckedInputs], most_rows: int) -> list[slice]:
-    """Group requests, in order: each group has shapes that can be joined, and at most ``most_rows`` rows.
+def group_requests(
+    specs: Sequence[TensorSpec],
+    requests: Sequence[CheckedInputs],
+    most_rows: int,
+    seconds: Callable[[int, int], float],
+) -> list[list[int]]:
+    """Group requests: each group has shapes that can be joined, and at most ``most_rows`` rows.
 
-    A request with more rows than that is a group of its own.
+    A request with more rows than that is a group of its own. Requests with a padded dim share a run where that takes
+    less time than two runs.
+
+    Args:
+        specs: the model's inputs.
+        requests: checked.
+        most_rows: of one group.
+        seconds: T(rows, length) of one run; asked for padded dims alone.
+
+    Returns:
+        Indexes of the requests in each group, ascending; the groups in the order of the requests, but for padded dims.
     """
-    groups: list[slice] = []
+    groups: list[list[int]] = []
     rows = 0
+    padded = padded_dims(specs)
+    most = len(requests) * most_rows if padded else most_rows
     for index, inputs in enumerate(requests):
-        first = requests[groups[-1].start] if groups else None
-        if first is not None and rows + inputs.rows <= most_rows and same_shapes(specs, first, inputs):
-            groups[-1] = slice(groups[-1].start, index + 1)
+        first = requests[groups[-1][0]] if groups else None
+        if first is not None and rows + inputs.rows <= most and same_shapes(specs, first, inputs):
+            groups[-1].append(index)
             rows += inputs.rows
         else:
-            groups.append(slice(index, index + 1))
+            groups.append([index])
             rows = inputs.rows
-    return groups
+    if not padded:
+        return groups
+    runs: list[list[int]] = []
+    for group in groups:
+        sizes = [(requests[index].rows, length_of(requests[index].sizes, padded)) for index in group]
+        runs += [[group[place] for place in run] for run in cheapest_groups(sizes, most_rows, seconds)]
+    return runs
 
 
 def join_requests(specs: Sequence[TensorSpec], requests: Sequence[CheckedInputs]) -> Mapping[str, Array]:
     """Concatenate requests along their batch or ragged dims, shift indexes, and number the owners through.
 
-    A single request is returned as it is, without a copy.
+    A padded dim is filled up to the longest request, or to the bucket of that. A single request without buckets is
+    returned as it is, without a copy.
     """
+    given: Sequence[Mapping[str, Array]] = [request.arrays for request in requests]
+    padded = padded_dims(specs)
+    if padded:
+        lengths = {
+            dim: padding.run_length(max(request.sizes[dim] for request in requests)) for dim, padding in padded.items()
+        }
+        given = [lengthen(specs, arrays, lengths) for arrays in given]
     if len(requests) == 1:
-        return requests[0].arrays
+        return given[0]
     joined: dict[str, Array] = {}
     for spec in specs:
-        arrays = [request.arrays[spec.name] for request in requests]
+        arrays = [one[spec.name] for one in given]
         axis = spec.ragged_axis
         whole = np.concatenate(arrays, axis=axis)
         if spec.owner_of is not None or spec.indexes is not None:
@@ -172,11 +215,21 @@ def join_requests(specs: Sequence[TensorSpec], requests: Sequence[CheckedInputs]
 
 
 def part_outputs(
-    specs: Sequence[TensorSpec], outputs: Mapping[str, Array], requests: Sequence[CheckedInputs]
+    specs: Sequence[TensorSpec],
+    outputs: Mapping[str, Array],
+    requests: Sequence[CheckedInputs],
+    padded: Mapping[str, Padding] = NOTHING_PADDED,
 ) -> list[dict[str, Array]]:
-    """Undo :func:`join_requests` on a model's outputs: views of each request's own rows, in order."""
+    """Undo :func:`join_requests` on a model's outputs: views of each request's own rows, in order.
+
+    Args:
+        specs: the model's outputs.
+        outputs: arrays by name.
+        requests: that were joined.
+        padded: the padded dims of the model's inputs; outputs that have them are cut back.
+    """
     if len(requests) == 1:
-        return [dict(outputs)]
+        return [_cut(specs, outputs, requests[0].sizes, padded)]
     parts: list[dict[str, Array]] = [{} for _ in requests]
     bounds: dict[int | str, list[int]] = {}
     for spec in specs:
@@ -188,7 +241,21 @@ def part_outputs(
         before = (slice(None),) * axis
         for part, begin, end in zip(parts, bounds[dim], bounds[dim][1:], strict=False):
             part[spec.name] = array[(*before, slice(begin, end))]
+    if padded:
+        parts = [_cut(specs, part, request.sizes, padded) for part, request in zip(parts, requests, strict=True)]
     return parts
+
+
+def _cut(
+    specs: Sequence[TensorSpec], arrays: Mapping[str, Array], sizes: Mapping[str, int], padded: Mapping[str, Padding]
+) -> dict[str, Array]:
+    """Views of the arrays without the filling of padded dims."""
+    cut = dict(arrays)
+    for spec in specs if padded else ():
+        if spec.name in cut and not padded.keys().isdisjoint(spec.shape):
+            within = [slice(sizes[dim]) if dim in padded and dim in sizes else slice(None) for dim in spec.shape]  # type: ignore[index]
+            cut[spec.name] = cut[spec.name][tuple(within)]
+    return cut
 
 
 def _bounds(counts: Sequence[int]) -> list[int]:
@@ -202,7 +269,7 @@ def separate(
     given: Mapping[str, Array],
     answered: Mapping[str, Array],
 ) -> Iterator[tuple[dict[str, Array], dict[str, Array]]]:
-    """Yield (inputs, outputs) of each example of one request, without the batch dim and without owner vectors.
+    """Yield (inputs, outputs) of each example of one request, without the batch dim and without optional inputs.
 
     Args:
         inputs: the model's.
@@ -211,15 +278,22 @@ def separate(
         answered: its outputs.
     """
     rows = count_rows(inputs, given)
-    kept = [spec for spec in inputs if not spec.owner_of]
+    kept = [spec for spec in inputs if not spec.optional]
+    padded = padded_dims(inputs)
+    lengths = row_lengths(inputs, given)
     if rows == 1:
-        yield _without_batch(kept, given), _without_batch(outputs, answered)
+        sizes = {dim: length for dim, (length, *_) in lengths.items()}
+        yield (
+            _without_batch(kept, _cut(kept, given, sizes, padded)),
+            _without_batch(outputs, _cut(outputs, answered, sizes, padded)),
+        )
         return
     owners = _row_owners(inputs, given)
     ordered = {spec.name: _by_owner(spec, given[spec.name], owners) for spec in kept}
     counts = {dim: np.bincount(owner, minlength=rows).tolist() for dim, owner in owners.items()}
-    examples = [CheckedInputs({}, {dim: count[row] for dim, count in counts.items()}, 1) for row in range(rows)]
-    parts = zip(_parts(kept, ordered, examples), _parts(outputs, answered, examples), strict=True)
+    of_rows = counts | lengths
+    examples = [CheckedInputs({}, {dim: count[row] for dim, count in of_rows.items()}, 1) for row in range(rows)]
+    parts = zip(_parts(kept, ordered, examples, padded), _parts(outputs, answered, examples, padded), strict=True)
     first: dict[str | None, int] = dict.fromkeys(counts, 0)
     for example, (own_inputs, own_outputs) in zip(examples, parts, strict=True):
         one = _without_batch(kept, own_inputs)
@@ -227,18 +301,21 @@ def separate(
             if spec.indexes in counts:
                 one[spec.name] = one[spec.name] - first[spec.indexes]
         yield one, _without_batch(outputs, own_outputs)
-        for dim, size in example.sizes.items():
-            first[dim] += size
+        for dim in counts:
+            first[dim] += example.sizes[dim]
 
 
 def _parts(
-    specs: Sequence[TensorSpec], arrays: Mapping[str, Array], examples: Sequence[CheckedInputs]
+    specs: Sequence[TensorSpec],
+    arrays: Mapping[str, Array],
+    examples: Sequence[CheckedInputs],
+    padded: Mapping[str, Padding],
 ) -> list[dict[str, Array]]:
     """Split by example. Each gets the whole of a ragged tensor without owners."""
     known = {BATCH, *examples[0].sizes} if examples else set()
     owned = [spec for spec in specs if spec.symbolic_dims[0] in known]
     whole = {spec.name: arrays[spec.name] for spec in specs if spec not in owned}
-    return [whole | part for part in part_outputs(owned, arrays, examples)]
+    return [whole | part for part in part_outputs(owned, arrays, examples, padded)]
 
 
 def _row_owners(inputs: Sequence[TensorSpec], given: Mapping[str, Array]) -> dict[str, Array]:

@@ -54,6 +54,8 @@ def _random_tensor(
     shape = tuple(dim if isinstance(dim, int) else sizes[dim] for dim in spec.shape)
     if spec.owner_of is not None:
         return owners[spec.owner_of]
+    if spec.mask_of is not None or spec.default is not None:
+        return np.full(shape, 1 if spec.mask_of else spec.default, spec.numpy_dtype)
     if spec.indexes is not None:
         return _indexes(spec, shape, sizes[spec.indexes], owners.get(spec.indexes), rng)
     dtype = spec.numpy_dtype

@@ -22,6 +22,7 @@ from lading.build.records import EXPORT_FILE, ExportedGraph, graph_file, write_e
 from lading.errors import ExportError
 from lading.files import claim, write_atomically
 from lading.spec import BATCH, Array, ModelSpec, TensorSpec
+from lading.tensors.padded import padded_dims
 from lading.tensors.ragged import collate
 from lading.tensors.random import random_inputs
 
@@ -122,7 +123,12 @@ def export_module(
 def _trace(spec: ModelSpec, module: nn.Module) -> onnx.ModelProto:
     arguments = tuple(torch.from_numpy(np.ascontiguousarray(array)) for array in _example(spec).values())
     # torch.export needs identifiers for dims. The spec's names are set afterwards.
-    dims = {dim: torch.export.Dim(f"dim{index}") for index, dim in enumerate(_input_dims(spec))}
+    padded = padded_dims(spec.inputs)
+    dims = {
+        # A table of positions has an end, which the exporter wants to know.
+        dim: torch.export.Dim(f"dim{index}", max=padded[dim].max_length if dim in padded else None)
+        for index, dim in enumerate(_input_dims(spec))
+    }
     shapes = []
     for tensor in spec.inputs:
         shapes.append({axis: dims[dim] for axis, dim in enumerate(tensor.shape) if isinstance(dim, str)})

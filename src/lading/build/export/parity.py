@@ -15,6 +15,7 @@ from lading.errors import ArtifactError
 from lading.predictor import open_session
 from lading.spec import BATCH, Array, ModelSpec, TensorSpec
 from lading.tensors.agreement import max_abs_difference
+from lading.tensors.padded import padded_dims
 from lading.tensors.ragged import collate
 from lading.tensors.random import random_inputs
 
@@ -78,11 +79,14 @@ def cases(spec: ModelSpec, sizes: Sequence[int] = SIZES) -> Iterator[tuple[str, 
         for size in sizes:
             repeated = [examples[index % len(examples)] for index in range(size)]
             yield f"batch {size}", collate(spec.inputs, repeated)
+    padded = padded_dims(spec.inputs)
     may_be_empty = {tensor.shape[tensor.ragged_axis] for tensor in spec.inputs if tensor.indexes}
     for dim in dims:
         if examples and dim == BATCH:
             continue
         for size in (0, *sizes) if dim in may_be_empty else sizes:
+            if dim in padded and size > padded[dim].max_length:
+                continue
             # A ragged dim belongs to one request here: a batch may not have more owners than rows.
             others = {other: 1 if other == BATCH else TYPICAL for other in (BATCH, *dims)}
             yield f"{dim} {size}", random_inputs(spec.inputs, {**others, dim: size}, rng)

@@ -6,18 +6,23 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 
+import numpy as np
 import onnxruntime as ort
 from rich.progress import Progress
 
+from lading.artifact.manifest import LengthCost
 from lading.build.examples import spread
 from lading.build.verify.peak_memory import peak_memory
-from lading.build.verify.timing import ALONE, COMPILED, EAGER, FIRST, Plan, Timings, measure
+from lading.build.verify.timing import ALONE, COMPILED, EAGER, FIRST, Plan, Timings, measure, median
 from lading.build.verify.torch_baseline import Runner, TorchBaselines
 from lading.machine import usable_cpus
 from lading.predictor import open_session
 from lading.spec import Array, Dataset, Evaluated
+from lading.tensors.checks import check_inputs
+from lading.tensors.padded import length_of, padded_dims
 from lading.tensors.ragged import collate
 
 LARGEST_BATCH = 128
@@ -55,9 +60,39 @@ class Bench:
     progress: Progress
 
     def feed(self, batch: int) -> dict[str, Array]:
-        """A batch of real requests."""
-        examples = [given for given, _ in spread(self.datasets[self.spec.test_splits[0]], batch)]
+        """A batch of real requests; with padded dims, of the one of median length, so that no time goes to filling."""
+        dataset = self.datasets[self.spec.test_splits[0]]
+        padded = padded_dims(self.spec.inputs)
+        if padded:
+            some = sorted((given for given, _ in spread(dataset, MEDIAN_OF)), key=self._length)
+            return collate(self.spec.inputs, [some[len(some) // 2]] * batch)
+        examples = [given for given, _ in spread(dataset, batch)]
         return collate(self.spec.inputs, [examples[index % len(examples)] for index in range(batch)])
+
+    def _length(self, example: Mapping[str, Array]) -> int:
+        return length_of(check_inputs(self.spec.inputs, example, example=True), padded_dims(self.spec.inputs))
+
+    @property
+    def length(self) -> int | None:
+        """Length of the padded dims in every feed; ``None`` without padded dims."""
+        padded = padded_dims(self.spec.inputs)
+        if not padded:
+            return None
+        feed = self.feed(1)
+        return length_of(check_inputs(self.spec.inputs, feed), padded)
+
+    def feed_of_length(self, batch: int, length: int) -> dict[str, Array]:
+        """A batch of one real request whose padded dims are cut, or repeated, to a length."""
+        feed = self.feed(1)
+        padded = padded_dims(self.spec.inputs)
+        for spec in self.spec.inputs:
+            array = feed[spec.name]
+            for axis, dim in enumerate(spec.shape):
+                if dim in padded:
+                    size = min(length, padded[dim].max_length)
+                    array = array.take(np.arange(size) % array.shape[axis], axis=axis)
+            feed[spec.name] = np.repeat(array, batch, axis=0)
+        return feed
 
 
 def time_all(bench: Bench, torch: TorchBaselines | None) -> Timings:
@@ -101,9 +136,46 @@ def _runners(bench: Bench, torch: TorchBaselines | None, batch: int, threads: in
     return runners
 
 
+LENGTH_BATCH = 4
+"""Examples of the larger run at each length. What a further example costs hardly depends on how many there are."""
+MEDIAN_OF = 64
+"""Examples whose median length is that of the timings."""
+
+
+def lengths_of(spec: Evaluated) -> list[int]:
+    """The lengths to measure: the buckets, or else 8, 32, 128 ... and the largest; empty without padded dims."""
+    paddings = padded_dims(spec.inputs).values()
+    if not paddings:
+        return []
+    longest = max(padding.max_length for padding in paddings)
+    buckets = {bucket for padding in paddings for bucket in padding.buckets}
+    return sorted(buckets) or [*takewhile(lambda length: length < longest, (8 * 4**n for n in range(16))), longest]
+
+
+def costs_of_lengths(bench: Bench) -> dict[str, tuple[LengthCost, ...]]:
+    """Time runs of every length, by variant."""
+    names = [tensor.name for tensor in bench.spec.outputs]
+    batch = bench.spec.at_most(LENGTH_BATCH)
+    found: dict[str, list[LengthCost]] = {name: [] for name in bench.sessions}
+    lengths = lengths_of(bench.spec)
+    task = bench.progress.add_task("timing lengths", total=len(lengths))
+    for length in lengths:
+        runners: dict[tuple[str, int], Runner] = {}
+        for size in {1, batch}:
+            feed = bench.feed_of_length(size, length)
+            runners |= {(name, size): partial(session.run, names, feed) for name, session in bench.sessions.items()}
+        samples = measure({f"{size} {name}": run for (name, size), run in runners.items()}, bench.scale.others)
+        for name, costs in found.items():
+            alone, together = (median(samples[f"{size} {name}"]) for size in (1, batch))
+            costs.append(LengthCost(length=length, batch=batch, alone_ms=alone, batch_ms=together))
+        bench.progress.advance(task)
+    return {name: tuple(costs) for name, costs in found.items()}
+
+
 def memory_of_all(bench: Bench) -> dict[str, int]:
     """Growth of the peak memory of a fresh process, in bytes, by variant."""
-    feed = bench.feed(bench.scale.batches[-1])
+    largest, lengths = bench.scale.batches[-1], lengths_of(bench.spec)
+    feed = bench.feed_of_length(largest, lengths[-1]) if lengths else bench.feed(largest)
     task = bench.progress.add_task("peak memory", total=len(bench.sessions))
     files = [bench.files[name] for name in bench.sessions]
     grown = {}

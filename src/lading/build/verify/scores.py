@@ -64,7 +64,7 @@ def fingerprint(inputs: Sequence[TensorSpec], given: Mapping[str, Array]) -> byt
     """A digest of the inputs of one example: two examples have the same one if a model cannot tell them apart."""
     digest = blake2b(digest_size=16)
     for tensor in inputs:
-        if not tensor.owner_of:
+        if not tensor.optional:
             array = np.ascontiguousarray(given[tensor.name])
             digest.update(f"{tensor.name} {array.dtype} {array.shape}".encode())
             digest.update(array.data if array.size else b"")

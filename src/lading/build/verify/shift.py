@@ -167,7 +167,7 @@ def corruptions_of(
         content = content_of(spec)
         if content is not None:
             kinds = content.corruptions
-        elif spec.numpy_dtype.kind in "iuf" and not spec.indexes and not spec.owner_of:
+        elif spec.numpy_dtype.kind in "iuf" and not spec.indexes and not spec.optional:
             arrays = [example[spec.name] for example in examples]
             rows = np.concatenate([np.atleast_2d(array.reshape(-1, array.shape[-1])) for array in arrays])
             kinds = _numbers(rows.std(axis=0))

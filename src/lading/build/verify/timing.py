@@ -134,7 +134,7 @@ class Timings:
         """
         anchors = {name.removesuffix(ALONE): turns for name, turns in samples.items() if name.endswith(ALONE)}
         own = {name: turns for name, turns in samples.items() if not name.endswith(ALONE)}
-        judged = {name: _median(self.samples[FIRST][name]) for name in anchors}
+        judged = {name: median(self.samples[FIRST][name]) for name in anchors}
         for number in range(len(next(iter(anchors.values()), []))):
             ratios = [np.median(turns[number]) / judged[name] for name, turns in anchors.items()]
             slower = float(np.median(ratios))
@@ -155,7 +155,7 @@ class Timings:
             return False
         half, whole = self.samples[batch // 2, 1], self.samples[batch, 1]
         names = (half.keys() & whole.keys()) - {EAGER, COMPILED}
-        cost = [(_median(half[name]) * 2, _median(whole[name])) for name in names]
+        cost = [(median(half[name]) * 2, median(whole[name])) for name in names]
         return any(larger < (1 - PAYS) * smaller for smaller, larger in cost)
 
     def against(self, reference: str, name: str) -> Speed:
@@ -169,7 +169,8 @@ class Timings:
         )
 
 
-def _median(samples: Samples) -> float:
+def median(samples: Samples) -> float:
+    """Milliseconds: the median of all runs."""
     return float(np.median(np.concatenate(samples)))
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from lading.artifact.manifest import Baseline, Measurement
+from lading.artifact.manifest import Baseline, LengthCost, Measurement
 from lading.build.records import VERIFICATION_FILE as FILE
 from lading.build.records import Confusion, Effort, Verification, VerifiedVariant, read_variants, require_passed
-from lading.build.verify.bench import Bench, Scale, memory_of_all, time_all
+from lading.build.verify.bench import Bench, Scale, costs_of_lengths, memory_of_all, time_all
 from lading.build.verify.doubts import Evidence, examine
 from lading.build.verify.drop import score_drop
 from lading.build.verify.gates import Candidate, choose, is_reference, judge
@@ -98,11 +98,12 @@ def verify(
         if not stopped:
             bench = replace(bench, sessions={name: sessions[name] for name in evidence.trusted})
             timings = time_all(bench, torch)
+            lengths = costs_of_lengths(bench)
             memory = memory_of_all(bench)
             for name in bench.sessions:
                 try:
-                    speed = timings.against(reference, name)
-                    measured[name] = _measurement(bench, name, evidence, speed, memory[name])
+                    cost = timings.against(reference, name), lengths[name], memory[name]
+                    measured[name] = _measurement(bench, name, evidence, cost)
                 except DataError as error:
                     problems[name] = str(error)
     candidates = [
@@ -172,7 +173,10 @@ def _score(bench: Bench) -> dict[str, Answers]:
     return answers
 
 
-def _measurement(bench: Bench, name: str, evidence: Evidence, speed: Speed, peak_memory_bytes: int) -> Measurement:
+def _measurement(
+    bench: Bench, name: str, evidence: Evidence, cost: tuple[Speed, tuple[LengthCost, ...], int]
+) -> Measurement:
+    speed, lengths, peak_memory_bytes = cost
     outputs, first, reference = bench.spec.outputs, evidence.answers[evidence.split], evidence.reference
     return Measurement(
         scores=evidence.scores[name],
@@ -185,6 +189,8 @@ def _measurement(bench: Bench, name: str, evidence: Evidence, speed: Speed, peak
         speedup_torch=speed.speedup_torch,
         round_ms=speed.round_ms,
         peak_memory_bytes=peak_memory_bytes,
+        length=bench.length,
+        lengths=lengths,
     )
 
 

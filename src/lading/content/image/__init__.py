@@ -219,7 +219,7 @@ class Pictures(ContentType):
     def __init__(self, how: Preprocess = DEFAULT) -> None:
         self.how = how
 
-    def of_tensor(self, spec: TensorSpec) -> Pictures:
+    def of(self, spec: TensorSpec) -> Pictures:
         return self if spec.preprocess is None else _declared(spec.preprocess, spec.dtype)
 
     def problem(self, spec: TensorSpec) -> str | None:

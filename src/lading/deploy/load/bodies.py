@@ -9,8 +9,16 @@ import numpy as np
 from lading.content import content_of
 from lading.deploy.load.shapes import Kind
 from lading.deploy.load.signature import Signature
-from lading.protocol.client_codec import Inputs, Request, binary_request, grpc_request, json_request, predict_request
-from lading.spec import Array, TensorSpec
+from lading.protocol.client_codec import (
+    Inputs,
+    Request,
+    Value,
+    binary_request,
+    grpc_request,
+    json_request,
+    predict_request,
+)
+from lading.spec import TensorSpec
 from lading.tensors.random import random_inputs
 
 INPUTS = 16
@@ -19,7 +27,7 @@ ROWS = 12
 """Size of a ragged dim that the signature leaves open: a small graph."""
 
 
-def examples(signature: Signature, files: Sequence[bytes] = ()) -> list[dict[str, Array | bytes]]:
+def examples(signature: Signature, files: Sequence[bytes] = ()) -> list[dict[str, Value]]:
     """Valid inputs: the recorded requests first, then random ones.
 
     Args:
@@ -27,24 +35,26 @@ def examples(signature: Signature, files: Sequence[bytes] = ()) -> list[dict[str
         files: encoded files such as pictures for inputs that take them; default: random ones.
 
     Returns:
-        :data:`INPUTS` mappings with a batch dim and without owner vectors. Encoded content is the bytes of its file.
+        :data:`INPUTS` mappings with a batch dim and without optional inputs. Encoded content is the
+        bytes of its file, and text a string.
     """
     rng = np.random.default_rng(0)
     sizes = {dim: _size(dim, signature.inputs) for spec in signature.inputs for dim in spec.symbolic_dims}
-    sent = [spec for spec in signature.inputs if spec.owner_of is None]
-    made: list[dict[str, Array | bytes]] = []
+    sent = [spec for spec in signature.inputs if not spec.optional]
+    made: list[dict[str, Value]] = []
     for turn in range(INPUTS):
         recorded = signature.recorded[turn] if turn < len(signature.recorded) else None
         arrays = recorded or random_inputs(signature.inputs, sizes, rng)
-        example: dict[str, Array | bytes] = {spec.name: arrays[spec.name] for spec in sent}
+        example: dict[str, Value] = {spec.name: arrays[spec.name] for spec in sent}
         for spec in sent:
             content = content_of(spec)
             if content is None:
                 continue
             if files:
-                example[spec.name] = files[turn % len(files)]
+                file = files[turn % len(files)]
             else:
-                example[spec.name] = content.encode(recorded[spec.name][0]) if recorded else content.draw(spec, rng)
+                file = content.encode(recorded[spec.name][0]) if recorded else content.draw(spec, rng)
+            example[spec.name] = file.decode() if content.textual else file
         made.append(example)
     return made
 
@@ -64,10 +74,10 @@ def _request(signature: Signature, kind: Kind, inputs: Inputs) -> Request:
             return Request("", grpc_request(signature.name, inputs).SerializeToString())
         case "plain" if signature.classifies:
             (file,) = inputs.values()
-            content = content_of(signature.inputs[0])
-            assert content is not None
-            assert isinstance(file, bytes)
-            return Request("/classify", file, {"content-type": content.media_types[0]})
+            content = next(content for spec in signature.inputs if (content := content_of(spec)) is not None)
+            assert isinstance(file, bytes | str)
+            body = file.encode() if isinstance(file, str) else file
+            return Request("/classify", body, {"content-type": content.media_types[0]})
         case "plain":
             return predict_request(inputs)
 
@@ -76,4 +86,5 @@ def _size(dim: str, specs: Sequence[TensorSpec]) -> int:
     if dim == "batch":
         return 1
     bounds = [spec.max_rows for spec in specs if spec.max_rows and dim == spec.shape[spec.ragged_axis]]
-    return min([ROWS, *bounds])
+    lengths = [spec.padding.max_length for spec in specs if spec.padding and dim == spec.padded_dim]
+    return min([ROWS, *bounds, *lengths])

@@ -18,6 +18,7 @@ from lading.protocol.datatypes import BYTES, FROM_V2
 from lading.protocol.describe import first_example
 from lading.protocol.plain import Classifier, classifier
 from lading.spec import BATCH, Array, TensorSpec
+from lading.tensors.ragged import separate
 
 _FIELDS = set(TensorSpec.model_fields)
 AXIS = "axis_"
@@ -50,8 +51,7 @@ def from_artifact(path: Path) -> Signature:
     golden = artifact.golden_inputs()
     classifies = isinstance(classifier(artifact), Classifier)
     if all(spec.batched for spec in inputs):
-        rows = range(len(golden[inputs[0].name]))
-        recorded = [{name: array[row : row + 1] for name, array in golden.items()} for row in rows]
+        recorded = [{name: array[None] for name, array in one.items()} for one, _ in separate(inputs, (), golden, {})]
     else:
         recorded = [{name: array for name, (_, array) in first_example(inputs, golden).items()}]
     return Signature(

@@ -14,6 +14,7 @@ from lading.serve.engine.model import Job, JobOutcome, ServedModel
 from lading.serve.engine.pieces import Pieces
 from lading.spec import BATCH, Array
 from lading.tensors.checks import check_inputs
+from lading.tensors.padded import length_of
 from lading.tensors.ragged import CheckedInputs, count_rows, group_requests, join_requests, part_outputs
 
 log = structlog.get_logger("lading.lanes")
@@ -82,10 +83,12 @@ def run_jobs(batch: Batch) -> None:
     model, outcomes = batch.model, batch.outcomes
     ready = _decoded(batch)
     if batch.on_loop:
-        ready = [entry for entry in ready if entry[1].rows == 1 or not _too_much(batch, *entry)]
+        one_cost = not model.padded
+        ready = [entry for entry in ready if (one_cost and entry[1].rows == 1) or not _too_much(batch, *entry)]
     groups = [ready]
     if len(ready) != 1:
-        groups = [ready[part] for part in group_requests(model.inputs, [one for _, one in ready], model.batch)]
+        parts_of = group_requests(model.inputs, [one for _, one in ready], model.batch, model.cost.seconds)
+        groups = [[ready[place] for place in part] for part in parts_of]
     while groups and not batch.lost:
         group = groups.pop(0)
         jobs, requests = [job for job, _ in group], [inputs for _, inputs in group]
@@ -94,7 +97,7 @@ def run_jobs(batch: Batch) -> None:
         batch.options = options = RunOptions()
         started = time.perf_counter()
         try:
-            inputs = requests[0].arrays if alone else join_requests(model.inputs, requests)
+            inputs = requests[0].arrays if alone and not model.padded else join_requests(model.inputs, requests)
             outputs = jobs[0].predictor.run(inputs, options)
         except Exception as error:
             if options.terminate and batch.on_loop:
@@ -114,7 +117,9 @@ def run_jobs(batch: Batch) -> None:
         ended = time.perf_counter()
         rows = sum([inputs.rows for inputs in requests])
         model.metrics.ran(ended - started, rows)
-        parts = [outputs] if alone else part_outputs(model.outputs, outputs, requests)
+        parts = (
+            [outputs] if alone and not model.padded else part_outputs(model.outputs, outputs, requests, model.padded)
+        )
         for job, part in zip(jobs, parts, strict=True):
             if job.stages is not None:
                 job.stages.inference, job.stages.rows = (started, ended), rows
@@ -129,7 +134,8 @@ def run_jobs(batch: Batch) -> None:
 def _too_much(batch: Batch, job: Job, inputs: CheckedInputs) -> bool:
     """Whether a few bytes hold so many examples that a lane should run them: they are passed on."""
     rows, model = inputs.rows, batch.model
-    too_much = model.cost.seconds(rows) > LOOP_S or rows * model.row_bytes > LARGE_ANSWER
+    length = length_of(inputs.sizes, model.padded) if model.padded else None
+    too_much = model.cost.seconds(rows, length) > LOOP_S or rows * model.row_bytes > LARGE_ANSWER
     if too_much:
         batch.passed_on.append(job)
     return too_much

@@ -11,6 +11,7 @@ from typing import Any
 
 from lading.artifact import Artifact
 from lading.artifact.manifest import CostTable
+from lading.content import content_of
 from lading.predictor import Predictor
 from lading.protocol.codec import Codec
 from lading.protocol.plain import PlainModel, answer_end, classifier, labelled
@@ -18,6 +19,7 @@ from lading.serve.telemetry.metrics import Metrics
 from lading.serve.telemetry.model_metrics import ModelMetrics
 from lading.spec import Array
 from lading.tensors.checks import check_inputs
+from lading.tensors.padded import padded_dims
 from lading.tensors.ragged import CheckedInputs, count_rows, join_requests, joinable
 
 
@@ -53,20 +55,21 @@ class ServedModel:
             labelled(manifest.outputs),
         )
         self.inputs, self.outputs = manifest.inputs, manifest.outputs
+        self.padded = padded_dims(self.inputs)
         self.metrics = ModelMetrics(metrics, artifact, self.packed)
-        self.cost = CostTable(self.packed.measurement.cost if self.packed.measurement else {})
+        self.cost = CostTable.of(self.packed.measurement)
         self.batch = min(max_batch, self.cost.best_batch) if joinable(self.inputs, self.outputs) else 1
         self.service_seconds = self.cost.seconds(1)
         """Mean seconds in a lane that one request takes, its decoding and its share of a run."""
         self.not_ready_because = "the model is being loaded"
         encoded = any(spec.content is not None for spec in self.inputs)
-        self.run_seconds = math.inf if encoded else self.service_seconds
-        """T(1) as verify measured it; no bound where a few bytes may decode to a large picture."""
+        longest = max((padding.max_length for padding in self.padded.values()), default=None)
+        self.run_seconds = math.inf if encoded else self.cost.seconds(1, longest)
+        """T(1) of the longest request, as verify measured it; no bound where a few bytes may be a large picture."""
         self.row_bytes = sum(
-            math.prod(dim for dim in spec.shape if isinstance(dim, int)) * spec.numpy_dtype.itemsize
-            for spec in self.outputs
+            math.prod(self._most(dim) for dim in spec.shape) * spec.numpy_dtype.itemsize for spec in self.outputs
         )
-        """Bytes of the outputs for one example, as far as their dims are fixed."""
+        """Bytes of the outputs for one example, as far as their dims are fixed or bounded."""
         self.pending = 0
         """Requests accepted and not answered; counted by the engine."""
         self.queue: deque[Job] = deque()
@@ -80,13 +83,23 @@ class ServedModel:
         """True once the golden outputs matched and the batch sizes were warmed, until it is closed."""
         return self.predictor is not None
 
+    def _most(self, dim: int | str) -> int:
+        """The size of a dim, or its bound; 1 where there is none."""
+        if isinstance(dim, int):
+            return dim
+        return self.padded[dim].max_length if dim in self.padded else 1
+
     def load(self) -> None:
-        """Open the session, answer the golden inputs, and run every batch size once.
+        """Open the session and the tokenizer, answer the golden inputs, and run every batch size once.
 
         Raises:
             ArtifactError: the graph cannot be opened.
+            SpecError: reading requests needs a package that is not installed.
             NotReadyError: the golden outputs do not match.
         """
+        for spec in self.inputs:
+            if (content := content_of(spec)) is not None:
+                content.prepare(spec)
         predictor = Predictor(self.artifact, self.variant, threads=self.threads)
         predictor.check_golden()
         inputs = self.artifact.golden_inputs()

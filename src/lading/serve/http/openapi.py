@@ -161,7 +161,9 @@ def _body(schema: Schema, example: dict[str, Any] | None) -> Schema:
 def _encoded(inputs: Sequence[TensorSpec]) -> str:
     contents = {spec.name: content for spec in inputs if (content := content_of(spec)) is not None}
     return "".join(
-        f"`{name}` may be a base64 string of a {content.formats} file instead, or a list of them. "
+        f"`{name}` may be a string of text, or a list of them. "
+        if content.textual
+        else f"`{name}` may be a base64 string of a {content.formats} file instead, or a list of them. "
         for name, content in contents.items()
     )
 

@@ -18,9 +18,9 @@ Schema = dict[str, Any]
 
 
 def inputs_schema(inputs: Sequence[TensorSpec], max_batch: int) -> Schema:
-    """The body of ``/predict``: each input by name. Owner vectors may be left out."""
+    """The body of ``/predict``: each input by name. Optional ones may be left out."""
     properties = {spec.name: _input(spec, max_batch) for spec in inputs}
-    return _closed(properties) | {"required": [spec.name for spec in inputs if not spec.owner_of]}
+    return _closed(properties) | {"required": [spec.name for spec in inputs if not spec.optional]}
 
 
 def outputs_schema(manifest: Manifest) -> Schema:
@@ -97,13 +97,19 @@ def _input(spec: TensorSpec, max_batch: int) -> Schema:
         notes.append(f"each value is a row of {spec.indexes!r}, counted from 0")
     if spec.owner_of:
         notes.append(f"for each row of {spec.owner_of!r} its example, counted from 0; leave it out for one example")
+    if spec.padding is not None:
+        notes.append(f"at most {spec.padding.max_length} {spec.padded_dim}")
+    if spec.mask_of is not None:
+        notes.append(f"1 for each of the {spec.mask_of!r}, 0 for filling; made by the server if it is left out")
+    if spec.default is not None:
+        notes.append(f"{spec.default} if it is left out")
     description = "; ".join(note for note in notes if note)
     content = content_of(spec)
     if content is None:
         return nested | {"description": description}
     file = content.json_schema()
     batch = {"type": "array", "items": file, "minItems": 1, "maxItems": max_batch}
-    return {"description": f"{description}; or encoded {content.noun}s", "anyOf": [file, batch, nested]}
+    return {"description": f"{description}; or {content.one_of_bytes} each", "anyOf": [file, batch, nested]}
 
 
 def _nested(spec: TensorSpec, max_batch: int | None, *, bounds: bool) -> Schema:
@@ -139,6 +145,8 @@ def _number(spec: TensorSpec, *, bounds: bool) -> Schema:
         high = min(high, spec.maximum)
     if spec.indexes or spec.owner_of:
         low = max(low, 0)
+    if spec.mask_of:
+        low, high = 0, 1
     if spec.missing:
         kind = {"type": ["number", "null"]}
     return kind | {"minimum": low, "maximum": high}
@@ -162,7 +170,7 @@ def _scored(spec: TensorSpec) -> Schema:
 
 def _described(spec: TensorSpec) -> str:
     content = content_of(spec)
-    also = "" if content is None else f", or {BYTES} [n]: an encoded {content.noun} each"
+    also = "" if content is None else f", or {BYTES} [n]: {content.one_of_bytes} each"
     return f"`{spec.name}`, {TO_V2[spec.dtype]} {v2_shape(spec)}{also}"
 
 

@@ -177,9 +177,10 @@ function showModel(query) {
   find("facts").title = model.digest;
   find("report").hidden = !model.report;
   for (const id of ["facts", "columns", "example"]) find(id).hidden = false;
-  find("drop").hidden = !model.classify;
-  find("inputs").hidden = model.classify;
-  if (model.classify) {
+  const files = model.classify && !model.file.textual;
+  find("drop").hidden = !files;
+  find("inputs").hidden = files;
+  if (files) {
     showFileKind(model.file);
     showCurl("--data-binary @" + model.file.sample, "classify" + query);
   } else {
@@ -207,13 +208,23 @@ function showFileKind(file) {
   find("drop").setAttribute("aria-label", file.noun);
 }
 
-function showTextForm(query) {
+// What the text field is for: a text to classify, or a form of text that an operator's function reads.
+function textForm() {
+  if (model.classify) {
+    const [[example]] = Object.values(model.example);
+    return { label: "Text", example, path: "classify", show: showLabels };
+  }
   const [text] = model.texts;
-  if (!text) return;
+  return text && { label: text.label, example: text.example, path: "predict/" + text.name, show: showRead };
+}
+
+function showTextForm(query) {
+  const form = textForm();
+  if (!form) return;
   find("text-form").hidden = false;
-  find("text-label").textContent = text.label;
-  find("text").value = text.example;
-  showCurl("-d '" + text.example + "'", "predict/" + text.name + query);
+  find("text-label").textContent = form.label;
+  find("text").value = form.example;
+  showCurl("-d '" + form.example.replaceAll("'", "'\\''") + "'", form.path + query);
 }
 
 find("preview").addEventListener("error", () => { find("preview").hidden = true; });
@@ -240,7 +251,8 @@ document.addEventListener("paste", (event) => {
 });
 find("text-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  send("predict/" + model.texts[0].name, find("text").value, "text/plain", showRead);
+  const form = textForm();
+  send(form.path, find("text").value, "text/plain", form.show);
 });
 find("form").addEventListener("submit", (event) => {
   event.preventDefault();

@@ -33,7 +33,7 @@ SHED_REASONS = ("queue", "bytes", "deadline", "expired")
 PROTOCOLS = ("http", "v2", "grpc")
 COUNTED_CODES = (200, 400, 429, 500, 503, 504)
 """Counters of these are there from the start: the first error would otherwise be a new series, and no increase."""
-VIOLATIONS = ("name", "dtype", "shape", "value", "format", "picture", "content", "size")
+VIOLATIONS = ("name", "dtype", "shape", "value", "format", "picture", "text", "content", "size")
 RETRY_RESULTS = ("replayed", "refused")
 MODEL = ("model", "variant")
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"

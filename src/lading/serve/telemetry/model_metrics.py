@@ -74,4 +74,5 @@ class ModelMetrics:
     def violation(self, error: BaseException) -> None:
         """Count inputs that were refused; any other error is none."""
         if isinstance(error, RequestError):
-            self._violations[error.kind].inc()
+            # A content type of another package may have a kind of its own.
+            self._violations.get(error.kind, self._violations["content"]).inc()
