@@ -28,6 +28,7 @@ _TYPES = {
     "int32": TensorProto.INT32,
     "float16": TensorProto.FLOAT16,
     "float64": TensorProto.DOUBLE,
+    "string": TensorProto.STRING,
 }
 _GOLDEN = 8
 
@@ -95,7 +96,9 @@ def identity_artifact(path: Path, dtype: DType) -> Artifact:
     inputs = (TensorSpec(name="given", dtype=dtype, shape=("batch", 2)),)
     outputs = (TensorSpec(name="back", dtype=dtype, shape=("batch", 2)),)
     nodes = [helper.make_node("Identity", ["given"], ["back"])]
-    examples = [{"given": np.array(row).astype(dtype)} for row in ([0, 1], [1, 1])]
+    examples = [{"given": np.array(row).astype(inputs[0].numpy_dtype)} for row in ([0, 1], [1, 1])]
+    if dtype == "string":
+        examples = [{"given": np.array(row, object)} for row in (["", "a"], ["Bodø", "a"])]
     return _write(path, "small-identity", inputs=inputs, outputs=outputs, nodes=nodes, constants=[], examples=examples)
 
 

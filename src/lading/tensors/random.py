@@ -10,6 +10,7 @@ from lading.spec import BATCH, Array, TensorSpec
 
 _UNBOUNDED_INTEGERS = (0, 8)
 """Range of integers without limits in the spec: small enough to be a category or token of most models."""
+_WORDS = ("alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel")
 
 
 def random_inputs(specs: Sequence[TensorSpec], sizes: Mapping[str, int], rng: np.random.Generator) -> dict[str, Array]:
@@ -57,6 +58,9 @@ def _random_tensor(
     if spec.indexes is not None:
         return _indexes(spec, shape, sizes[spec.indexes], owners.get(spec.indexes), rng)
     dtype = spec.numpy_dtype
+    if spec.dtype == "string":
+        words = np.asarray(spec.categories or _WORDS, object)
+        return np.asarray(words[rng.integers(0, len(words), size=shape)], object).reshape(shape)
     if dtype.kind == "b":
         return rng.integers(0, 2, size=shape).astype(dtype)
     if dtype.kind == "f":
