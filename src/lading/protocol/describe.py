@@ -78,6 +78,7 @@ def form_of(specs: Sequence[TensorSpec], batch: Mapping[str, Array]) -> list[dic
             "name": column.name,
             "kind": _kind(column),
             "categories": column.categories,
+            "others": column.dtype == "string" or column.unknown is not None,
             "missing": column.missing,
             "minimum": column.minimum,
             "maximum": column.maximum,

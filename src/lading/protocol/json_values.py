@@ -107,8 +107,8 @@ def parse_tensor(spec: TensorSpec, value: Any) -> Array:
         types = set(map(type, level))
         if types - _LISTS:
             if dim == 1 and axis == len(spec.shape) - 1 <= 1 and types and not types & _LISTS:
-                shape = (*shape, 1)  # a column of one value per row, without a list around each
-                break
+                # A column of one value per row, without a list around each.
+                return flat_to_array(spec, level, shape)[..., None]
             wanted = f"{len(spec.shape)} nested lists, of shape {_shown_shape(spec)}"
             raise _other_type(spec, level, _LISTS, shape, f"{wanted}{advice_on_shape(spec, first_shape(value))}")
         lengths = set(map(len, level))
