@@ -14,7 +14,7 @@ from lading.artifact import Artifact
 from lading.budget import Budget
 from lading.predictor import Predictor
 from lading.protocol.describe import first_example
-from lading.protocol.oip import with_owners
+from lading.protocol.json_values import with_optional
 from lading.protocol.plain import Classifier, classifier
 
 Call = Callable[[], object]
@@ -56,7 +56,7 @@ def model_call(artifact: Path) -> Call:
     loaded = Artifact.load(artifact)
     predictor = Predictor(loaded)
     cut = first_example(loaded.manifest.inputs, loaded.golden_inputs())
-    alone = with_owners(loaded.manifest.inputs, {name: array for name, (_, array) in cut.items()}, 1)
+    alone = with_optional(loaded.manifest.inputs, {name: array for name, (_, array) in cut.items()}, 1)
     return lambda: predictor.run(alone)
 
 

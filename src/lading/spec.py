@@ -29,7 +29,19 @@ Example = tuple[Mapping[str, Array], Mapping[str, Array]]
 """An item of a data set: inputs by name and targets by name, both without the batch dim."""
 
 DType = Literal[
-    "bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "float32", "float64"
+    "bool",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "float16",
+    "float32",
+    "float64",
+    "string",
 ]
 Dim = int | str
 BATCH = "batch"
@@ -85,7 +97,7 @@ class TensorSpec(Frozen):
     dtype: DType
     shape: tuple[Dim, ...]
     labels: tuple[str, ...] | None = None
-    """Name of each entry of the last dim."""
+    """Name of each entry of the last dim. Of an input of shape (batch, n), each may be sent as a column of its own."""
     alias: str | None = None
     """Its name in the file that the graph came from. A request may use it, too."""
     content: str | None = None
@@ -118,11 +130,32 @@ class TensorSpec(Frozen):
     max_rows: int | None = Field(default=None, ge=1)
     """Largest size of the ragged dim in one example. It limits the work that a request can cause."""
     missing: bool = False
-    """NaN stands for a missing value (in JSON: null). Otherwise it is refused, as infinities always are."""
+    """NaN stands for a missing value (in JSON: null). Otherwise it is refused, as infinities always are.
+
+    Of an input with categories, null becomes the code ``unknown``."""
+    categories: tuple[str, ...] | None = None
+    """Of integers: names of the codes 0, 1, ...; a request may carry a name or a code. Of strings: the known values.
+
+    The model's graph decides about other strings; other names for integers are refused, or become ``unknown``."""
+    unknown: int | None = None
+    """The code for a category that is not in ``categories``."""
+    max_bytes: int = Field(default=4096, ge=1)
+    """Most bytes of one string, in UTF-8."""
     unit: str | None = None
     sensitive: bool = False
     """Log the shape only, never the values."""
     description: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _codes(cls, given: Any) -> Any:
+        """The range of codes follows from the categories."""
+        if isinstance(given, dict) and given.get("categories") and given.get("dtype") != "string":
+            known = len(given["categories"])
+            unknown = given.get("unknown")
+            codes = [0, known - 1, *([unknown] if isinstance(unknown, int) else [])]
+            return {"minimum": min(codes), "maximum": max(codes)} | given
+        return given
 
     @model_validator(mode="after")
     def _consistent(self) -> TensorSpec:
@@ -144,10 +177,13 @@ class TensorSpec(Frozen):
             raise ValueError(f"{where}: {len(self.labels)} labels for a last dim of {self.shape[-1]}")
         if (self.indexes or self.owner_of) and self.dtype != "int64":
             raise ValueError(f"{where}: a tensor of indexes is int64, not {self.dtype}")
-        if self.missing and not self.dtype.startswith("float"):
-            raise ValueError(f"{where}: only floats can be missing, and it is {self.dtype}")
+        if self.missing and not self.dtype.startswith("float") and self.unknown is None:
+            raise ValueError(
+                f"{where}: only floats can be missing, and categories with a code `unknown`; it is {self.dtype}"
+            )
         if self.preprocess is not None and self.content != "image":
             raise ValueError(f"{where}: preprocess is for pictures: set content='image', or leave it out")
+        self._check_categories(where)
         if self.max_rows is not None and self.batched:
             raise ValueError(f"{where}: max_rows bounds a ragged dim, and {self.shape} has none in front of it")
         self._check_padding(where)
@@ -163,9 +199,30 @@ class TensorSpec(Frozen):
         if sum(way is not None for way in (self.owner_of, self.mask_of, self.default, self.padding)) > 1:
             raise ValueError(f"{where}: of owner_of, mask_of, default and padding, a tensor has one")
 
+    def _check_categories(self, where: str) -> None:
+        names = self.categories
+        if names is None and self.unknown is not None:
+            raise ValueError(f"{where}: unknown is the code of a category, and there are no categories")
+        if names is None:
+            return
+        if self.dtype != "string" and self.numpy_dtype.kind not in "iu":
+            raise ValueError(f"{where}: categories are integers or strings, not {self.dtype}")
+        if not names or len(set(names)) != len(names):
+            raise ValueError(f"{where}: categories are at least one name, each once")
+        if self.dtype == "string" and self.unknown is not None:
+            raise ValueError(f"{where}: unknown is a code, and strings have none")
+
     @cached_property
     def numpy_dtype(self) -> np.dtype[Any]:
-        return np.dtype(self.dtype)
+        """Strings are arrays of objects, as ONNX Runtime takes and gives them."""
+        return np.dtype(object if self.dtype == "string" else self.dtype)
+
+    @cached_property
+    def codes(self) -> Mapping[str, int] | None:
+        """The code of each category of integers; ``None`` where names are no codes."""
+        if self.categories is None or self.dtype == "string":
+            return None
+        return {name: code for code, name in enumerate(self.categories)}
 
     @cached_property
     def scores_labels(self) -> bool:
@@ -181,6 +238,13 @@ class TensorSpec(Frozen):
     def padded_dim(self) -> str | None:
         """The dim that :attr:`padding` is about."""
         return None if self.padding is None else self.symbolic_dims[1]
+
+    @cached_property
+    def columns(self) -> tuple[TensorSpec, ...]:
+        """The columns of a table that make this tensor of shape (batch, n), each (batch,); empty without labels."""
+        if self.labels is None or not self.batched or len(self.shape) != 2:
+            return ()
+        return tuple(self.model_copy(update={"name": name, "shape": (BATCH,), "labels": None}) for name in self.labels)
 
     @property
     def symbolic_dims(self) -> tuple[str, ...]:
@@ -392,6 +456,14 @@ def check_spec(spec: Evaluated) -> None:
             f"{where}: max_batch is for a bare graph, and an exported model takes any batch: leave it out, or export "
             "the graph yourself and `lading pack` it"
         )
+    strings = [tensor.name for tensor in (*spec.inputs, *spec.outputs) if tensor.dtype == "string"]
+    if strings and isinstance(spec, ModelSpec):
+        raise SpecError(
+            f"{where}: torch has no strings, and {strings[0]!r} is one: declare an integer with categories=(...), "
+            "which a request names by strings"
+        )
+    columns = [column.name for tensor in spec.inputs for column in tensor.columns]
+    _refuse_duplicates(where, "input column", [*(tensor.name for tensor in spec.inputs), *columns])
     dims = {dim for tensor in spec.inputs for dim in tensor.symbolic_dims}
     for tensor in spec.inputs:
         for pointed in (tensor.indexes, tensor.owner_of):

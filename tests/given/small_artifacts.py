@@ -28,6 +28,7 @@ _TYPES = {
     "int32": TensorProto.INT32,
     "float16": TensorProto.FLOAT16,
     "float64": TensorProto.DOUBLE,
+    "string": TensorProto.STRING,
 }
 _GOLDEN = 8
 
@@ -95,8 +96,53 @@ def identity_artifact(path: Path, dtype: DType) -> Artifact:
     inputs = (TensorSpec(name="given", dtype=dtype, shape=("batch", 2)),)
     outputs = (TensorSpec(name="back", dtype=dtype, shape=("batch", 2)),)
     nodes = [helper.make_node("Identity", ["given"], ["back"])]
-    examples = [{"given": np.array(row).astype(dtype)} for row in ([0, 1], [1, 1])]
+    examples = [{"given": np.array(row).astype(inputs[0].numpy_dtype)} for row in ([0, 1], [1, 1])]
+    if dtype == "string":
+        examples = [{"given": np.array(row, object)} for row in (["", "a"], ["Bodø", "a"])]
     return _write(path, "small-identity", inputs=inputs, outputs=outputs, nodes=nodes, constants=[], examples=examples)
+
+
+COLUMNS = (
+    TensorSpec(name="size", dtype="float32", shape=("batch", 2), labels=("age", "height"), minimum=0, missing=True),
+    TensorSpec(name="city", dtype="int64", shape=("batch",), categories=("Bergen", "Oslo"), unknown=2, missing=True),
+    TensorSpec(name="kind", dtype="int64", shape=("batch", 1), categories=("a", "b")),
+    TensorSpec(name="name", dtype="string", shape=("batch", 1), max_bytes=16),
+    TensorSpec(name="agreed", dtype="bool", shape=("batch",)),
+)
+"""Columns of every kind: numbers side by side, categories with and without a code for others, strings, flags."""
+
+
+def columns_artifact(path: Path) -> Artifact:
+    """A table of every kind of column, given back as tensors."""
+    echoed = COLUMNS[1:]
+    outputs = (
+        *(TensorSpec(name=f"{spec.name}_back", dtype=spec.dtype, shape=spec.shape) for spec in echoed),
+        TensorSpec(name="total", dtype="float32", shape=("batch",)),
+    )
+    nodes = [
+        *(helper.make_node("Identity", [spec.name], [f"{spec.name}_back"]) for spec in echoed),
+        helper.make_node("IsNaN", ["size"], ["gone"]),
+        helper.make_node("Where", ["gone", "zero", "size"], ["there"]),
+        helper.make_node("ReduceSum", ["there", "axis"], ["total"], keepdims=0),
+    ]
+    constants = [
+        helper.make_tensor("axis", TensorProto.INT64, [1], [1]),
+        helper.make_tensor("zero", TensorProto.FLOAT, [], [0.0]),
+    ]
+    rng = np.random.default_rng(0)
+    examples = [
+        {
+            "size": np.array([rng.uniform(1, 90), np.nan if row % 5 == 0 else rng.uniform(1, 2)], np.float32),
+            "city": np.array(rng.integers(2)),
+            "kind": rng.integers(2, size=1),
+            "name": np.array(["Ada" if row % 2 else "Åse"], object),
+            "agreed": np.array(bool(row % 2)),
+        }
+        for row in range(60)
+    ]
+    return _write(
+        path, "small-columns", inputs=COLUMNS, outputs=outputs, nodes=nodes, constants=constants, examples=examples
+    )
 
 
 def echo_artifact(path: Path) -> Artifact:

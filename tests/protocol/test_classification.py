@@ -12,7 +12,8 @@ from hypothesis.extra import numpy as arrays
 
 from lading.budget import Budget
 from lading.errors import RequestError, UnanswerableError
-from lading.protocol.classification import best_classes, check_scores, raw_strings
+from lading.protocol.classification import best_classes, check_scores
+from lading.protocol.datatypes import raw_strings
 from lading.protocol.oip import split_bytes
 from lading.spec import Array, TensorSpec
 

@@ -21,15 +21,15 @@ NUMBERS = st.none() | st.integers(-100, 100).map(float)
 def test_drawn_inputs_pass_the_checks_of_a_request(
     dtype: DType, minimum: float | None, width: float | None, batch: int
 ) -> None:
-    bounded = np.dtype(dtype).kind in "if"
-    low = minimum if bounded else None
-    high = low + width if low is not None and width is not None and np.dtype(dtype).kind == "f" else None
+    kind = TensorSpec(name="x", dtype=dtype, shape=("batch",)).numpy_dtype.kind
+    low = minimum if kind in "if" else None
+    high = low + width if low is not None and width is not None and kind == "f" else None
     spec = TensorSpec(name="x", dtype=dtype, shape=("batch", 3), minimum=low, maximum=high)
     drawn = random_inputs([spec], {"batch": batch}, np.random.default_rng(0))
     if dtype != "float16":  # A bound may lie between two half floats.
         check_inputs([spec], drawn)
     assert drawn["x"].shape == (batch, 3)
-    assert drawn["x"].dtype == np.dtype(dtype)
+    assert drawn["x"].dtype == spec.numpy_dtype
 
 
 def test_a_range_with_an_upper_end_alone_ends_there() -> None:

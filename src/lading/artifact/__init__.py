@@ -207,19 +207,22 @@ def tensors_to_bytes(tensors: Mapping[str, Array]) -> bytes:
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, array in tensors.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
-                np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)
+                written = np.asanyarray(array)
+                written = written.astype(np.str_) if written.dtype.kind == "O" else written
+                np.lib.format.write_array(entry, written, allow_pickle=False)
     return buffer.getvalue()
 
 
 def read_tensors(file: Path) -> dict[str, Array]:
-    """Read arrays by name from an ``.npz``; pickled objects are refused.
+    """Read arrays by name from an ``.npz``; pickled objects are refused. Strings become arrays of objects.
 
     Raises:
         ArtifactError: the file is missing or corrupt.
     """
     try:
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            arrays = {name: archive[name] for name in archive.files}
+            return {name: array.astype(object) if array.dtype.kind == "U" else array for name, array in arrays.items()}
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise ArtifactError(f"{file} cannot be read: {error}") from error
 

@@ -329,6 +329,12 @@ _ENVELOPE = 256_000  # bytes of a body that are not numbers: names, an id, a tex
 _LONGEST_NUMBER = 64  # bytes of a number in JSON, with indentation
 
 
+def _names_of(spec: TensorSpec) -> int:
+    """Bytes of the longest name that may stand for a number, and of that of its column, which each record repeats."""
+    columns = [column.name for column in spec.columns] or ([spec.name] if spec.example_shape in ((), (1,)) else [])
+    return 6 * sum(max((len(name.encode()) for name in names), default=0) for names in (spec.categories or (), columns))
+
+
 @dataclass(frozen=True)
 class ModelInfo:
     """One variant of one artifact, as codecs and the recorder see it."""
@@ -351,7 +357,9 @@ class ModelInfo:
             numbers: float = self.max_batch
             for dim in spec.shape:
                 numbers *= dim if isinstance(dim, int) else 1 if dim == BATCH else limits.get(dim, math.inf)
-            total += math.inf if spec.content is not None else numbers * _LONGEST_NUMBER
+            # A character of a string may be escaped: \u0001 is six bytes for one. Names of categories count as numbers.
+            longest = 6 * spec.max_bytes if spec.dtype == "string" else max(_LONGEST_NUMBER, 32 + _names_of(spec))
+            total += math.inf if spec.content is not None else numbers * longest
         return total
 
 

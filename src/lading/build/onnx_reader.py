@@ -11,6 +11,7 @@ import onnx
 import onnxruntime as ort
 
 from lading.build.batch_axis import declared_axes, move_batch, names_in, real_inputs, rename
+from lading.build.classes import with_categories, with_classes, without_zipmap
 from lading.build.examples import open_graph
 from lading.build.export.cleanup import name_nodes, strip_notes
 from lading.build.onnx_batching import BareModel, batched, one_by_one
@@ -47,7 +48,9 @@ def read_bare(
     """
     model = strip_notes(_load(file))
     name_nodes(model)
+    zipped = without_zipmap(model)
     names = _rename_tensors(model)
+    classes = {names.get(name, name): found for name, found in zipped.items()}
     session = _open(file, model)
     for kind, nodes in (("input", session.get_inputs()), ("output", session.get_outputs())):
         _check_kinds(file, kind, nodes)
@@ -64,7 +67,9 @@ def read_bare(
         tuple(spec.model_copy(update={"alias": given.get(spec.name)}) for spec in specs)
         for specs in (bare.inputs, bare.outputs)
     )
-    return replace(bare, inputs=inputs, outputs=_with_labels(file, outputs, labels))
+    inputs = with_categories(inputs, bare.model)
+    outputs = with_classes(outputs, bare.model, classes) if labels is None else _with_labels(file, outputs, labels)
+    return replace(bare, inputs=inputs, outputs=outputs)
 
 
 def read_labels(file: Path) -> list[str]:
@@ -127,11 +132,9 @@ def _check_kinds(file: Path, kind: str, nodes: Sequence[ort.NodeArg]) -> None:
         if node.type in DTYPES:
             continue
         if "map(" in node.type or node.type.startswith("seq(map("):
-            hint = "convert with options={'zipmap': False}, so that probabilities are one tensor"
+            hint = "give its values as one tensor (skl2onnx: options={'zipmap': False})"
         elif node.type.startswith("seq("):
             hint = "join the sequence to one tensor in the graph, with ConcatFromSequence"
-        elif node.type == "tensor(string)":
-            hint = "encode strings as integers outside of the graph, and give the names with --labels"
         else:
             hint = "export it as float32 or an integer"
         raise WrapError(f"{kind} {node.name!r} of {file} is {node.type}, which cannot be served: {hint}")
@@ -165,9 +168,7 @@ def _rename_tensors(model: onnx.ModelProto) -> dict[str, str]:
     return renamed
 
 
-def _with_labels(file: Path, outputs: Sequence[TensorSpec], labels: Sequence[str] | None) -> tuple[TensorSpec, ...]:
-    if labels is None:
-        return tuple(outputs)
+def _with_labels(file: Path, outputs: Sequence[TensorSpec], labels: Sequence[str]) -> tuple[TensorSpec, ...]:
     fits = [tensor for tensor in outputs if len(tensor.shape) > 1 and tensor.shape[-1] == len(labels)]
     if not fits:
         shapes = ", ".join(f"{tensor.name} {list(tensor.shape)}" for tensor in outputs)

@@ -38,11 +38,11 @@ STYLES: tuple[Callable[[Array], Array], ...] = (
     lambda array: np.abs(array) + np.asarray(0.5, array.dtype) if array.dtype.kind == "f" else array,
     _counting,
     lambda array: np.minimum(array, 1) if array.dtype.kind in "iu" else array,
-    np.ones_like,
-    np.zeros_like,
+    lambda array: np.ones_like(array) if array.dtype != object else np.full_like(array, "1"),
+    lambda array: np.zeros_like(array) if array.dtype != object else np.full_like(array, ""),
 )
-"""Values to try: drawn by the rules of the input, positive ones for logarithms, ascending integers for offsets, and
-small ones for categories and masks."""
+"""Values to try: drawn by the rules of the input, positive ones for logarithms, ascending integers for offsets, small
+ones for categories and masks, and strings that are a number or empty."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,8 @@ def batching_problem(session: ort.InferenceSession, trial: Trial) -> str | None:
                 for name, one, all_rows in zip(names, alone, joined, strict=True):
                     if all_rows.ndim == 0 or len(all_rows) != size or len(one) != 1:
                         return f"output {name!r} has shape {list(all_rows.shape)} for a batch of {size}"
-                    finite = np.abs(one[np.isfinite(one)].astype(np.float64))
+                    numbers = one if one.dtype != object else np.zeros(0)
+                    finite = np.abs(numbers[np.isfinite(numbers)].astype(np.float64))
                     if not max_abs_difference(all_rows[row : row + 1], one) <= TOLERANCE * finite.max(initial=1e-6):
                         return f"output {name!r} of a row in a batch of {size} is not the same as in a batch of one"
     except Exception as error:  # ONNX Runtime's exceptions share no public base class.

@@ -79,7 +79,7 @@ class ContentType(ABC):
         """The reason why this tensor cannot hold the content, as a clause; ``None`` when it can."""
 
     def of(self, spec: TensorSpec) -> ContentType:
-        """The object that answers for one tensor, such as with its tokenizer. The default needs nothing of the tensor."""
+        """The object that answers for one tensor, such as with its tokenizer. The default needs no spec."""
         del spec
         return self
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from urllib.parse import quote
 
-import numpy as np
-
 from lading.artifact import Artifact
 from lading.errors import CheckError
 from lading.protocol.client import ANYONE, Access, Client
 from lading.spec import Array
+from lading.tensors.agreement import max_abs_difference
 
 TIMEOUT_S = 60.0
 
@@ -63,7 +62,7 @@ def _compare(protocol: str, answer: Mapping[str, Array], artifact: Artifact, var
             found = "is missing" if given is None else f"has the shape {list(given.shape)}"
             failures.append(f"output {name!r} {found}; its golden shape is {list(wanted.shape)}")
             continue
-        difference = float(np.max(np.abs(given.astype(np.float64) - wanted.astype(np.float64)), initial=0.0))
+        difference = max_abs_difference(given, wanted)
         worst = max(worst, difference)
         if not difference <= allowed:
             failures.append(f"output {name!r} differs by {difference:.3g}; the limit is {allowed:.3g}")

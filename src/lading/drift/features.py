@@ -47,7 +47,8 @@ def features(spec: TensorSpec, tensor: Array) -> dict[str, Array]:
         float64 (k,) by feature name: one value for each feature of a content type, one per row for a ragged tensor. A
         labelled output gives ``<name>.label`` (int64) and ``<name>.confidence``; a batched tensor without a fixed
         number of columns its size, mean and standard deviation. Of values that may be missing, those that are there,
-        and the share of missing ones, ``<name>.missing``.
+        and the share of missing ones, ``<name>.missing``. Categories give ``<name>.category`` (int64), an index of
+        :func:`category_labels`; other strings their length, ``<name>.length``, in characters.
     """
     content = content_of(spec)
     if content is not None:
@@ -55,6 +56,8 @@ def features(spec: TensorSpec, tensor: Array) -> dict[str, Array]:
         return {f"{spec.name}.{key}": described[[index]] for index, key in enumerate(content.feature_names)}
     if spec.indexes or spec.optional or not tensor.size:
         return {f"{spec.name}.count": np.array([float(tensor.shape[-1] if tensor.size else 0)])}
+    if spec.categories is not None or spec.dtype == "string":
+        return _of_names(spec, tensor.ravel()[:LARGEST])
     if tensor.ndim == 0 and not spec.missing:
         return {spec.name: tensor.reshape(1).astype(np.float64)}
     rows = tensor.reshape(-1, tensor.shape[-1]) if tensor.ndim > 1 else tensor.reshape(1, -1)
@@ -80,6 +83,25 @@ def features(spec: TensorSpec, tensor: Array) -> dict[str, Array]:
         columns = values @ _directions(values.shape[1]) if embedding else values
         result |= {f"{spec.name}.{name}": columns[:, at] for at, name in enumerate(_names(spec, columns.shape[1]))}
     return result
+
+
+OTHER = "(other)"
+"""The bin of all values that are no known category, missing ones among them."""
+
+
+def category_labels(spec: TensorSpec) -> tuple[str, ...] | None:
+    """The bins of ``<name>.category``: one per category, and one for all other values."""
+    return None if spec.categories is None else (*spec.categories, OTHER)
+
+
+def _of_names(spec: TensorSpec, values: Array) -> dict[str, Array]:
+    if spec.categories is None:
+        return {f"{spec.name}.length": np.array([float(len(text)) for text in values.tolist()])}
+    other = len(spec.categories)
+    if spec.dtype == "string":
+        codes = {name: code for code, name in enumerate(spec.categories)}
+        values = np.array([codes.get(text, other) for text in values.tolist()], np.int64)
+    return {f"{spec.name}.category": np.where((values >= 0) & (values < other), values, other).astype(np.int64)}
 
 
 def _with_missing(spec: TensorSpec, values: NDArray[np.float64]) -> dict[str, Array]:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from lading.artifact import Artifact
 from lading.drift.calibrate import LEAST, design_effect, null_of_histograms, null_of_sketches
 from lading.drift.distances import TESTS, Null, Test
-from lading.drift.features import example_features
+from lading.drift.features import category_labels, example_features
 from lading.drift.sketch import Joint
 from lading.errors import ArtifactError
 from lading.errors.sentences import clipped
@@ -124,7 +124,10 @@ class Reference(Frozen):
         seen = [example_features(inputs, outputs, given, answered) for given, answered in examples]
         if described is not None:
             seen = [{**example, **known} for example, known in zip(seen, described, strict=True)]
-        labels = {f"{spec.name}.label": spec.labels for spec in outputs if spec.labels}
+        labels: dict[str, tuple[str, ...] | None] = {
+            f"{spec.name}.label": spec.labels for spec in outputs if spec.labels
+        }
+        labels |= {f"{spec.name}.category": category_labels(spec) for spec in (*inputs, *outputs)}
         columns: dict[str, list[Array]] = {}
         rows: dict[str, list[int]] = {}
         for row, example in enumerate(seen):

@@ -5,7 +5,6 @@ https://github.com/triton-inference-server/server/blob/main/docs/protocol/extens
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
@@ -24,7 +23,7 @@ def check_scores(spec: TensorSpec) -> None:
     Raises:
         RequestError: it is not one vector of numbers per row.
     """
-    if len(spec.shape) != 2 or spec.dtype == "bool" or not isinstance(spec.shape[0], str):
+    if len(spec.shape) != 2 or spec.dtype in ("bool", "string") or not isinstance(spec.shape[0], str):
         raise RequestError(
             f"output {spec.name!r} is {spec.dtype} of shape [{', '.join(map(str, spec.shape))}]; classification takes "
             "an output with one vector of scores per example: leave the parameter out"
@@ -69,12 +68,3 @@ def _written(labels: Sequence[str] | None, scores: Array, places: Array) -> Iter
     for text, place in zip(texts.split(","), places.tolist(), strict=True):
         score = f"{Decimal(text):f}" if "e" in text else text
         yield f"{score}:{place}" if labels is None else f"{score}:{place}:{labels[place]}"
-
-
-def raw_strings(texts: Sequence[str]) -> bytes:
-    """The strings as raw BYTES tensors hold them: the length of each as four bytes, little-endian, and UTF-8."""
-    parts = []
-    for text in texts:
-        data = text.encode()
-        parts += [struct.pack("<I", len(data)), data]
-    return b"".join(parts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,7 +98,7 @@ def read_infer(body: bytes, json_length: str | None) -> dict[str, Array]:
     for output in orjson.loads(body[:at])["outputs"]:
         size = (output.get("parameters") or {}).get("binary_data_size")
         if size is None:
-            values = np.asarray(output["data"], FROM_V2[output["datatype"]])
+            values = np.asarray(output["data"], FROM_V2.get(output["datatype"], "O"))
         else:
             values = _from_raw(output["datatype"], body[at : at + size])
             at += size
@@ -125,7 +125,8 @@ def _infer_path(model: str) -> str:
 def _header(name: str, value: Value) -> dict[str, Any]:
     if isinstance(value, bytes | str):
         return {"name": name, "datatype": BYTES, "shape": [1]}
-    return {"name": name, "datatype": TO_V2[str(value.dtype)], "shape": list(value.shape)}
+    datatype = BYTES if value.dtype.kind in "OU" else TO_V2[str(value.dtype)]
+    return {"name": name, "datatype": datatype, "shape": list(value.shape)}
 
 
 def _values(value: Value, *, flat: bool = False) -> Any:
@@ -133,6 +134,8 @@ def _values(value: Value, *, flat: bool = False) -> Any:
         return [base64.b64encode(value).decode()]
     if isinstance(value, str):
         return [value]
+    if value.dtype.kind in "OU":
+        return (value.ravel() if flat else value).tolist()
     # orjson takes neither half floats nor strided arrays.
     array = np.ascontiguousarray(value, np.float32 if value.dtype == np.float16 else None)
     return array.ravel() if flat else array
@@ -149,4 +152,14 @@ def _raw(value: Value) -> bytes:
 
 
 def _from_raw(datatype: str, raw: bytes) -> Array:
+    if datatype == BYTES:
+        return np.asarray([text.decode() for text in _elements(raw)], dtype=object)
     return np.frombuffer(raw, np.dtype(FROM_V2[datatype]).newbyteorder("<"))
+
+
+def _elements(raw: bytes) -> Iterator[bytes]:
+    at = 0
+    while at < len(raw):
+        end = at + 4 + int.from_bytes(raw[at : at + 4], "little")
+        yield raw[at + 4 : end]
+        at = end

@@ -14,6 +14,7 @@ from lading.artifact.manifest import PackedVariant
 from lading.content import content_of
 from lading.protocol.datatypes import BYTES, TO_V2
 from lading.protocol.plain import Classifier, are_probabilities, labelled
+from lading.protocol.table import is_table
 from lading.protocol.texts import TextForm
 from lading.spec import Array, TensorSpec
 from lading.tensors.ragged import separate
@@ -44,15 +45,21 @@ def describe_model(
         "inputs": [_tensor(spec) for spec in manifest.inputs],
         "outputs": [_tensor(spec) for spec in manifest.outputs],
         "example": example_body(artifact),
+        "table": form_of(manifest.inputs, artifact.golden_inputs()),
         "texts": [{"name": form.name, "label": form.label, "example": form.example} for form in texts],
     }
 
 
-def example_body(artifact: Artifact) -> dict[str, Any] | None:
-    """The first golden request as a body for ``/predict``; ``None`` when its numbers are too many to show."""
-    first = first_example(artifact.manifest.inputs, artifact.golden_inputs())
+def example_body(artifact: Artifact) -> Any:
+    """The first golden request as a body for ``/predict``; ``None`` when its numbers are too many to show.
+
+    A table's is a list of one record.
+    """
+    inputs = artifact.manifest.inputs
+    if is_table(inputs):
+        return [record] if (record := _record(inputs, artifact.golden_inputs())) is not None else None
     shown: dict[str, Any] = {}
-    for name, (spec, array) in first.items():
+    for name, (spec, array) in first_example(inputs, artifact.golden_inputs()).items():
         content = content_of(spec)
         if content is not None and content.textual:
             shown[name] = [content.encode(row).decode() for row in array]
@@ -63,7 +70,60 @@ def example_body(artifact: Artifact) -> dict[str, Any] | None:
     return shown
 
 
-def example_bodies(artifact: Artifact) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+def form_of(specs: Sequence[TensorSpec], batch: Mapping[str, Array]) -> list[dict[str, Any]] | None:
+    """The columns of a table, for a form: name, kind, what it may hold, and the value of the first golden request.
+
+    Returns:
+        ``None`` for a model that takes no table, or one of too many columns.
+    """
+    record = _record(specs, batch) if is_table(specs) else None
+    if record is None:
+        return None
+    return [
+        {
+            "name": column.name,
+            "kind": _kind(column),
+            "categories": column.categories,
+            "others": column.dtype == "string" or column.unknown is not None,
+            "missing": column.missing,
+            "minimum": column.minimum,
+            "maximum": column.maximum,
+            "unit": column.unit,
+            "description": column.description,
+            "example": record[column.name],
+        }
+        for spec in specs
+        for column in spec.columns or (spec,)
+    ]
+
+
+def _kind(column: TensorSpec) -> str:
+    if column.codes is not None:
+        return "category"
+    return {"O": "text", "b": "flag", "f": "number"}.get(column.numpy_dtype.kind, "integer")
+
+
+def _record(specs: Sequence[TensorSpec], batch: Mapping[str, Array]) -> dict[str, Any] | None:
+    """The first row of a table by column; ``None`` where it has too many. Codes are written as their categories."""
+    if sum(len(spec.columns) or 1 for spec in specs) > _LARGEST_EXAMPLE:
+        return None
+    record: dict[str, Any] = {}
+    for spec in specs:
+        values = _numbers(batch[spec.name][0].reshape(-1))
+        for column, value in zip(spec.columns or (spec,), values, strict=True):
+            record[column.name] = _named(column, value)
+    return record
+
+
+def _named(spec: TensorSpec, code: Any) -> Any:
+    if spec.codes is None or spec.categories is None:
+        return code
+    if 0 <= code < len(spec.categories):
+        return spec.categories[code]
+    return None if spec.missing else code
+
+
+def example_bodies(artifact: Artifact) -> tuple[Any, dict[str, Any] | None]:
     """The first golden request as bodies for ``/predict`` and for the Open Inference Protocol.
 
     Texts are as they are, and other encoded files in base64. Both are ``None`` when there is too much to show.
@@ -85,14 +145,17 @@ def example_bodies(artifact: Artifact) -> tuple[dict[str, Any] | None, dict[str,
             plain[name] = _numbers(array)
             shape = list(array.shape)
             tensors.append({"name": name, "datatype": TO_V2[spec.dtype], "shape": shape, "data": plain[name]})
-    return plain, {"inputs": tensors}
+    return example_body(artifact) or plain, {"inputs": tensors}
 
 
 def _too_many(spec: TensorSpec, array: Array) -> bool:
-    return array.size > _LARGEST_EXAMPLE * (1 if spec.batched else 16)
+    size = sum(map(len, array.ravel().tolist())) // 8 if array.dtype.kind == "O" else array.size
+    return size > _LARGEST_EXAMPLE * (1 if spec.batched else 16)
 
 
 def _numbers(array: Array) -> Any:
+    if array.dtype.kind == "O":
+        return array.tolist()
     # By way of JSON, which writes a float32 in as few digits as tell it from the next.
     return orjson.loads(orjson.dumps(np.ascontiguousarray(array), option=orjson.OPT_SERIALIZE_NUMPY))
 

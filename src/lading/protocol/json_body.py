@@ -21,13 +21,12 @@ KINDS = {
     float: "a number with a fraction",
 }
 """Words for the types of JSON values."""
+WANTED = "a JSON object with the inputs by name"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # of UTF-8; Windows programs begin a file with it
 _CHUNK = 2**18  # bytes, so that what is computed of them fits a cache
 
 
-def parse_object(
-    body: bytes, wanted: str = "a JSON object with the inputs by name", budget: Budget | None = None
-) -> dict[str, Any]:
+def parse_object(body: bytes, wanted: str = WANTED, budget: Budget | None = None) -> dict[str, Any]:
     """Read a body that must be one JSON object.
 
     Args:
@@ -39,15 +38,28 @@ def parse_object(
         RequestError: not JSON (NaN and Infinity are not), or not an object.
         BodyTooLargeError: more values than the budget has.
     """
+    return as_object(parse(body, wanted, budget), wanted)
+
+
+def parse(body: bytes, wanted: str, budget: Budget | None = None) -> Any:
+    """Read a body that must be JSON; see :func:`parse_object`."""
     # A value takes a byte or more, so most bodies need no count.
     if budget is not None and len(body) > budget.json_values:
         budget.spend_values(count_values(body))
     if not body or body.isspace():
         raise RequestError(f"the body is empty: send {wanted}")
     try:
-        value = orjson.loads(body.removeprefix(_BYTE_ORDER_MARK))
+        return orjson.loads(body.removeprefix(_BYTE_ORDER_MARK))
     except orjson.JSONDecodeError as error:
         raise RequestError(not_json(body, error)) from None
+
+
+def as_object(value: Any, wanted: str) -> dict[str, Any]:
+    """A JSON value that must be an object.
+
+    Raises:
+        RequestError: it is something else.
+    """
     if not isinstance(value, dict):
         twice = isinstance(value, str) and value.lstrip().startswith("{")
         advice = " (it is JSON that was encoded twice)" if twice else ""

@@ -17,7 +17,7 @@ from lading.errors import (
     InputValueError,
     UnanswerableError,
 )
-from lading.errors.sentences import shown, unknown
+from lading.errors.sentences import meant, shown, unknown
 from lading.protocol.base64_files import from_base64
 from lading.protocol.json_advice import advice_on, advice_on_name, first_shape
 from lading.protocol.json_body import KINDS
@@ -26,8 +26,10 @@ from lading.tensors.checks import advice_on_shape
 from lading.tensors.padded import fill_in
 from lading.tensors.ragged import dim_size
 
+_SHOWN_CATEGORIES = 8
 _EXACT = 2**53  # every integer up to this is a float64 of its own
 _LISTS, _BOOLS, _NUMBERS = frozenset({list}), frozenset({bool}), frozenset({int, float})
+_STRINGS = frozenset({str})
 _NUMBERS_OR_NULL = _NUMBERS | {type(None)}
 
 
@@ -54,13 +56,19 @@ def read_inputs(
     aliases = {spec.alias: spec.name for spec in specs if spec.alias is not None and spec.name not in content}
     if aliases:
         content = {aliases.get(name, name): value for name, value in content.items()}
+    columns = {column.name for spec in specs for column in spec.columns}
     for name in content:
-        if name not in names and not any(spec.name == name for spec in specs):
-            raise InputNameError(f"{unknown('input', name, names)}{advice_on_name(name, content[name], names)}")
+        if name not in names and name not in columns and not any(spec.name == name for spec in specs):
+            known = [*names, *sorted(columns)]
+            raise InputNameError(f"{unknown('input', name, known)}{advice_on_name(name, content[name], names)}")
     arrays: dict[str, Array] = {}
     for spec in specs:
         if spec.name in content:
+            if any(column.name in content for column in spec.columns):
+                raise InputNameError(f"input {spec.name!r} is sent whole and as columns: send one of them")
             arrays[spec.name] = _read_tensor(spec, content[spec.name], max_batch=max_batch, budget=budget)
+        elif any(column.name in content for column in spec.columns):
+            arrays[spec.name] = _read_columns(spec, content, max_batch)
         elif not spec.optional:
             raise InputNameError(f"input {spec.name!r} is missing; the inputs are: {', '.join(names)}")
     return with_optional(specs, arrays, max_batch)
@@ -108,8 +116,12 @@ def parse_tensor(spec: TensorSpec, value: Any) -> Array:
     """
     level: list[Any] = [value]
     shape: tuple[int, ...] = ()
-    for dim in spec.shape:
-        if set(map(type, level)) - _LISTS:
+    for axis, dim in enumerate(spec.shape):
+        types = set(map(type, level))
+        if types - _LISTS:
+            if dim == 1 and axis == len(spec.shape) - 1 <= 1 and types and not types & _LISTS:
+                # A column of one value per row, without a list around each.
+                return flat_to_array(spec, level, shape)[..., None]
             wanted = f"{len(spec.shape)} nested lists, of shape {_shown_shape(spec)}"
             raise _other_type(spec, level, _LISTS, shape, f"{wanted}{advice_on_shape(spec, first_shape(value))}")
         lengths = set(map(len, level))
@@ -129,6 +141,14 @@ def flat_to_array(spec: TensorSpec, values: list[Any], shape: tuple[int, ...]) -
     Raises:
         RequestError: a value of another type or range.
     """
+    if spec.dtype == "string":
+        if set(map(type, values)) - _STRINGS:
+            raise _other_type(spec, values, _STRINGS, shape, _scalars(spec))
+        texts = np.empty(len(values), object)
+        texts[:] = values
+        return texts.reshape(shape)
+    if spec.codes is not None:
+        values = _coded(spec, spec.codes, values, shape)
     allowed = _BOOLS if spec.dtype == "bool" else _NUMBERS_OR_NULL if spec.missing else _NUMBERS
     types = set(map(type, values))
     if types - allowed:
@@ -136,6 +156,51 @@ def flat_to_array(spec: TensorSpec, values: list[Any], shape: tuple[int, ...]) -
     if float in types and spec.numpy_dtype.kind in "iu":
         values = _whole(spec, values, shape)
     return _to_array(spec, values).reshape(shape)
+
+
+def _coded(spec: TensorSpec, codes: Mapping[str, int], values: list[Any], shape: tuple[int, ...]) -> list[Any]:
+    """Replace the names of categories, and null for a missing one, by codes.
+
+    Raises:
+        InputValueError: an unknown name, where the spec has no code for it; the sentence has the nearest one.
+    """
+    if not {str, type(None)} & set(map(type, values)):
+        return values
+    found = []
+    for index, value in enumerate(values):
+        code = value
+        if isinstance(value, str):
+            code = codes.get(value, spec.unknown)
+            if code is None:
+                names = [*codes]
+                more = ", ..." if len(names) > _SHOWN_CATEGORIES else ""
+                raise InputValueError(
+                    f"input {spec.name!r}{_path(index, shape)} is {shown(value)}, which is no category of it"
+                    f"{meant(value, names)} its categories are: {', '.join(names[:_SHOWN_CATEGORIES])}{more}"
+                )
+        elif value is None and spec.missing:
+            code = spec.unknown
+        found.append(code)
+    return found
+
+
+def _read_columns(spec: TensorSpec, content: Mapping[str, Any], max_batch: int) -> Array:
+    """Join the columns that make one tensor."""
+    columns = []
+    for column in spec.columns:
+        if column.name not in content:
+            names = ", ".join(one.name for one in spec.columns)
+            raise InputNameError(f"column {column.name!r} is missing; the columns of {spec.name!r} are: {names}")
+        value = content[column.name]
+        if isinstance(value, list) and len(value) > max_batch:
+            refuse_too_many(column, len(value), max_batch)
+        columns.append(parse_tensor(column, value))
+    for column, array in zip(spec.columns, columns, strict=True):
+        if len(array) != len(columns[0]):
+            raise InputShapeError(
+                f"column {column.name!r} has {len(array)} values, and {spec.columns[0].name!r} has {len(columns[0])}"
+            )
+    return np.stack(columns, axis=1)
 
 
 def _read_tensor(spec: TensorSpec, value: Any, *, max_batch: int, budget: Budget) -> Array:
@@ -235,6 +300,10 @@ def _whole(spec: TensorSpec, values: list[Any], shape: tuple[int, ...]) -> list[
 def _scalars(spec: TensorSpec) -> str:
     if spec.dtype == "bool":
         return "true or false"
+    if spec.dtype == "string":
+        return "strings"
+    if spec.codes is not None:
+        return f"its categories as strings, or their codes ({spec.dtype})"
     kind = "integers" if spec.numpy_dtype.kind in "iu" else "numbers, or null," if spec.missing else "numbers"
     return f"{kind} ({spec.dtype})"
 

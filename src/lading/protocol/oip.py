@@ -104,7 +104,10 @@ def from_raw(
     shape = check_type(spec, datatype, sent, max_batch)
     view = memoryview(raw)
     if datatype == BYTES:
-        return _decoded(spec, split_bytes(spec.name, view, shape), budget)
+        if spec.content is None:
+            budget.spend_values(math.prod(shape))
+        elements = split_bytes(spec.name, view, shape)
+        return _decoded(spec, elements, budget) if spec.content else _texts(spec, elements, shape)
     dtype = np.dtype(FROM_V2[datatype]).newbyteorder("<")
     wanted = math.prod(shape) * dtype.itemsize
     if view.nbytes != wanted:
@@ -138,8 +141,10 @@ def from_values(
         BodyTooLargeError: a picture of too many pixels.
     """
     shape = check_type(spec, datatype, sent, max_batch)
-    if datatype == BYTES:
+    if datatype == BYTES and spec.content is not None:
         return _decoded(spec, flatten(spec.name, [shape[0], 1], values), budget)
+    if datatype == BYTES:
+        return _texts(spec, flatten(spec.name, shape, values), shape)
     return flat_to_array(spec, flatten(spec.name, shape, values), tuple(shape))
 
 
@@ -207,14 +212,16 @@ def check_type(spec: TensorSpec, datatype: str, sent: Sequence[int], max_batch: 
         RequestError: says what the model takes.
     """
     content = content_of(spec)
-    if datatype != TO_V2[spec.dtype] and not (datatype == BYTES and content is not None):
+    files = datatype == BYTES and content is not None
+    if datatype != TO_V2[spec.dtype] and not files and not (datatype == BYTES and spec.codes is not None):
         also = "" if content is None else f" (or {BYTES}, {content.one_of_bytes} each)"
+        also = f" (or {BYTES}, the name of a category each)" if spec.codes is not None else also
         raise InputTypeError(
             f"input {spec.name!r} has datatype {shown(datatype)}; the model takes {TO_V2[spec.dtype]}{also}"
         )
     # Before the sizes are read: a client may send any number of them.
-    if len(sent) > (2 if datatype == BYTES else len(spec.shape)):
-        takes = "[n] or [n, 1]" if datatype == BYTES else v2_shape(spec)
+    if len(sent) > (2 if files else len(spec.shape)):
+        takes = "[n] or [n, 1]" if files else v2_shape(spec)
         advice = advice_on_shape(spec, _sizes(sent))
         raise InputShapeError(f"input {spec.name!r} has a shape of {len(sent)} dims; the model takes {takes}{advice}")
     shape, elements = list(sent), 1
@@ -224,15 +231,15 @@ def check_type(spec: TensorSpec, datatype: str, sent: Sequence[int], max_batch: 
         elements *= size or 1  # numpy computes with the others too
     if elements > _LARGEST_SIZE:
         raise InputShapeError(f"input {spec.name!r} has shape {shown(shape)}, which is larger than any request")
-    if datatype != BYTES and len(shape) != len(spec.shape):
+    if not files and len(shape) != len(spec.shape):
         raise InputShapeError(
             f"input {spec.name!r} has shape {shown(shape)}; the model takes {v2_shape(spec)}"
             f"{advice_on_shape(spec, shape)}"
         )
-    if content is not None and datatype == BYTES and (not shape or math.prod(shape) != shape[0]):
+    if content is not None and files and (not shape or math.prod(shape) != shape[0]):
         raise InputShapeError(f"input {spec.name!r} has shape {shown(shape)}; {content.noun}s come as [n] or [n, 1]")
-    if (spec.batched or datatype == BYTES) and shape[0] > max_batch:
-        refuse_too_many(spec, shape[0], max_batch, "" if datatype == BYTES else advice_on_shape(spec, shape))
+    if (spec.batched or files) and shape[0] > max_batch:
+        refuse_too_many(spec, shape[0], max_batch, "" if files else advice_on_shape(spec, shape))
     return shape
 
 
@@ -241,6 +248,19 @@ def _refuse_size(spec: TensorSpec, shape: list[Any], size: Any) -> NoReturn:
     if type(size) is int:
         raise InputShapeError(f"{name}: sizes run from 0 to {_LARGEST_SIZE}")
     raise InputShapeError(f"{name}, whose sizes are not integers; the model takes {v2_shape(spec)}")
+
+
+def _texts(spec: TensorSpec, elements: Sequence[Any], shape: Sequence[int]) -> Array:
+    """Strings, or the names of categories, that are bytes in UTF-8 or strings already."""
+    texts = [_text(spec, element) if isinstance(element, bytes | memoryview) else element for element in elements]
+    return flat_to_array(spec, texts, tuple(shape))
+
+
+def _text(spec: TensorSpec, element: bytes | memoryview) -> str:
+    try:
+        return bytes(element).decode()
+    except UnicodeDecodeError as error:
+        raise InputValueError(f"input {spec.name!r} has a string that is not UTF-8 ({error.reason})") from None
 
 
 def _decoded(spec: TensorSpec, elements: Sequence[Any], budget: Budget) -> Array:

@@ -12,8 +12,8 @@ from lading.artifact.manifest import ModelInfo
 from lading.budget import Budget
 from lading.errors import InputNameError, InputShapeError, InputTypeError, RequestError
 from lading.errors.sentences import shown
-from lading.protocol.classification import best_classes, raw_strings
-from lading.protocol.datatypes import BYTES, PART, TO_V2, raw_bytes
+from lading.protocol.classification import best_classes
+from lading.protocol.datatypes import BYTES, PART, TO_V2, raw_bytes, raw_strings
 from lading.protocol.json_values import with_optional
 from lading.protocol.oip import WantedOutput, check_id, from_raw, from_values, output_of, spec_of
 from lading.protocol.parameters import check_parameters, count_of_classes, limit_time
@@ -118,7 +118,8 @@ class OipGrpcCodec:
                 field, flat = getattr(tensor.contents, CONTENTS[datatype]), array.ravel()
                 # In parts, so that the interpreter lock is free for a moment after each.
                 for start in range(0, len(flat), PART):
-                    field.extend(flat[start : start + PART].tolist())
+                    part = flat[start : start + PART].tolist()
+                    field.extend([text.encode() for text in part] if datatype == BYTES else part)
         return bytes(response.SerializeToString())
 
     def _write_classes(

@@ -14,9 +14,9 @@ from lading.budget import Budget
 from lading.content import content_of, decode_rows
 from lading.errors import InputNameError, InputShapeError, InputTypeError, RequestError
 from lading.errors.sentences import shown
-from lading.protocol.classification import best_classes, raw_strings
+from lading.protocol.classification import best_classes
 from lading.protocol.codec import JSON, Encoded, whole_number
-from lading.protocol.datatypes import BYTES, TO_V2, as_json, raw_bytes, v2_shape
+from lading.protocol.datatypes import BYTES, TO_V2, as_json, raw_bytes, raw_strings, v2_shape
 from lading.protocol.json_body import parse_object
 from lading.protocol.json_values import refuse_not_finite, with_optional
 from lading.protocol.oip import WantedOutput, check_id, from_raw, from_values, output_of, spec_of
@@ -173,7 +173,12 @@ class OipRestCodec:
         for dim in spec.shape:
             row *= dim if isinstance(dim, int) else 1
         content = content_of(spec)
-        if content is not None and (len(body) % row or not body or content.textual):
+        if spec.dtype == "string":
+            if set(spec.shape[1:]) - {1} or not spec.batched:
+                raise RequestError(f"input {spec.name!r} is {v2_shape(spec)} strings: send them as JSON")
+            raw = memoryview(len(body).to_bytes(4, "little") + bytes(body))
+            array = self._from_raw(spec, BYTES, [1] * len(spec.shape), raw)
+        elif content is not None and (len(body) % row or not body or content.textual):
             array = decode_rows(spec, [bytes(body)], self.budget)
         elif len(free) != 1 or len(body) % row:
             raise RequestError(f"input {spec.name!r} has {len(body)} bytes, which is no whole number of {row} bytes")

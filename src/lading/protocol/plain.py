@@ -18,10 +18,11 @@ from lading.content import ContentType, content_of, decode_file
 from lading.errors import ContentError, ContentTypeError, UnknownModelError
 from lading.protocol.base64_files import unfolded_base64
 from lading.protocol.codec import JSON, Encoded, media_type
-from lading.protocol.datatypes import PART, as_json
+from lading.protocol.datatypes import as_json
 from lading.protocol.form import file_in_form
-from lading.protocol.json_body import parse_object
+from lading.protocol.json_body import WANTED, parse
 from lading.protocol.json_values import not_finite, read_inputs, refuse_not_finite, with_optional
+from lading.protocol.table import columns_of
 from lading.spec import Array, TensorSpec
 
 
@@ -29,9 +30,9 @@ def decode_json(model: ModelInfo, body: bytes, budget: Budget) -> dict[str, Arra
     """Turn a request's body into the model's inputs, batch dim included.
 
     Raises:
-        RequestError: see :func:`lading.protocol.json_values.read_inputs`.
+        RequestError: see :func:`lading.protocol.json_values.read_inputs` and :func:`lading.protocol.table.columns_of`.
     """
-    content = parse_object(body, budget=budget)
+    content = columns_of(model.inputs, parse(body, WANTED, budget), WANTED, model.max_batch)
     return read_inputs(model.inputs, content, max_batch=model.max_batch, budget=budget)
 
 
@@ -41,10 +42,7 @@ def encode_json(model: PlainModel, outputs: Mapping[str, Array]) -> bytes:
     Raises:
         UnanswerableError: a value is not finite.
     """
-    lists = {
-        name: np.ascontiguousarray(array) if array.size <= PART else as_json(np.ascontiguousarray(array))
-        for name, array in outputs.items()
-    }
+    lists = {name: as_json(np.ascontiguousarray(array)) for name, array in outputs.items()}
     content: dict[str, Any] = {"outputs": lists}
     if model.labelled:
         content["labels"] = {spec.name: _best_labels(spec, outputs[spec.name]) for spec in model.labelled}

@@ -11,6 +11,9 @@ import numpy as np
 from lading.artifact.manifest import ModelInfo
 from lading.spec import Array
 
+_STRING_BYTES = 76
+"""Bytes of a string as an object; its characters take up to four each."""
+
 
 class Exchange(NamedTuple):
     """One request and its answer. Every request makes one, and a frozen dataclass takes three times as long."""
@@ -38,6 +41,8 @@ class Exchange(NamedTuple):
             if tensors is not None:
                 for array in tensors.values():
                     size += array.nbytes if array.base is None else _kept(array)
+                    if array.dtype.kind == "O":
+                        size += sum(_STRING_BYTES + 4 * len(text) for text in array.ravel().tolist())
         return size
 
 

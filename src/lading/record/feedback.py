@@ -179,7 +179,7 @@ def _truth(answer: _Remembered, name: str, value: Any) -> Value:
 
 
 def _size(value: Value) -> int:
-    return 0 if isinstance(value, str) else 112 + value.nbytes  # labels are shared with the model
+    return getsizeof(value) if isinstance(value, str) else 112 + value.nbytes
 
 
 def read_feedback(body: bytes) -> tuple[str, dict[str, Any]]:

@@ -102,6 +102,8 @@ def _columns(spec: TensorSpec, images: str) -> Mapping[str, Any]:
         numbers = {f"{spec.name}.{feature}": lambda pa: pa.list_(pa.float32()) for feature in content.feature_names}
         files = {f"{spec.name}.files": lambda pa: pa.list_(pa.string())} if images == "files" else {}
         return {**shape, **numbers, **files}
+    if spec.dtype == "string":
+        return {spec.name: lambda pa: pa.list_(pa.string()), **shape}
     return {spec.name: lambda pa: pa.list_(pa.from_numpy_dtype(spec.numpy_dtype)), **shape}
 
 

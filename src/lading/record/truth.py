@@ -25,7 +25,7 @@ MOST_SERIES = 64
 
 
 def predicted_value(spec: TensorSpec, array: Any) -> Value:
-    """The label or the numbers that an output predicts for the first example.
+    """The label, the string or the numbers that an output predicts for the first example.
 
     Args:
         spec: the output's declaration.
@@ -35,6 +35,8 @@ def predicted_value(spec: TensorSpec, array: Any) -> Value:
     if spec.scores_labels and first.size:
         assert spec.labels is not None
         return spec.labels[int(first.reshape(-1, len(spec.labels))[0].argmax())]
+    if spec.dtype == "string":  # several strings have no truth
+        return str(first.reshape(-1)[0]) if first.size == 1 else np.zeros(0)
     return first.reshape(-1).astype(np.float64)
 
 
@@ -45,6 +47,10 @@ def checked_truth(spec: TensorSpec, predicted: Value, value: Any) -> Value:
         RequestError: it is no label of the output, has another number of values than the prediction, or a number that
             is not finite or too large.
     """
+    if isinstance(predicted, str) and spec.labels is None:
+        if not isinstance(value, str) or len(value) > spec.max_bytes:
+            raise RequestError(f"the truth of {spec.name!r} is a string of at most {spec.max_bytes} characters")
+        return value
     if isinstance(predicted, str):
         assert spec.labels is not None
         if not isinstance(value, str) or value not in spec.labels:

@@ -67,8 +67,10 @@ class JsonLinesResult(Result):
         return columns
 
 
-def _number(array: Array) -> Array:
-    """Convert to a dtype that orjson can write. It cannot write float16."""
+def _number(array: Array) -> Array | list[Any]:
+    """Convert to what orjson can write: neither float16 nor arrays of strings."""
+    if array.dtype.kind == "O":
+        return list(array.tolist())
     return np.ascontiguousarray(array.astype(np.float32) if array.dtype == np.float16 else array)
 
 

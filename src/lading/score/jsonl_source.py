@@ -17,6 +17,7 @@ from lading.errors import DataError, RequestError
 from lading.protocol.base64_files import from_base64
 from lading.protocol.json_body import parse_object
 from lading.protocol.json_values import parse_tensor
+from lading.protocol.table import value_of
 from lading.score.source import Block, Piece, Source
 from lading.spec import Array, TensorSpec
 
@@ -47,20 +48,15 @@ class JsonLinesBlock(Block):
         content = parse_object(self._lines[index])
         arrays: dict[str, Array] = {}
         for spec in self._examples:
-            if spec.name not in content:
-                raise RequestError(f"the column {spec.name!r} is missing")
-            arrays[spec.name] = _tensor(spec, content[spec.name])
+            arrays[spec.name] = _tensor(spec, value_of(spec, content))
         return arrays
 
     def stack(self) -> dict[str, Array] | None:
         if any(spec.content is not None for spec in self.specs):
             return None
         contents = [parse_object(line) for line in self._lines]
-        try:
-            values = {spec.name: [row[spec.name] for row in contents] for spec in self._examples}
-            return {spec.name: parse_tensor(spec, values[spec.name]) for spec in self._examples}
-        except KeyError as missing:
-            raise RequestError(f"the column {missing} is missing") from None
+        values = {spec.name: [value_of(spec, row) for row in contents] for spec in self._examples}
+        return {spec.name: parse_tensor(spec, values[spec.name]) for spec in self._examples}
 
     def kept(self) -> dict[str, list[Any]]:
         rows = [_object_or_empty(line) for line in self._lines]

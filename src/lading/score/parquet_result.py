@@ -71,10 +71,15 @@ class ParquetResult(Result):
 
 def arrow_type(spec: TensorSpec) -> pa.DataType:
     """The type of a column with one tensor per row."""
-    kind = pa.from_numpy_dtype(spec.numpy_dtype)
+    kind = _leaf_type(spec)
     for dim in reversed(spec.example_shape):
         kind = pa.list_(kind, dim) if isinstance(dim, int) else pa.list_(kind)
     return kind
+
+
+def _leaf_type(spec: TensorSpec) -> pa.DataType:
+    """The type of one value."""
+    return pa.string() if spec.dtype == "string" else pa.from_numpy_dtype(spec.numpy_dtype)
 
 
 def arrow_array(spec: TensorSpec, rows: Array | list[Array]) -> pa.Array:
@@ -82,7 +87,7 @@ def arrow_array(spec: TensorSpec, rows: Array | list[Array]) -> pa.Array:
     kind = arrow_type(spec)
     if isinstance(rows, list):
         return pa.array([row.tolist() for row in rows], kind)
-    column = pa.array(np.ascontiguousarray(rows).reshape(-1))
+    column = pa.array(np.ascontiguousarray(rows).reshape(-1), _leaf_type(spec))
     for dim in reversed(spec.example_shape):
         column = pa.FixedSizeListArray.from_arrays(column, dim)
     return column.cast(kind)

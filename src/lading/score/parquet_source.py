@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -21,8 +22,8 @@ _READ_BYTES = 1 << 20
 """Bytes of a column to read at a time. Without it, the column of a whole row group is read at once."""
 
 
-class ParquetBlock(Block):
-    """Consecutive rows of one row group."""
+class ColumnsBlock(Block):
+    """Consecutive rows as columns, by the names that the model knows them by; ``keep`` has others."""
 
     def __init__(
         self, specs: Sequence[TensorSpec], file: str, first: int, batch: pa.RecordBatch, keep: Sequence[str]
@@ -41,27 +42,41 @@ class ParquetBlock(Block):
         return self._read(self._batch)
 
     def stack(self) -> dict[str, Array] | None:
-        if any(is_encoded(spec, self._batch.column(spec.name).type) for spec in self.specs):
+        if any(spec.content and is_encoded(spec, self._batch.column(spec.name).type) for spec in self.specs):
             return None
-        return {spec.name: stacked(spec, self._batch.column(spec.name)) for spec in self.specs}
+        return {spec.name: _stacked(spec, self._batch) for spec in self.specs}
 
     def kept(self) -> dict[str, pa.Array]:
         return {name: self._batch.column(name) for name in self._keep}
 
     def _read(self, batch: pa.RecordBatch) -> list[dict[str, Array]]:
-        columns = {spec.name: self._tensors(spec, batch.column(spec.name)) for spec in self.specs if not spec.optional}
+        columns = {spec.name: self._tensors(spec, batch) for spec in self.specs if not spec.optional}
         return [{name: tensors[index] for name, tensors in columns.items()} for index in range(batch.num_rows)]
 
     @staticmethod
-    def _tensors(spec: TensorSpec, column: pa.Array) -> list[Array]:
-        content = content_of(spec)
+    def _tensors(spec: TensorSpec, batch: pa.RecordBatch) -> list[Array]:
+        if spec.name not in batch.schema.names:
+            whole = _stacked(spec, batch)
+            return [whole[row : row + 1] for row in range(len(whole))]
+        column, content = batch.column(spec.name), content_of(spec)
         if content is not None and is_encoded(spec, column.type):
             return [decode_file(content, data, spec, Budget())[None] for data in file_bytes(spec, column)]
         return [row[None] if spec.batched else row for row in rows_of(spec, column)]
 
 
+def _stacked(spec: TensorSpec, batch: pa.RecordBatch) -> Array:
+    if spec.name in batch.schema.names:
+        return stacked(spec, batch.column(spec.name))
+    return np.stack([stacked(column, batch.column(column.name)) for column in spec.columns], axis=1)
+
+
+def column_spec(specs: Sequence[TensorSpec], name: str) -> TensorSpec:
+    """The input of that name, or the column of one."""
+    return next(one for spec in specs for one in (spec, *spec.columns) if one.name == name)
+
+
 class ParquetSource(Source):
-    """One column per input, with the same name. Other columns are not read."""
+    """One column per input or per label of an input, with the same name. Other columns are not read."""
 
     @classmethod
     def suffixes(cls) -> tuple[str, ...]:
@@ -77,13 +92,14 @@ class ParquetSource(Source):
             with self._open(name) as file:
                 schema = file.schema_arrow
             self.refuse_missing(str(self.root / name), schema.names)
-            for column in (*self.columns, *self.keep):
+            taken = self.taken(schema.names)
+            for column in (*taken, *self.keep):
                 if schema.names.count(column) > 1:
                     raise DataError(f"{self.root / name} has {schema.names.count(column)} columns named {column!r}")
-            for spec in self.specs:
-                problem = None if spec.optional else type_problem(spec, schema.field(spec.name).type)
+            for column, known in taken.items():
+                problem = type_problem(column_spec(self.specs, known), schema.field(column).type)
                 if problem:
-                    raise DataError(f"{self.root / name}: the column {spec.name!r} {problem}")
+                    raise DataError(f"{self.root / name}: the column {column!r} {problem}")
             kept = {column: schema.field(column).type for column in self.keep}
             first = first or kept
             for column in self.keep:
@@ -126,7 +142,8 @@ class ParquetSource(Source):
     def _row_group(
         self, file: pq.ParquetFile, group: int, pieces: Sequence[Piece], block_rows: int
     ) -> Iterator[tuple[Piece, Block]]:
-        columns = list(dict.fromkeys((*self.columns, *self.keep)))
+        taken = self.taken(file.schema_arrow.names)
+        columns = list(dict.fromkeys((*taken, *self.keep)))
         batches = file.iter_batches(batch_size=block_rows, row_groups=[group], columns=columns, use_threads=False)
         at = 0
         rest: pa.RecordBatch | None = None
@@ -138,7 +155,7 @@ class ParquetSource(Source):
                 part = batch.slice(skipped, end - at - skipped)
                 if part.num_rows:
                     first = piece.first + at + skipped - piece.start
-                    yield piece, ParquetBlock(self.specs, piece.files[0], first, part, self.keep)
+                    yield piece, ColumnsBlock(self.specs, piece.files[0], first, known_by(taken, part), self.keep)
                 at += skipped + part.num_rows
                 rest = batch.slice(skipped + part.num_rows)
                 rest = rest if rest.num_rows else None
@@ -152,6 +169,12 @@ class ParquetSource(Source):
             raise DataError(f"{path} is not a Parquet file that can be read: {error}") from None
         with file:
             yield file
+
+
+def known_by(taken: Mapping[str, str], batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The columns under the names that the model knows, and those that are kept under their own."""
+    renamed = {known: batch.column(name) for name, known in taken.items()}
+    return pa.RecordBatch.from_pydict({name: batch.column(name) for name in batch.schema.names} | renamed)
 
 
 def _row_group(piece: Piece) -> tuple[str, int]:

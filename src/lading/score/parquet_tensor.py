@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from lading.content import content_of
 from lading.errors import RequestError
+from lading.protocol.json_values import flat_to_array
 from lading.spec import Array, TensorSpec
 
 _LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
@@ -33,6 +34,8 @@ def type_problem(spec: TensorSpec, kind: pa.DataType) -> str | None:
     """Why the type of a column does not fit this tensor; ``None`` if it fits."""
     if is_encoded(spec, kind):
         return None
+    if spec.example_shape == (1,) and not is_list(kind) and not isinstance(kind, pa.FixedShapeTensorType):
+        return type_problem(_scalar(spec), kind)
     wanted = f"{_leaf_name(spec)} of shape [{', '.join(str(dim) for dim in spec.example_shape)}]"
     content = content_of(spec)
     if content is not None:
@@ -55,7 +58,7 @@ def type_problem(spec: TensorSpec, kind: pa.DataType) -> str | None:
     if fits and _leaf_fits(spec, leaf):
         return None
     advice = ""
-    if pa.types.is_dictionary(leaf):
+    if pa.types.is_dictionary(leaf) and not _takes_text(spec):
         advice = ": store the plain values, not a dictionary (pyarrow: column.cast(type.value_type))"
     elif pa.types.is_decimal(leaf):
         advice = f": a decimal has no exact {spec.dtype}; cast it where the file is written"
@@ -108,6 +111,8 @@ def file_bytes(spec: TensorSpec, column: pa.Array) -> list[bytes]:
 def _flatten(spec: TensorSpec, column: pa.Array) -> tuple[Array, np.ndarray[Any, np.dtype[np.int64]]]:
     """Flatten nested lists: returns the values in order, and the shape of each row, (rows, dims)."""
     dims = spec.example_shape
+    if dims == (1,) and not is_list(column.type) and not isinstance(column, pa.ExtensionArray):
+        return _flatten(_scalar(spec), column)[0], np.ones((len(column), 1), dtype=np.int64)
     if dims or not spec.missing:
         _refuse_null(spec, column)
     if isinstance(column, pa.ExtensionArray):
@@ -129,7 +134,19 @@ def _flatten(spec: TensorSpec, column: pa.Array) -> tuple[Array, np.ndarray[Any,
             column = column.flatten()
             if axis + 1 < len(dims) or not spec.missing:
                 _refuse_null(spec, column)
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if _is_text(column.type):
+        texts = column.to_pylist()
+        return flat_to_array(spec, texts, (len(texts),)), sizes
+    if spec.codes is not None and column.null_count:
+        column = pc.fill_null(column, spec.unknown)
     return _exact(spec, column.to_numpy(zero_copy_only=False)), sizes
+
+
+def _scalar(spec: TensorSpec) -> TensorSpec:
+    """A tensor of one value per row, as a plain column holds it."""
+    return spec.model_copy(update={"shape": spec.shape[:1]})
 
 
 def _exact(spec: TensorSpec, values: Array) -> Array:
@@ -154,15 +171,31 @@ def _refuse_null(spec: TensorSpec, column: pa.Array) -> None:
 
 def _leaf_fits(spec: TensorSpec, leaf: pa.DataType) -> bool:
     kind = spec.numpy_dtype.kind
+    if pa.types.is_dictionary(leaf):
+        leaf = leaf.value_type
+    if _is_text(leaf):
+        return _takes_text(spec)
     if kind == "b":
         return bool(pa.types.is_boolean(leaf))
+    if kind == "O":
+        return False
     return bool(pa.types.is_integer(leaf) or (kind == "f" and pa.types.is_floating(leaf)))
 
 
 def _leaf_name(spec: TensorSpec) -> str:
-    return {"b": "bool", "f": f"{spec.dtype} (or any other number)"}.get(
+    if spec.codes is not None:
+        return f"names of categories, or codes ({spec.dtype}),"
+    return {"b": "bool", "O": "string", "f": f"{spec.dtype} (or any other number)"}.get(
         spec.numpy_dtype.kind, f"{spec.dtype} (or any other integer)"
     )
+
+
+def _takes_text(spec: TensorSpec) -> bool:
+    return spec.dtype == "string" or spec.codes is not None
+
+
+def _is_text(leaf: pa.DataType) -> bool:
+    return bool(pa.types.is_string(leaf) or pa.types.is_large_string(leaf) or pa.types.is_string_view(leaf))
 
 
 def _is_number(leaf: pa.DataType) -> bool:

@@ -16,6 +16,7 @@ from lading.artifact.manifest import CostTable
 from lading.errors import SettingsError
 from lading.machine import usable_cpus
 from lading.progress import progress_bars
+from lading.score.csv_source import CsvSource
 from lading.score.file_source import FileSource
 from lading.score.jsonl_result import JsonLinesResult
 from lading.score.jsonl_source import JsonLinesSource
@@ -28,7 +29,7 @@ from lading.score.scorer import Scorer, batch_of
 from lading.score.source import Piece, Source, find_files
 from lading.spec import TensorSpec
 
-SOURCES: tuple[type[Source], ...] = (ParquetSource, JsonLinesSource, FileSource)
+SOURCES: tuple[type[Source], ...] = (ParquetSource, CsvSource, JsonLinesSource, FileSource)
 RESULTS = (ParquetResult, JsonLinesResult)
 _BLOCK_SECONDS, _BLOCK_BYTES, _BLOCK_ROWS = 0.05, 16 << 20, 4096
 _PART_SECONDS, _PART_BYTES, _PART_ROWS = 2.0, 64 << 20, 65_536

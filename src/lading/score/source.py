@@ -1,4 +1,4 @@
-"""The input to score: a Parquet file or a folder of them, JSON lines, or a folder of encoded files."""
+"""The input to score: a Parquet or CSV file or a folder of them, JSON lines, or a folder of encoded files."""
 
 from __future__ import annotations
 
@@ -43,6 +43,22 @@ class Source(ABC):
         """Names that a row must have: the model's inputs except owner vectors, which scoring fills in."""
         return tuple(spec.name for spec in self.specs if not spec.optional)
 
+    def taken(self, present: Sequence[str]) -> dict[str, str]:
+        """The columns to read of those that a file has, and the names that the model knows them by.
+
+        An input with labels is one column, or a column per label. A column may have an input's alias.
+        """
+        found: dict[str, str] = {}
+        for spec in self.specs:
+            if spec.owner_of:
+                continue
+            whole = spec.name not in present and spec.alias in present
+            if spec.name in present or whole or not any(column.name in present for column in spec.columns):
+                found[str(spec.alias) if whole else spec.name] = spec.name
+            else:
+                found |= {column.name: column.name for column in spec.columns}
+        return found
+
     @abstractmethod
     def check(self) -> None:
         """Check the files against the model's inputs, before the first row is scored.
@@ -81,12 +97,13 @@ class Source(ABC):
         Raises:
             DataError: names the column, and one with a similar name if there is one.
         """
-        for name in (*self.columns, *self.keep):
+        taken = self.taken(present)
+        for name in (*taken, *self.keep):
             if name in present:
                 continue
-            near = difflib.get_close_matches(name, [other for other in present if other not in self.columns], n=1)
+            near = difflib.get_close_matches(name, [other for other in present if other not in taken], n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            needed = f"the model takes {', '.join(self.columns)}" if name in self.columns else "--keep names it"
+            needed = f"the model takes {', '.join(self.columns)}" if name in taken else "--keep names it"
             raise DataError(f"{where} has no column {name!r} ({needed}); its columns are: {', '.join(present)}{hint}")
 
 

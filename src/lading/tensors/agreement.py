@@ -43,8 +43,10 @@ def close(expected: Array, got: Array) -> Array:
     """Which numbers agree, element by element: boolean, of the common shape.
 
     The allowed difference is :data:`CLOSE` times the range of ``expected``, or times its largest absolute value where
-    all values are equal, as in an answer of one number.
+    all values are equal, as in an answer of one number. Strings agree when they are equal.
     """
+    if expected.dtype.kind in "OU":
+        return np.asarray(expected == got, bool)
     wide, other = expected.astype(np.float64), got.astype(np.float64)
     scale = float(np.ptp(wide)) if wide.size else 0.0
     scale = scale or float(np.abs(wide).max(initial=0.0))
@@ -76,5 +78,6 @@ def agreement(specs: Sequence[TensorSpec], expected: Mapping[str, Array], got: M
 
 
 def difference(specs: Sequence[TensorSpec], expected: Mapping[str, Array], got: Mapping[str, Array]) -> float:
-    """Largest absolute difference over all outputs."""
-    return max(max_abs_difference(expected[tensor.name], got[tensor.name]) for tensor in specs)
+    """Largest absolute difference over all outputs of numbers; 0 if there are none."""
+    numbers = [tensor.name for tensor in specs if tensor.dtype != "string"]
+    return max((max_abs_difference(expected[name], got[name]) for name in numbers), default=0.0)

@@ -48,7 +48,7 @@ def check_inputs(specs: Sequence[TensorSpec], inputs: Mapping[str, Array], *, ex
 
 
 def _check_tensor(spec: TensorSpec, array: Array, sizes: dict[str, int], *, example: bool) -> None:
-    if array.dtype != spec.numpy_dtype:
+    if array.dtype != spec.numpy_dtype and not (spec.dtype == "string" and array.dtype.kind == "U"):
         raise InputTypeError(f"input {spec.name!r} has dtype {array.dtype}; the model takes {spec.dtype}")
     shape = spec.example_shape if example else spec.shape
     if array.ndim != len(shape):
@@ -71,6 +71,9 @@ def _check_tensor(spec: TensorSpec, array: Array, sizes: dict[str, int], *, exam
 def _check_values(spec: TensorSpec, array: Array, sizes: Mapping[str, int]) -> None:
     if array.size == 0:
         return
+    if spec.dtype == "string":
+        _check_strings(spec, array)
+        return
     if spec.minimum is None and spec.maximum is None and spec.indexes is None:
         if array.dtype.kind == "f" and not (~np.isinf(array) if spec.missing else np.isfinite(array)).all():
             raise _not_finite(spec)
@@ -92,6 +95,20 @@ def _check_values(spec: TensorSpec, array: Array, sizes: Mapping[str, int]) -> N
         raise InputValueError(
             f"input {spec.name!r} has the index {worst}; {spec.indexes!r} runs from 0 to {sizes[spec.indexes] - 1}"
         )
+
+
+def _check_strings(spec: TensorSpec, array: Array) -> None:
+    for text in array.ravel().tolist():
+        if type(text) is not str:
+            raise InputTypeError(f"input {spec.name!r} has {shown(text)}; the model takes strings")
+        # One character takes up to four bytes, so most strings need no count.
+        if len(text) > spec.max_bytes // 4 and len(text.encode(errors="replace")) > spec.max_bytes:
+            raise InputValueError(
+                f"input {spec.name!r} has a string of {len(text)} characters; at most {spec.max_bytes} bytes in UTF-8 "
+                "are accepted"
+            )
+        if "\0" in text:  # ONNX Runtime reads a string up to there
+            raise InputValueError(f"input {spec.name!r} has a string with the character U+0000: leave it out")
 
 
 def _not_finite(spec: TensorSpec) -> InputValueError:

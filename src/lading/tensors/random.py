@@ -10,6 +10,7 @@ from lading.spec import BATCH, Array, TensorSpec
 
 _UNBOUNDED_INTEGERS = (0, 8)
 """Range of integers without limits in the spec: small enough to be a category or token of most models."""
+_WORDS = ("alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel")
 
 
 def random_inputs(specs: Sequence[TensorSpec], sizes: Mapping[str, int], rng: np.random.Generator) -> dict[str, Array]:
@@ -59,8 +60,9 @@ def _random_tensor(
     if spec.indexes is not None:
         return _indexes(spec, shape, sizes[spec.indexes], owners.get(spec.indexes), rng)
     dtype = spec.numpy_dtype
-    if dtype.kind == "b":
-        return rng.integers(0, 2, size=shape).astype(dtype)
+    if spec.dtype == "string":
+        words = np.asarray(spec.categories or _WORDS, object)
+        return np.asarray(words[rng.integers(0, len(words), size=shape)], object).reshape(shape)
     if dtype.kind == "f":
         values = rng.normal(size=shape)
         if spec.minimum is not None or spec.maximum is not None:
@@ -68,7 +70,7 @@ def _random_tensor(
             high = spec.maximum if spec.maximum is not None else low + 1.0
             values = rng.uniform(low, high, size=shape)
         return values.astype(dtype)
-    full = (0, 255) if dtype == np.uint8 else _UNBOUNDED_INTEGERS
+    full = {"bool": (0, 1), "uint8": (0, 255)}.get(spec.dtype, _UNBOUNDED_INTEGERS)
     low = int(np.ceil(spec.minimum)) if spec.minimum is not None else full[0]
     high = int(np.floor(spec.maximum)) if spec.maximum is not None else max(low, full[1])
     return rng.integers(low, high, size=shape, endpoint=True).astype(dtype)

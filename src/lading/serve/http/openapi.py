@@ -153,7 +153,7 @@ def _error(description: str) -> Schema:
     }
 
 
-def _body(schema: Schema, example: dict[str, Any] | None) -> Schema:
+def _body(schema: Schema, example: Any) -> Schema:
     body: Schema = {"schema": schema}
     return body if example is None else body | {"example": example}
 

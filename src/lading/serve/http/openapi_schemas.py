@@ -12,15 +12,34 @@ from lading.artifact.manifest import Manifest
 from lading.content import content_of
 from lading.protocol.datatypes import BYTES, TO_V2, v2_shape
 from lading.protocol.plain import Classifier, labelled
+from lading.protocol.table import is_table
 from lading.spec import TensorSpec
 
 Schema = dict[str, Any]
 
 
 def inputs_schema(inputs: Sequence[TensorSpec], max_batch: int) -> Schema:
-    """The body of ``/predict``: each input by name. Optional ones may be left out."""
+    """The body of ``/predict``: each input by name. Optional ones may be left out.
+
+    A table is that, or a list per column, or a list of records, or one record.
+    """
     properties = {spec.name: _input(spec, max_batch) for spec in inputs}
-    return _closed(properties) | {"required": [spec.name for spec in inputs if not spec.optional]}
+    whole = _closed(properties) | {"required": [spec.name for spec in inputs if not spec.optional]}
+    if not is_table(inputs):
+        return whole
+    columns = [column for spec in inputs for column in spec.columns or (spec,)]
+    record = _closed({column.name: _cell(column) for column in columns})
+    record["required"] = [column.name for column in columns if not column.missing]
+    records = {"type": "array", "items": record, "minItems": 1, "maxItems": max_batch}
+    lists = _closed({column.name: {"type": "array", "items": _number(column, bounds=True)} for column in columns}) | {
+        "description": "one list per column"
+    }
+    return {"anyOf": [records, record, lists, whole]}
+
+
+def _cell(column: TensorSpec) -> Schema:
+    notes = [column.description, column.dtype, f"in {column.unit}" if column.unit else ""]
+    return _number(column, bounds=True) | {"description": "; ".join(note for note in notes if note)}
 
 
 def outputs_schema(manifest: Manifest) -> Schema:
@@ -57,7 +76,9 @@ def classify_answer(classifier: Classifier) -> Schema:
 
 def infer_request(inputs: Sequence[TensorSpec]) -> Schema:
     """The JSON body of the Open Inference Protocol."""
-    datatypes = sorted({TO_V2[spec.dtype] for spec in inputs} | {BYTES for spec in inputs if spec.content})
+    datatypes = sorted(
+        {TO_V2[spec.dtype] for spec in inputs} | {BYTES for spec in inputs if spec.content or spec.codes}
+    )
     tensor = {
         "type": "object",
         "properties": {
@@ -129,6 +150,11 @@ def _nested(spec: TensorSpec, max_batch: int | None, *, bounds: bool) -> Schema:
 def _number(spec: TensorSpec, *, bounds: bool) -> Schema:
     if spec.dtype == "bool":
         return {"type": "boolean"}
+    if spec.dtype == "string":
+        known = {"examples": list(spec.categories)} if spec.categories and bounds else {}
+        return {"type": "string", **({"maxLength": spec.max_bytes} if bounds else {}), **known}
+    if spec.codes is not None and bounds:
+        return _category(spec)
     integer = spec.numpy_dtype.kind in "iu"
     kind: Schema = {"type": "integer" if integer else "number"}
     if not bounds:
@@ -152,7 +178,18 @@ def _number(spec: TensorSpec, *, bounds: bool) -> Schema:
     return kind | {"minimum": low, "maximum": high}
 
 
+def _category(spec: TensorSpec) -> Schema:
+    """The name of a category, or its code; any name where there is a code for unknown ones."""
+    names: Schema = {"type": "string", "enum": list(spec.categories or ())}
+    if spec.unknown is not None:
+        names = {"type": "string", "examples": names["enum"]}
+    code = {"type": "integer", "minimum": spec.minimum, "maximum": spec.maximum}
+    return {"anyOf": [names, code, *([{"type": "null"}] if spec.missing else [])]}
+
+
 def _truth(spec: TensorSpec) -> Schema:
+    if spec.dtype == "string":
+        return {"type": "string", "maxLength": spec.max_bytes}
     if spec.scores_labels:
         return {"type": "string", "enum": list(spec.labels or ())}
     number = {"type": "number"}
@@ -164,13 +201,15 @@ def _truth(spec: TensorSpec) -> Schema:
 
 
 def _scored(spec: TensorSpec) -> Schema:
-    name, kind = ("right", {"type": "boolean"}) if spec.scores_labels else ("error", {"type": "number", "minimum": 0})
+    label = spec.scores_labels or spec.dtype == "string"
+    name, kind = ("right", {"type": "boolean"}) if label else ("error", {"type": "number", "minimum": 0})
     return {"type": "object", "properties": {name: kind}, "required": ["predicted", "truth", name]}
 
 
 def _described(spec: TensorSpec) -> str:
     content = content_of(spec)
     also = "" if content is None else f", or {BYTES} [n]: {content.one_of_bytes} each"
+    also = f", or {BYTES}: the name of a category each" if spec.codes is not None else also
     return f"`{spec.name}`, {TO_V2[spec.dtype]} {v2_shape(spec)}{also}"
 
 

@@ -187,6 +187,7 @@ function showModel(query) {
     const example = JSON.stringify(model.example || Object.fromEntries(model.inputs.map((input) => [input.name, []])));
     find("body").value = example;
     showGraph(model.example);
+    showTable();
     showCurl("-H 'content-type: application/json' -d '" + example + "'", "predict" + query);
     showTextForm(query);
   }
