@@ -283,6 +283,11 @@ class Quantization(Frozen):
     """Regular expressions. A node with a matching name stays in float32."""
     sensitivity_search: bool = True
     """If the score drops too far, find the layers that cost most and keep them in float32."""
+    search_seconds: float = Field(default=300.0, ge=0.0)
+    """Most seconds of that search. When they are over, the best that it has found is kept."""
+    form: Literal["measured", "thick", "all", "elementwise", "but-first"] = "measured"
+    """Which operators static int8 quantizes: the fastest of the others by measurement, convolutions of four and more
+    channels, all, all with the elementwise operators between them, or these but for the first."""
 
 
 class Variant(Frozen):

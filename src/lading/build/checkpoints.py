@@ -49,14 +49,16 @@ def find_checkpoints(
         console: gets a sentence for each checkpoint.
 
     Raises:
-        SpecError: an option would have no effect.
+        SpecError: an option would have no effect, or a dry run finds that model, data, loss and score do not fit.
         CheckpointError: a record next to the user's weights is corrupt, or belongs to other weights.
         OccupiedError: there are weights in the work folder that Lading did not make.
     """
+    from lading.build.dry_run import dry_run
     from lading.build.train.config import compose
 
     found = Weights(spec, target, work, checkpoint, console)
     found.refuse_options(overrides)
+    dry_run(spec)  # also where the weights are there already: the stages after training take longer
     return found.make(compose(target, overrides), problems)
 
 
@@ -221,7 +223,7 @@ class Weights:
         path = self.work / "train" / self.spec.checkpoint().name
 
         def make(resume: bool) -> Path:
-            return train(self.spec, config, path.parent, resume=resume)
+            return train(self.spec, config, path.parent, resume=resume, tried=True)
 
         return made_unless_fresh(path, self._facts(config), "trained", make, partial(self._say, path))
 

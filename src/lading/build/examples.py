@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import onnx
@@ -16,15 +16,25 @@ from lading.predictor import open_session
 from lading.spec import Array, Dataset, Evaluated, Example, TensorSpec
 from lading.tensors.ragged import collate
 
-if TYPE_CHECKING:
-    pass
-
 BATCH_SIZE = 16
 
 
 def spread(dataset: Dataset, count: int) -> list[Example]:
     """Up to ``count`` evenly spaced examples, including the first and the last. Deterministic."""
-    return [dataset[index] for index in spread_indices(len(dataset), count)]
+    return [read_example(dataset, index) for index in spread_indices(len(dataset), count)]
+
+
+def read_example(dataset: Dataset, index: int) -> Example:
+    """One example of a data set. Torch tensors in it become arrays."""
+    given, wanted = dataset[index]
+    return _as_arrays(given), _as_arrays(wanted)
+
+
+def _as_arrays(part: Mapping[str, Any]) -> Mapping[str, Array]:
+    # Other mappings than a dict may decode what is asked for, and hold arrays.
+    if type(part) is not dict or not any(hasattr(value, "detach") for value in part.values()):
+        return part
+    return {name: value.detach().numpy() if hasattr(value, "detach") else value for name, value in part.items()}
 
 
 def spread_indices(size: int, count: int) -> list[int]:
@@ -87,7 +97,7 @@ def real_examples(spec: Evaluated, count: int) -> list[Mapping[str, Array]]:
         try:
             dataset = spec.dataset(split)
             step = max(1, len(dataset) // count)
-            return [dataset[index][0] for index in range(0, len(dataset), step)][:count]
+            return [read_example(dataset, index)[0] for index in range(0, len(dataset), step)[:count]]
         except (LadingError, KeyError, ValueError, FileNotFoundError):
             continue
     return []

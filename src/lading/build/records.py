@@ -30,6 +30,8 @@ class ExportedGraph(Frozen):
     """Largest absolute difference from torch over the sweep."""
     opset: int
     parameters: int
+    exporter: str = "dynamo"
+    """Which of torch's exporters made it: ``dynamo``, or the old one, ``torchscript``, where that failed."""
 
 
 def graph_file(pruning: float) -> str:

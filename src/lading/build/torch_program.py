@@ -22,7 +22,7 @@ import torch
 
 from lading.artifact import Artifact
 from lading.build.export.cleanup import clean, quiet
-from lading.build.export.export import OPSET
+from lading.build.export.exporters import OPSET
 from lading.build.export.rewrites import rewrite
 from lading.build.onnx_file import pack_onnx
 from lading.errors import ExportError, WrapError

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from lading.build.export.export import OPSET, export, export_module
+from lading.build.export.export import export, export_module
+from lading.build.export.exporters import OPSET
 from lading.build.export.parity import SIZES, cases, compare, run_module
 from lading.build.records import graph_file, read_export
 from lading.build.train import checkpoint as checkpoints
@@ -132,7 +133,7 @@ PROBLEMS = {
     FixedBatch: r"axis 0 of input 'features' is the constant 3, but the spec has 'batch': forward uses this size",
     Flat: "output 'value' has 1 axes",
     Wide: r"axis 1 of output 'value' has size 2, but the spec has 1",
-    Wrong: r"forward uses the values of a tensor in Python .* torch says: ",
+    Wrong: r"test_export\.py:\d+: forward uses the values of a tensor in Python .* torch says: ",
     Doubled: r"dtype tensor\(double\), but the spec has float32",
 }
 
@@ -159,7 +160,7 @@ def test_failures_of_all_graphs_are_in_one_error(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(checkpoints, "load_checkpoint", lambda *_: (Wide(), None))
     with pytest.raises(ExportError) as caught:
         export(spec, tmp_path / "export", checkpoints={0.0: weights, 0.3: weights})
-    assert [failure.split(":")[0] for failure in caught.value.failures] == ["fp32.onnx", "pruned30.onnx"]
+    assert list(dict.fromkeys(one.split(":")[0] for one in caught.value.failures)) == ["fp32.onnx", "pruned30.onnx"]
 
 
 def test_every_symbolic_dim_is_swept() -> None:
@@ -279,3 +280,46 @@ def test_a_forward_of_any_number_of_tensors_is_exported(tmp_path: Path) -> None:
 def test_an_input_that_forward_ignores_is_still_an_input(tmp_path: Path) -> None:
     export_module(Broken(Unread()), Unread(), tmp_path / "fp32.onnx")
     assert [value.name for value in onnx.load(tmp_path / "fp32.onnx").graph.input] == ["features"]
+
+
+class OnlyRecorded(nn.Module):
+    """Calls forward of a part that torch.export refuses to look into, and that the old exporter runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Linear(4, 1)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        if torch.compiler.is_exporting():
+            raise RuntimeError("not with torch.export")
+        answer: torch.Tensor = self.table(features)
+        return answer
+
+
+def test_the_old_exporter_makes_the_graph_where_the_new_one_fails_and_it_is_recorded(tmp_path: Path) -> None:
+    graph = export_module(Broken(OnlyRecorded()), OnlyRecorded(), tmp_path / "fp32.onnx")
+    assert graph.exporter == "torchscript"
+    assert graph.max_difference < 1e-4
+    assert export_module(TinyTable(), TinyTable().build(), tmp_path / "other.onnx").exporter == "dynamo"
+
+
+class Frozen(OnlyRecorded):
+    """The same, and its answer to every example is that to the first one."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return super().forward(features * float(features[0, 0]))
+
+
+def test_a_value_that_the_old_exporter_would_freeze_is_refused_with_its_line(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"old exporter: .*test_export\.py:\d+: Converting a tensor to a Python"):
+        export_module(Broken(Frozen()), Frozen(), tmp_path / "fp32.onnx")
+
+
+class Unrolled(nn.Module):
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return torch.stack([features[row, :1] for row in range(features.shape[0])])
+
+
+def test_a_loop_over_rows_is_told_with_its_line(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"the constant 3, .* as a number at .*test_export\.py:\d+ \(a literal"):
+        export_module(Broken(Unrolled()), Unrolled(), tmp_path / "fp32.onnx")

@@ -9,19 +9,23 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from lading.artifact.manifest import ScoreDrop
 from lading.build.examples import answer, batches, open_graph, spread, targets
+from lading.build.export.export import export_module
 from lading.build.quantize.calibration import float_activations, observe
 from lading.build.quantize.quantize import quantize
+from lading.build.quantize.source import Compared
 from lading.build.quantize.static_int8 import excluded_nodes, prepare, quantizable_layers, quantize_static
 from lading.build.records import BuiltVariant, read_variants, write_variants
+from lading.build.verify.drop import enough_examples, expected_margin, least_margin
 from lading.errors import QuantizationError
 from lading.predictor import open_session
 from lading.spec import Array, ModelSpec, Quantization, Variant
 from lading.tensors.agreement import relative_error
 from tests.given.exported import lay_out
-from tests.given.tiny import TinyImage
+from tests.given.tiny import TinyImage, TinyTable, fit
 
-STATIC = Quantization(method="static", calibration_examples=32)
+STATIC = Quantization(method="static", calibration_examples=32, form="thick")
 ALL = (
     Variant(name="fp32", max_score_drop=0.0, required=True),
     Variant(name="int8", quantization=STATIC),
@@ -85,7 +89,7 @@ def test_static_int8_quantizes_the_thick_convolution_and_leaves_the_first(built:
 
 def test_static_int8_says_how_it_was_calibrated_and_scored(built: Path) -> None:
     details = read_variants(built)[1].details
-    assert details["layers"] == 3
+    assert (details["form"], details["layers"]) == ("thick", 3)
     assert (details["calibration"], details["calibration_examples"]) == ("minmax", 32)
     assert details["score_examples"] == 32
     assert details["score_all_layers"] >= details["fp32_score"] - 0.01
@@ -151,13 +155,70 @@ def test_a_loss_beyond_the_allowed_one_starts_the_search(tiny_onnx: Path, tmp_pa
 def test_the_search_can_be_turned_off(tiny_onnx: Path, tmp_path: Path) -> None:
     recipe = STATIC.model_copy(update={"sensitivity_search": False})
     details = searched(Tiny(Variant(name="int8", quantization=recipe)), tiny_onnx, tmp_path).details
-    assert set(details) == {"layers", "calibration", "calibration_examples"}
+    assert set(details) == {"form", "forms", "layers", "calibration", "calibration_examples"}
 
 
 def test_excluded_nodes_stay_in_float32(tiny_onnx: Path, tmp_path: Path) -> None:
     recipe = STATIC.model_copy(update={"exclude": ("Gemm$",)})
     entry = searched(Tiny(Variant(name="int8", quantization=recipe)), tiny_onnx, tmp_path)
     assert entry.details["layers"] == 1
+
+
+def test_forms_that_differ_are_timed_once_for_all_variants_and_the_fastest_that_passes_is_kept(
+    tiny_onnx: Path, tmp_path: Path
+) -> None:
+    recipe = STATIC.model_copy(update={"form": "measured"})
+    entropy = recipe.model_copy(update={"calibration": "entropy"})
+    spec = Tiny(
+        Variant(name="int8", quantization=recipe, max_score_drop=0.5),
+        Variant(name="int8-entropy", quantization=entropy, max_score_drop=0.5),
+    )
+    out = quantize(spec, lay_out(tiny_onnx, tmp_path / "export"), tmp_path / "variants")
+    first, second = (entry.details for entry in read_variants(out))
+    names = [row["form"] for row in first["forms"]]
+    assert {"thick", "all"} <= set(names)
+    assert first["form"] == names[0], "no form loses half of the score"
+    assert first["forms"] == second["forms"]
+
+
+def test_a_network_with_one_form_is_not_timed(tmp_path: Path) -> None:
+    """Matrix products alone: no convolution is thin, and there is nothing between them that one form leaves out."""
+    spec = TinyTable()
+    file = tmp_path / "table.onnx"
+    export_module(spec, fit(spec), file)
+    details = searched(
+        TinyTableOf(Variant(name="int8", quantization=Quantization(method="static"))), file, tmp_path
+    ).details
+    assert details["forms"] == [{"form": "thick", "speed": 1.0}]
+
+
+class TinyTableOf(TinyTable):
+    def __init__(self, *variants: Variant) -> None:
+        self.variants = variants
+
+
+def test_a_search_ends_when_its_time_is_over_with_what_it_has(tiny_onnx: Path, tmp_path: Path) -> None:
+    recipe = STATIC.model_copy(update={"search_seconds": 0.0})
+    entry = searched(Picky(Variant(name="int8", quantization=recipe, max_score_drop=0.0)), tiny_onnx, tmp_path)
+    assert entry.file == "int8.onnx"
+    assert entry.details["search_ended_early"]
+    assert len(entry.details["sensitivity"]) == 1, "one layer is ranked in any case"
+
+
+def test_the_search_aims_at_the_interval_that_the_gate_will_see() -> None:
+    drop = ScoreDrop(value=0.004, low=-0.01, high=0.02, examples=256, loss_deviation=0.1, largest_loss=1.0)
+    allowed = 0.01
+
+    def compared(examples: int) -> Compared:
+        return Compared(
+            0.9, drop.value, drop.value + expected_margin(drop, examples), least=least_margin(drop, examples)
+        )
+
+    enough = enough_examples(drop, allowed)
+    assert enough is not None
+    assert not compared(enough - 200).within(allowed)
+    assert compared(enough).within(allowed)
+    assert compared(50).within(allowed), "no graph could pass with so few, so the drop itself is aimed at"
 
 
 PROBLEMS = {

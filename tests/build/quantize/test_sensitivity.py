@@ -29,3 +29,14 @@ def test_a_search_without_success_ends_with_the_best_score_and_something_quantiz
     scores = {0: 0.1, 1: 0.7, 2: 0.5, 3: 0.4}
     chosen = fewest_excluded(["a", "b", "c", "d"], 0.9, lambda excluded: scores[len(excluded)])
     assert (chosen.excluded, chosen.score, chosen.reached) == (("a",), 0.7, False)
+
+
+def test_a_search_that_is_late_ends_with_the_best_so_far() -> None:
+    calls: list[int] = []
+
+    def score(excluded: list[str]) -> float:
+        calls.append(len(excluded))
+        return float(len(excluded))
+
+    chosen = fewest_excluded([f"layer{index}" for index in range(40)], 30.0, score, lambda: len(calls) == 3)  # type: ignore[arg-type]
+    assert (chosen.score, chosen.reached, calls) == (2.0, False, [0, 1, 2])

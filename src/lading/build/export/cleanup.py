@@ -24,7 +24,9 @@ def clean(model: onnx.ModelProto) -> onnx.ModelProto:
     cleaned.CopyFrom(model)
     taken: set[str] = set()
     for node in cleaned.graph.node:
-        node.name = _unique(f"{_scope(node)}/{node.op_type}".lstrip("/"), taken)
+        # The old exporter leaves no notes, and names its nodes like /features/3/conv/Conv.
+        scope = _scope(node) or ".".join(node.name.strip("/").split("/")[:-1])
+        node.name = _unique(f"{scope}/{node.op_type}".lstrip("/"), taken)
     del cleaned.functions[:]
     return strip_notes(cleaned)
 

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 from rich.progress import Progress
 
-from lading.build.examples import answer, batches, open_graph, spread, targets
+from lading.build.examples import batches, open_graph, spread
 from lading.build.quantize.calibration import BATCH_SIZE, Activation, float_activations, observe
-from lading.build.quantize.static_int8 import OP_TYPES, QUANTIZED, prepare
-from lading.errors import QuantizationError
+from lading.build.quantize.static_int8 import ELEMENTWISE, QUANTIZED, prepare
+from lading.build.verify.drop import expected_margin, least_margin, score_drop
+from lading.build.verify.scores import Answers, answer_split
+from lading.errors import DataError, QuantizationError
 from lading.spec import Evaluated, Example, Quantization
 
 SCORE_EXAMPLES = 256
 """Examples of ``valid`` that decide whether a graph is good enough. All graphs answer the same ones, so a few hundred
 are enough to see a loss of one percent."""
+TESTED = 2500
+"""Most test examples that verify scores in its quick effort."""
+FP32, INT8 = "fp32", "int8"
 
 
 class Data:
@@ -48,6 +55,29 @@ class Data:
         """Examples of ``valid`` that graphs are scored on."""
         return spread(self._spec.dataset("valid"), SCORE_EXAMPLES)
 
+    @cached_property
+    def tested(self) -> int:
+        """Number of test examples that the gate will compare scores on."""
+        return min(TESTED, len(self._spec.dataset(self._spec.test_splits[0])))
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A quantized graph's score, and how far it is below that of float32."""
+
+    score: float
+    drop: float
+    """On the examples of the search."""
+    expected: float
+    """The upper end of the drop's interval that the gate will see, if its examples lose as much as those of the search.
+    The test split has another size."""
+    least: float = 0.0
+    """What that end would be without any loss."""
+
+    def within(self, allowed: float) -> bool:
+        """Whether the gate may be expected to pass it. Where it cannot show so small a drop, the drop itself counts."""
+        return (self.drop if self.least > allowed else self.expected) <= allowed
+
 
 class Source:
     """One exported graph, with what its variants share."""
@@ -56,6 +86,8 @@ class Source:
         self.spec, self.pruning, self.file = spec, pruning, file
         self.data, self.progress = data, progress
         self._activations: dict[int, dict[str, Activation]] = {}
+        self.forms: dict[Quantization, Any] = {}
+        """Forms of static int8, ranked by speed, by what decides it."""
 
     @cached_property
     def prepared(self) -> onnx.ModelProto:
@@ -76,22 +108,41 @@ class Source:
         return "unknown" if any(weight.data_type in halves for weight in graph.initializer) else "fp32"
 
     @cached_property
+    def answers(self) -> Answers:
+        """The float32 graph's answers to ``Data.validation``."""
+        return self._answers(self.prepared, FP32)
+
+    @cached_property
     def score(self) -> float:
         """Score of the float32 graph on ``Data.validation``."""
-        return self.score_of(self.prepared)
+        return self._score(self.answers, FP32)
 
-    def score_of(self, model: onnx.ModelProto) -> float:
-        """Score of a quantized graph on the same examples.
+    def compared(self, model: onnx.ModelProto) -> Compared:
+        """Score of a quantized graph on the same examples, and its distance from float32.
 
         Raises:
             QuantizationError: an output or the score is not finite, so there is nothing to search with.
         """
+        own = self._answers(model, INT8)
+        score = self._score(own, INT8)
+        both = replace(own, outputs=own.outputs | self.answers.outputs)
+        try:
+            drop = score_drop(self.spec, both, FP32, INT8)
+        except DataError:  # A score that has no interval: verify refuses the variant and says why.
+            return Compared(score, self.score - score, self.score - score)
+        allowance = expected_margin(drop, self.data.tested)
+        return Compared(score, drop.value, drop.value + allowance, least=least_margin(drop, self.data.tested))
+
+    def _answers(self, model: onnx.ModelProto, name: str) -> Answers:
         examples = self.data.validation
-        outputs = answer(open_graph(model), self.spec, examples)
-        for name, array in outputs.items():
+        answers = answer_split(self.spec, {name: open_graph(model)}, examples, None, lambda _: None)
+        for output, array in answers.outputs[name].items():
             if array.dtype.kind == "f" and not np.isfinite(array).all():
-                raise QuantizationError(f"output {name!r} is NaN or infinite on the examples of 'valid'")
-        score = float(self.spec.score(outputs, targets(examples)))
+                raise QuantizationError(f"output {output!r} is NaN or infinite on the examples of 'valid'")
+        return answers
+
+    def _score(self, answers: Answers, name: str) -> float:
+        score = float(self.spec.score(answers.outputs[name], answers.targets))
         if not math.isfinite(score):
             raise QuantizationError(f"score() returned {score} for the examples of 'valid'")
         return score
@@ -107,7 +158,7 @@ class Source:
             feeds = batches(self.spec.inputs, self.data.calibration(count), self.spec.at_most(BATCH_SIZE))
             self._activations[count] = observe(
                 self.prepared,
-                float_activations(self.prepared, OP_TYPES),
+                float_activations(self.prepared, ELEMENTWISE),
                 feeds,
                 histograms=self._needs_histograms(count),
             )

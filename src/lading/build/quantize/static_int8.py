@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -33,7 +35,7 @@ QUANTIZED = (
     "MatMulNBits",
 )
 """Operators that show that a graph is quantized already."""
-OP_TYPES = (
+CHAINED = (
     *WEIGHTED,
     "Add",
     "Relu",
@@ -48,15 +50,33 @@ OP_TYPES = (
     "Transpose",
     "Resize",
 )
-"""The weighted operators, and common ones between them that have an int8 kernel, so that a chain stays in int8.
-HardSwish, HardSigmoid and SiLU have none in ONNX Runtime 1.32. Mul and GlobalAveragePool do, but in
-squeeze-and-excitation blocks they brought no gain: MobileNetV3-small took 1.08 ms with them and 1.05 without, which is
-within noise."""
+"""The weighted operators, and common ones between them that have an int8 kernel, so that a chain stays in int8."""
+ELEMENTWISE = (*CHAINED, "Mul", "Sigmoid", "GlobalAveragePool", "AveragePool")
+"""With the steps of SiLU and of squeeze-and-excitation. ONNX Runtime has no kernel for HardSwish and HardSigmoid."""
 THIN = 4
-"""A convolution with fewer input channels a group stays in float32: int8 instructions sum four products at once, and
-there are not enough of them. That is depthwise convolutions, and the first one of an RGB network. MobileNetV3-small
-with random weights, on one AVX-512 core (Zen 5), one run of 15 interleaved rounds: 0.99 ms in float32, 1.70 ms all in
-int8, 1.11 ms with the first in float32, 1.57 ms with the depthwise ones in float32, 0.94 ms with both."""
+"""A convolution with fewer input channels a group is thin: int8 instructions sum four products at once. That is
+depthwise convolutions, and the first one of an RGB network."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """Which operators a static int8 graph has in int8. Which form is fastest depends on the network."""
+
+    name: str
+    op_types: tuple[str, ...]
+    floats: Literal["thin", "first", "none"]
+    """Convolutions that stay in float32: thin ones, the first thin one, or none."""
+
+
+FORMS = (
+    Form("thick", CHAINED, "thin"),
+    Form("all", CHAINED, "none"),
+    Form("elementwise", ELEMENTWISE, "none"),
+    Form("but-first", ELEMENTWISE, "first"),
+)
+"""Times as fast as float32 at batches of 1 and 8, one thread of a Xeon with VNNI (decision 36): ResNet-18 1.8 and 1.2
+as ``thick``, 3.1 and 2.8 as ``all``; MobileNetV2 1.7 and 1.6 as ``thick``, 2.5 and 2.1 as ``but-first``;
+EfficientNet-B0 0.8 and 0.6 as ``thick``, 1.3 and 1.7 as ``but-first``."""
 
 
 def prepare(file: Path) -> onnx.ModelProto:
@@ -81,8 +101,8 @@ def prepare(file: Path) -> onnx.ModelProto:
     return model
 
 
-def quantizable_layers(model: onnx.ModelProto, exclude: Sequence[str] = ()) -> list[str]:
-    """Names of the layers that are worth int8, in graph order.
+def quantizable_layers(model: onnx.ModelProto, exclude: Sequence[str] = (), form: Form = FORMS[0]) -> list[str]:
+    """Names of the layers that a form has in int8, in graph order.
 
     Args:
         model: a prepared graph.
@@ -93,12 +113,10 @@ def quantizable_layers(model: onnx.ModelProto, exclude: Sequence[str] = ()) -> l
     """
     excluded = excluded_nodes(model, exclude)
     weights = {initializer.name: tuple(initializer.dims) for initializer in model.graph.initializer}
-    return [
-        node.name
-        for node in model.graph.node
-        if node.op_type in WEIGHTED and node.input[1] in weights and node.name not in excluded
-        if node.op_type != "Conv" or weights[node.input[1]][1] >= THIN
-    ]
+    weighted = [node for node in model.graph.node if node.op_type in WEIGHTED and node.input[1] in weights]
+    thin = [node.name for node in weighted if node.op_type == "Conv" and weights[node.input[1]][1] < THIN]
+    floats = {"thin": thin, "first": thin[:1], "none": []}[form.floats]
+    return [node.name for node in weighted if node.name not in excluded and node.name not in floats]
 
 
 def excluded_nodes(model: onnx.ModelProto, patterns: Sequence[str]) -> set[str]:
@@ -127,14 +145,16 @@ def quantize_static(
     quantization: Quantization,
     *,
     layers: Collection[str],
+    form: Form = FORMS[0],
 ) -> onnx.ModelProto:
-    """Quantize these layers, and the cheap operators between any of them.
+    """Quantize these layers, and the cheap operators of a form between any of them.
 
     Args:
         model: a prepared graph; it is left as it is.
         ranges: lowest and highest value by tensor.
         quantization: gives ``per_channel``, ``reduce_range`` and ``exclude``.
         layers: names of weighted nodes to quantize; the others stay in float32.
+        form: gives the operators between them.
 
     Raises:
         QuantizationError: there is no layer to quantize, or the quantizer refuses the graph.
@@ -165,7 +185,7 @@ def quantize_static(
                 TensorsData(CalibrationMethod.MinMax, extremes),
                 [],
                 skipped,
-                list(OP_TYPES),
+                list(form.op_types),
                 {"MatMulConstBOnly": True},
             )
             quantizer.quantize_model()

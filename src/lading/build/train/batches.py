@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
+from lading.build.examples import read_example
 from lading.build.train.processes import Processes
 from lading.errors import SpecError
 from lading.spec import Dataset, Example, ModelSpec
@@ -69,7 +70,7 @@ class _Augmented(TorchDataset[Example]):
 
     def __getitem__(self, item: tuple[int, int]) -> Example:
         epoch, index = item
-        inputs, targets = self.split[index]
+        inputs, targets = read_example(self.split, index)
         return self.spec.augment(inputs, np.random.default_rng([self.seed, epoch, index])), targets
 
 

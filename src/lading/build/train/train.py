@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
 from lading.build.collected import load_spec
+from lading.build.dry_run import dry_run
 from lading.build.facts import digest_of
 from lading.build.train.batch_norm import synced
 from lading.build.train.batches import batches_in_order, training_batches
@@ -98,19 +99,34 @@ def _start(spec: ModelSpec, config: DictConfig, folder: Path, **going: bool) -> 
     return train(spec, config, folder, **going)
 
 
-def train(spec: ModelSpec, config: DictConfig, out: Path, *, resume: bool = False, profile: bool = False) -> Path:
+def train(
+    spec: ModelSpec,
+    config: DictConfig,
+    out: Path,
+    *,
+    resume: bool = False,
+    profile: bool = False,
+    tried: bool = False,
+) -> Path:
     """Train a new module or the one in ``config.init``, or resume the interrupted run in ``out``.
 
     Args:
         spec: the model; constructed again with ``config.model``.
         config: what :func:`compose` returned.
         out: the run folder: resolved configuration, CSV metrics, confusion plots, offline W&B run, checkpoint.
+        tried: a dry run of the model has passed already.
 
     Returns:
         The checkpoint, ``<name>.safetensors`` in ``out``.
+
+    Raises:
+        SpecError: the dry run before the first epoch found that model, data, loss and score do not fit together.
     """
     check_processes(config, current())
     spec = spec_of(spec, _options(config))
+    if not (tried or resume):
+        with current().one_first(shared=config.data.shared):
+            dry_run(spec)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     if config.init is None:
         fresh = spec.build()

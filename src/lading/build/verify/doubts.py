@@ -14,6 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
+from lading.build.examples import read_example
 from lading.build.verify.drop import TAIL
 from lading.build.verify.gates import below_minimum
 from lading.build.verify.scores import Answers, fingerprint
@@ -188,7 +189,7 @@ def shared(evidence: Evidence) -> Iterator[Doubt]:
         for index in np.random.default_rng(0).permutation(size):
             if read == MOST_READ or time.monotonic() > end:
                 break
-            seen = fingerprint(evidence.spec.inputs, training[int(index)][0])
+            seen = fingerprint(evidence.spec.inputs, read_example(training, int(index))[0])
             found += [seen] if seen in wanted else []
             read += 1
     except (LadingError, OSError) as error:

@@ -93,6 +93,16 @@ def mean_interval(values: Array, largest: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def expected_margin(drop: ScoreDrop, examples: int) -> float:
+    """About how far the upper end of the interval will be above the drop, with another number of examples."""
+    return _Z * drop.loss_deviation / math.sqrt(max(examples, 1)) + least_margin(drop, examples)
+
+
+def least_margin(drop: ScoreDrop, examples: int) -> float:
+    """The same if no example loses anything: what so many examples can show at all."""
+    return -math.log(TAIL) * drop.largest_loss / max(examples, 1)
+
+
 def enough_examples(drop: ScoreDrop, allowed: float) -> int | None:
     """About how many examples would show that the drop is within what is allowed, if it is as it was found to be.
 

@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from lading.build.examples import join, spread_indices, targets
+from lading.build.examples import join, read_example, spread_indices, targets
 from lading.machine import usable_cpus
 from lading.spec import Array, Dataset, Evaluated, Example, TensorSpec
 from lading.tensors.ragged import collate, dim_size
@@ -95,7 +95,7 @@ def answer_split(
     before: dict[str, Future[list[Array]]] = {}
     with ThreadPoolExecutor(max(1, int(usable_cpus()))) as pool:
         for start in range(0, len(indices) + batch, batch):
-            examples = [dataset[index] for index in indices[start : start + batch]]
+            examples = [read_example(dataset, index) for index in indices[start : start + batch]]
             runs: dict[str, Future[list[Array]]] = {}
             if examples:
                 feed = collate(spec.inputs, [given for given, _ in examples])
