@@ -34,6 +34,7 @@ from benchmarks.studies.kinds.networks import networks
 from benchmarks.studies.kinds.tables import tables
 from benchmarks.studies.kinds.wheels import wheels
 from lading.artifact import Artifact, tensors_to_bytes
+from lading.artifact.manifest import PackedVariant, RefusedVariant
 from lading.build.export.cleanup import quiet
 from lading.build.export.export import export
 from lading.build.onnx_file import pack_onnx
@@ -210,7 +211,7 @@ def packed(graph: Graph, folder: Path) -> tuple[Artifact, float]:
     feed = {}
     for node, (name, array) in zip(session.get_inputs(), given.items(), strict=True):
         spec = next(tensor for tensor in artifact.manifest.inputs if tensor.name == name)
-        feed[node.name] = array[0] if len(node.shape) < len(spec.shape) else array
+        feed[node.name] = np.asarray(array[0]) if len(node.shape) < len(spec.shape) else array
     answers = session.run(None, feed)
     wanted = [
         one[None] if one_by_one and one.ndim < len(spec.shape) else one
@@ -264,21 +265,18 @@ def _short(reason: object) -> str:
 def described(row: Row, artifact: Artifact, worst: float) -> Row:
     manifest = artifact.manifest
     chosen = artifact.variant()
-    speed = {
-        entry.variant.name: entry.measurement.speedup.value
-        for entry in (*manifest.variants, *manifest.refused)
-        if entry.measurement
-    }
-    refused = [entry for entry in (*manifest.variants, *manifest.refused) if entry.reasons]
-    shown = [
-        f"{e.variant.name} {speed[e.variant.name]:.2f}" if e.variant.name in speed else e.variant.name for e in refused
-    ]
+    entries: tuple[PackedVariant | RefusedVariant, ...] = (*manifest.variants, *manifest.refused)
+    shown = {}
+    for entry in entries:
+        name, measured = entry.variant.name, entry.measurement
+        shown[name] = f"{name} {measured.speedup.value:.2f}" if measured else name
+    refused = [entry for entry in entries if entry.reasons]
     return replace(
         row,
         mebibytes=artifact.onnx_file("fp32").stat().st_size / 2**20,
         runs="one by one" if manifest.max_batch == 1 else "batches",
-        best=f"{chosen.variant.name} {speed[chosen.variant.name]:.2f}",
-        refused=", ".join(shown),
+        best=shown[chosen.variant.name],
+        refused=", ".join(shown[entry.variant.name] for entry in refused),
         equal=f"{'equal' if worst <= CLOSE else 'DIFFER'} ({worst:.0e})",
         notes=tuple(f"{entry.variant.name}: {_short(entry.reasons[0])}" for entry in refused),
     )

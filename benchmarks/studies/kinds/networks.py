@@ -86,9 +86,10 @@ def _sound(build: Callable[[], nn.Module]) -> Network:
 
 
 def _vit() -> nn.Module:
-    return torchvision.models.VisionTransformer(
+    network: nn.Module = torchvision.models.VisionTransformer(
         image_size=SIDE, patch_size=16, num_layers=4, num_heads=4, hidden_dim=128, mlp_dim=256, num_classes=CLASSES
     )
+    return network
 
 
 def _timm(name: str) -> nn.Module:

@@ -67,7 +67,7 @@ def _sklearn(folder: Path, model: Any) -> Graph:
 def _xgboost(folder: Path) -> Graph:
     import xgboost
     from onnxmltools import convert_xgboost
-    from skl2onnx.common.data_types import FloatTensorType
+    from onnxmltools.convert.common.data_types import FloatTensorType
 
     rows, kinds = _rows()
     model = xgboost.XGBClassifier(n_estimators=50, n_jobs=1).fit(rows, kinds)
@@ -78,7 +78,7 @@ def _xgboost(folder: Path) -> Graph:
 def _lightgbm(folder: Path) -> Graph:
     import lightgbm
     from onnxmltools import convert_lightgbm
-    from skl2onnx.common.data_types import FloatTensorType
+    from onnxmltools.convert.common.data_types import FloatTensorType
 
     rows, kinds = _rows()
     model = lightgbm.LGBMClassifier(n_estimators=50, n_jobs=1, verbose=-1).fit(rows, kinds)

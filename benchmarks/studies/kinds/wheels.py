@@ -28,7 +28,7 @@ def wheels(folder: Path | None) -> Iterator[Kind]:
         ("file type", "magika/models/standard_v3_3/model.onnx", lambda: {"bytes": _bytes(rng)}),
         ("voice, with its state", "silero_vad/data/silero_vad.onnx", None),
         ("voice, a sequence", "silero_vad/data/silero_vad_16k_sequence.onnx", None),
-        ("pitch of a voice", "swift_f0/model.onnx", None),
+        ("pitch of a voice", "swift_f0/model.onnx", _tones),
         ("notes of music", "basic_pitch/saved_models/icassp_2022/nmp.onnx", None),
         ("picture detection", "nudenet/320n.onnx", None),
         ("captcha", "ddddocr/common_old.onnx", None),
@@ -48,3 +48,11 @@ def _made(folder: Path | None, file: str, examples: Callable[[], dict[str, Array
 def _bytes(rng: np.random.Generator) -> Array:
     """The head and the tail of files, as the library cuts them."""
     return rng.integers(0, 256, (FEW // 4, 2048)).astype(np.int32)
+
+
+def _tones() -> dict[str, Array]:
+    """Tones of 100 to 400 Hz at 16,000 samples a second, and the range to search."""
+    hertz = np.linspace(100, 400, FEW // 4, dtype=np.float32)
+    audio = np.sin(2 * np.pi * hertz[:, None] * np.arange(8000) / 16_000).astype(np.float32)
+    limits = {name: np.full(FEW // 4, value, np.float32) for name, value in (("fmin", 47.0), ("fmax", 2094.0))}
+    return {"audio": audio, **limits}
