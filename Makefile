@@ -85,6 +85,10 @@ e2e: $(VENV)/.dev ## run the slow tests: the real Bento, the documentation's com
 studies: $(VENV)/.dev ## run every study of benchmarks, with sizes that take seconds
 	$(BIN)/pytest -n auto -m study $(ARGS)
 
+.PHONY: matrix
+matrix: $(VENV)/.dev ## export six networks, and run them in the oldest and the newest onnxruntime that is allowed
+	PYTHONPATH=src $(BIN)/python -m tools.runtimes $(ARGS)
+
 .PHONY: lint
 lint: $(VENV)/.dev ## ruff and mypy --strict
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -81,3 +82,15 @@ def test_differences_are_infinite_between_shapes_and_none_between_equal_words() 
     assert max_abs_difference(np.zeros(0), np.zeros(0)) == 0
     assert max_abs_difference(np.array([np.nan, 1]), np.array([np.nan, 3])) == 2
     assert max_abs_difference(np.array([np.nan]), np.array([1.0])) == float("inf")
+
+
+def test_one_function_opens_every_session() -> None:
+    """What is calibrated, scored, timed, packed and served then has the same options, so the same answers."""
+    package = Path(__file__).parents[1] / "src" / "lading"
+    opened = {
+        str(file.relative_to(package))
+        for file in package.rglob("*.py")
+        for call in ast.walk(ast.parse(file.read_text()))
+        if isinstance(call, ast.Call) and ast.unparse(call.func).endswith(("InferenceSession", "SessionOptions"))
+    }
+    assert opened == {"predictor.py"}

@@ -9,6 +9,7 @@ from pathlib import Path
 import onnxruntime as ort
 
 from lading.artifact import Artifact
+from lading.artifact.graph_versions import graph_versions
 from lading.errors import ArtifactError, NotReadyError
 from lading.spec import Array, TensorSpec
 from lading.tensors.agreement import max_abs_difference
@@ -42,7 +43,16 @@ def open_session(graph: Path | bytes, *, threads: int = 1) -> ort.InferenceSessi
         )
     except Exception as error:  # ONNX Runtime's exceptions have no public base class
         name = "the graph" if isinstance(graph, bytes) else graph
+        if too_new := _too_new(graph):
+            raise ArtifactError(f"{name} is too new: {too_new}") from error
         raise ArtifactError(f"{name} cannot be opened by ONNX Runtime {ort.__version__}: {error}") from error
+
+
+def _too_new(graph: Path | bytes) -> str | None:
+    try:
+        return graph_versions(graph).too_new_for(ort.__version__)
+    except (ValueError, OSError):  # the runtime's own reason is shown
+        return None
 
 
 class Predictor:

@@ -6,6 +6,7 @@ import mmap
 from collections.abc import Iterator
 from pathlib import Path
 
+from lading.artifact.wire import fields
 from lading.errors import ArtifactError
 
 # Field numbers of onnx.proto3 that lead to tensors: message, field, message of the field.
@@ -19,9 +20,7 @@ _INSIDE = {
     "sparse": {1: "tensor", 2: "tensor"},
     "tensor": {13: "entry"},
 }
-_KEY, _VALUE, _BYTES = 1, 2, 2
-_SIZES = {1: 8, 5: 4}
-"""Bytes of protobuf's wire types of a fixed size."""
+_KEY, _VALUE = 1, 2
 
 
 def external_files(graph: Path) -> set[str]:
@@ -46,45 +45,13 @@ def _locations(content: mmap.mmap) -> Iterator[str]:
     while waiting:
         kind, begin, end = waiting.pop()
         if kind == "entry":
-            fields = {number: content[at:until] for number, at, until in _fields(content, begin, end)}
-            if fields.get(_KEY) == b"location":
-                yield fields.get(_VALUE, b"").decode()
+            found = {field.number: content[field.begin : field.end] for field in fields(content, begin, end)}
+            if found.get(_KEY) == b"location":
+                yield found.get(_VALUE, b"").decode()
             continue
         inside = _INSIDE[kind]
         waiting += [
-            (inside[number], at, until) for number, at, until in _fields(content, begin, end) if number in inside
+            (inside[field.number], field.begin, field.end)
+            for field in fields(content, begin, end)
+            if field.number in inside and field.value is None
         ]
-
-
-def _fields(content: mmap.mmap, begin: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Number, begin and end of each field of bytes in a message."""
-    while begin < end:
-        tag, begin = _varint(content, begin, end)
-        wire = tag & 7
-        if wire == 0:
-            _, begin = _varint(content, begin, end)
-            continue
-        if wire == _BYTES:
-            size, begin = _varint(content, begin, end)
-        elif wire in _SIZES:
-            size = _SIZES[wire]
-        else:
-            raise ValueError(f"a field of wire type {wire}")
-        if size > end - begin:
-            raise ValueError("a field is longer than the file")
-        if wire == _BYTES:
-            yield tag >> 3, begin, begin + size
-        begin += size
-
-
-def _varint(content: mmap.mmap, begin: int, end: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        if begin >= end:
-            break
-        byte = content[begin]
-        begin += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, begin
-    raise ValueError("a number that is cut, or too long")

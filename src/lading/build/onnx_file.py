@@ -14,7 +14,7 @@ from lading.build.onnx_reader import read_bare, read_labels
 from lading.build.pack import pack
 from lading.build.quantize.quantize import quantize
 from lading.build.records import ExportedGraph, graph_file, require_passed, write_export
-from lading.errors import ArtifactError, WrapError
+from lading.errors import ArtifactError, GateRefusedError, WrapError
 from lading.predictor import open_session
 from lading.spec import BATCH, Array, Budget, Evaluated, Example, Quantization, TensorSpec, Variant, check_spec
 from lading.tensors.agreement import relative_error, same_label
@@ -70,7 +70,12 @@ def pack_onnx(
         exported = _export(bare, work / "export")
         variants = quantize(spec, exported, work / "variants")
         verification = verify(spec, variants, work / "verify")
-        require_passed(verification)
+        try:
+            require_passed(verification)
+        except GateRefusedError as error:
+            if bare.trial.real is not None:
+                raise
+            raise GateRefusedError(f"{error}\nThe inputs were made up: give real ones with --calibration") from None
         return pack(spec, variants, verification, out)
 
 

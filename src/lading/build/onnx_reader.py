@@ -10,10 +10,12 @@ from pathlib import Path
 import onnx
 import onnxruntime as ort
 
+from lading.artifact.graph_versions import GraphVersions
 from lading.build.batch_axis import declared_axes, move_batch, names_in, real_inputs, rename
 from lading.build.classes import with_categories, with_classes, without_zipmap
 from lading.build.examples import open_graph
 from lading.build.export.cleanup import name_nodes, strip_notes
+from lading.build.export.lowest_versions import lower_versions
 from lading.build.onnx_batching import BareModel, batched, one_by_one
 from lading.build.onnx_tensors import DTYPES, LONGEST_NAME
 from lading.errors import LadingError, WrapError
@@ -117,6 +119,10 @@ def _reason(file: Path, error: Exception) -> str:
 
 
 def _open(file: Path, model: onnx.ModelProto) -> ort.InferenceSession:
+    if _too_new(model):
+        lower_versions(model)
+    if beyond := _too_new(model):
+        raise WrapError(f"{file} is too new: {beyond}")
     try:
         return open_graph(model)
     except LadingError as error:
@@ -125,6 +131,11 @@ def _open(file: Path, model: onnx.ModelProto) -> ort.InferenceSession:
             f"{file} cannot be served: {error}. Its opsets are {opsets}. If an operator or opset is unknown, export it "
             "with opset_version=20 and without custom operators"
         ) from error
+
+
+def _too_new(model: onnx.ModelProto) -> str | None:
+    opsets = {"" if entry.domain == "ai.onnx" else entry.domain: entry.version for entry in model.opset_import}
+    return GraphVersions(model.ir_version, opsets).too_new_for(ort.__version__)
 
 
 def _check_kinds(file: Path, kind: str, nodes: Sequence[ort.NodeArg]) -> None:

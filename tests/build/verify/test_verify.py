@@ -229,4 +229,6 @@ def options_of(session: ort.InferenceSession) -> dict[str, object]:
     """Every plain option of a session, by name."""
     options = session.get_session_options()
     values = {name: getattr(options, name) for name in dir(options) if not name.startswith("_")}
-    return {name: value for name, value in values.items() if not callable(value)}
+    spinning = [f"session.{pool}.allow_spinning" for pool in ("intra_op", "inter_op")]
+    entries = {name: options.get_session_config_entry(name) for name in spinning}
+    return {name: value for name, value in values.items() if not callable(value)} | entries

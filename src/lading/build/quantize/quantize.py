@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lading.build.examples import open_graph
+from lading.build.export.lowest_versions import lower_versions, with_lowest_versions
 from lading.build.quantize.recipes import check_methods, recipe_of
 from lading.build.quantize.source import Data, Source
 from lading.build.records import VARIANTS_FILE, BuiltVariant, read_export, write_variants
@@ -58,13 +59,14 @@ def _build(source: Source, variant: Variant, out: Path) -> BuiltVariant:
     file = out / f"{variant.name}.onnx"
     quantization = variant.quantization
     if quantization is None:
-        write_atomically(file, source.file.read_bytes())
+        write_atomically(file, with_lowest_versions(source.file.read_bytes()))
         return BuiltVariant(variant=variant, file=file.name, precision=source.precision)
     recipe = recipe_of(quantization)
     try:
         if recipe.needs_calibration:
             source.data.calibration(quantization.calibration_examples)
         model, details = recipe.make(source, variant, quantization)
+        lower_versions(model)
         open_graph(model)
     except Exception as error:
         # ONNX Runtime's exceptions share no base class; what a data set or a score raises is the user's to see.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import onnxruntime as ort
 from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
 from lading.artifact import Artifact
+from lading.artifact.graph_versions import graph_versions
 from lading.artifact.manifest import (
     Machine,
     Manifest,
@@ -144,6 +146,7 @@ def describe(artifact: Artifact) -> RenderableType:
         *([_pairs("What the scores do not show", [("", note) for note in manifest.notes])] if manifest.notes else []),
         _provenance(manifest),
         _files(artifact),
+        _loads(artifact),
     )
 
 
@@ -262,6 +265,16 @@ def _files(artifact: Artifact) -> Table:
     for name, digest in artifact.manifest.files.items():
         table.add_row(Text(name), f"{(artifact.path / name).stat().st_size:,}", digest[:DIGEST_LENGTH])
     return table
+
+
+def _loads(artifact: Artifact) -> Table:
+    """The versions of each graph, the oldest runtime that reads them, and whether the one here does."""
+    rows = []
+    for packed in artifact.manifest.variants:
+        versions = graph_versions(artifact.path / packed.file)
+        here = f"; too new for {ort.__version__}, which is installed" if versions.too_new_for(ort.__version__) else ""
+        rows.append((packed.variant.name, f"{versions}, {versions.loads_in()}{here}"))
+    return _pairs("Where it loads", rows)
 
 
 def _labels(tensor: TensorSpec) -> str:
