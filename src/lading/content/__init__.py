@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, ClassVar
@@ -24,6 +24,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lading.answers import answer_kind, answer_kinds, check_answers
 from lading.budget import Budget
 from lading.errors import ContentError, InputShapeError, LadingError, RequestError, SpecError
 from lading.spec import Array, TensorSpec
@@ -145,12 +146,12 @@ def register(content: ContentType) -> None:
 
 
 def content_of(spec: TensorSpec) -> ContentType | None:
-    """The content type of a tensor; ``None`` for a tensor of plain numbers.
+    """The content type of a tensor; ``None`` for a tensor of plain numbers and for a kind of answer.
 
     Raises:
         SpecError: see :func:`content_type`.
     """
-    return None if spec.content is None else content_type(spec.content)
+    return None if spec.content is None or answer_kind(spec) is not None else content_type(spec.content)
 
 
 def content_type(name: str) -> ContentType:
@@ -166,7 +167,8 @@ def content_type(name: str) -> ContentType:
             register(_loaded(installed[name]))
         else:
             raise SpecError(
-                f"the content type {name!r} is unknown; known types: {', '.join(_names())}. "
+                f"the content type {name!r} is unknown; known types: {', '.join(_names())}, and for outputs "
+                f"{', '.join(answer_kinds())}. "
                 f"Correct the name, or install the package that has this type"
             )
     return _TYPES[name]
@@ -203,13 +205,18 @@ def _loaded(point: EntryPoint) -> ContentType:
     return content
 
 
-def check_contents(specs: Iterable[TensorSpec]) -> None:
-    """Check that each content type exists, and that its tensor has a dtype and shape for it.
+def check_contents(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec] = ()) -> None:
+    """Check that each content type and kind of answer exists, and that its tensor has a dtype and shape for it.
 
     Raises:
         SpecError: the first problem found; the sentence names the tensor.
     """
-    for spec in specs:
+    check_answers(outputs)
+    for spec in inputs:
+        if spec.classes is not None or answer_kind(spec) is not None:
+            what = f"content {spec.content!r}" if answer_kind(spec) is not None else "classes"
+            raise SpecError(f"tensor {spec.name!r}: {what} describes an output, and it is an input")
+    for spec in (*inputs, *outputs):
         try:
             content = content_of(spec)
         except SpecError as error:

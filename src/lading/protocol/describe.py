@@ -42,7 +42,7 @@ def describe_model(
         "file": classifier.content.describe() if isinstance(classifier, Classifier) else None,
         "probabilistic": bool(scored) and are_probabilities(scored, artifact.golden_outputs(packed.variant.name)),
         "inputs": [_tensor(spec) for spec in manifest.inputs],
-        "outputs": [_tensor(spec) for spec in manifest.outputs],
+        "outputs": [_tensor(spec) | _alike(packed, spec) for spec in manifest.outputs],
         "example": example_body(artifact),
         "texts": [{"name": form.name, "label": form.label, "example": form.example} for form in texts],
     }
@@ -94,6 +94,12 @@ def first_example(specs: Sequence[TensorSpec], batch: Mapping[str, Array]) -> di
     first, _ = next(separate(specs, (), batch, {}))
     kept = [spec for spec in specs if not spec.owner_of]
     return {spec.name: (spec, first[spec.name][None] if spec.batched else first[spec.name]) for spec in kept}
+
+
+def _alike(packed: PackedVariant, spec: TensorSpec) -> dict[str, Any]:
+    """How alike the answers of this variant are to those of fp32, where the output's kind has a measure of it."""
+    alike = packed.measurement.similarity.get(spec.name) if packed.measurement else None
+    return {} if alike is None else {"similarity": alike.model_dump()}
 
 
 def _tensor(spec: TensorSpec) -> dict[str, Any]:
