@@ -41,6 +41,7 @@ def describe_model(
         "classify": isinstance(classifier, Classifier),
         "file": classifier.content.describe() if isinstance(classifier, Classifier) else None,
         "probabilistic": bool(scored) and are_probabilities(scored, artifact.golden_outputs(packed.variant.name)),
+        "fields": [] if isinstance(classifier, Classifier) else form_fields(artifact),
         "inputs": [_tensor(spec) for spec in manifest.inputs],
         "outputs": [_tensor(spec) | _alike(packed, spec) for spec in manifest.outputs],
         "example": example_body(artifact),
@@ -54,6 +55,24 @@ def example_body(artifact: Artifact) -> dict[str, Any] | None:
     if any(_too_many(spec, array) for spec, array in first.values()):
         return None
     return {name: _numbers(array) for name, (_, array) in first.items()}
+
+
+def form_fields(artifact: Artifact) -> list[dict[str, Any]]:
+    """The fields of a form for ``/predict``: the kind of file that each takes, or an example of its numbers.
+
+    Empty for a model that takes no files.
+    """
+    first = first_example(artifact.manifest.inputs, artifact.golden_inputs())
+    if not any(content_of(spec) for spec, _ in first.values()):
+        return []
+    fields: list[dict[str, Any]] = []
+    for name, (spec, array) in first.items():
+        content = content_of(spec)
+        field: dict[str, Any] = {"name": name, "file": content.describe() if content else None}
+        if content is None and not _too_many(spec, array):
+            field["example"] = _numbers(array[0] if spec.batched else array)
+        fields.append(field)
+    return fields
 
 
 def example_bodies(artifact: Artifact) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
