@@ -43,7 +43,7 @@ def load_spec(target: str, options: Mapping[str, Any] | None = None) -> ModelSpe
         if not hasattr(spec, required):
             raise SpecError(f"{target} has no {required!r}: set it in the class")
     check_spec(spec)
-    check_contents((*spec.inputs, *spec.outputs))
+    check_contents(spec.inputs, spec.outputs)
     inputs = with_files(spec.inputs, Path(inspect.getfile(cls)).parent)
     if inputs != spec.inputs:
         spec.inputs = inputs

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import onnxruntime as ort
 
+from lading.answers import broken_promise
 from lading.artifact import Artifact
 from lading.artifact.graph_versions import graph_versions
 from lading.errors import ArtifactError, NotReadyError
@@ -113,3 +114,6 @@ class Predictor:
                     f"differs by {difference:.3g}, allowed {self.packed.golden_atol:.3g}; serve another variant, "
                     "or build the artifact on this kind of CPU"
                 )
+        why = broken_promise(self.outputs, answered)
+        if why is not None:
+            raise NotReadyError(f"variant {self.packed.variant.name!r} has a golden answer that is wrong here: {why}")

@@ -101,12 +101,15 @@ class TensorSpec(Frozen):
     alias: str | None = None
     """Its name in the file that the graph came from. A request may use it, too."""
     content: str | None = None
-    """Content type of the files that a request may carry instead of numbers, such as ``image``; see ``lading.content``.
+    """Of an input: the files that a request may carry instead of numbers, such as ``image``; see ``lading.content``.
+    Of an output: what its numbers stand for, such as ``embedding``; see ``lading.answers``.
 
     Dtype and shape are checked against it when a spec or an artifact is loaded."""
     preprocess: Preprocess | None = None
     """How a picture becomes this tensor; default: it is stretched to uint8 RGB. Training reads photos the same way with
     ``lading.content.image.as_tensor``."""
+    classes: tuple[str, ...] | None = None
+    """Names of the classes that an output of content ``boxes`` or ``mask`` has as values."""
     indexes: str | None = None
     """The ragged dim that the values of this integer tensor are indexes into."""
     owner_of: str | None = None

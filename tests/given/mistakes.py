@@ -232,8 +232,8 @@ FILES = (
             headers={"content-type": "multipart/form-data"}),
     Mistake("another boundary than the form's", ("the boundary 'c'", "the body does not have"), "/classify", b"--b--",
             headers={"content-type": "multipart/form-data; boundary=c"}),
-    Mistake("a photo to /predict", ("image/jpeg", "application/json", "/classify"), "/predict", JPEG, 415,
-            {"content-type": "image/jpeg"}),
+    Mistake("a photo to a table's /predict", ("image/jpeg", "application/json"), "/predict?model=small-table", JPEG,
+            415, {"content-type": "image/jpeg"}),
     Mistake("a photo to a table", ("'small-table'", "/predict as JSON"), "/classify?model=small-table", JPEG, 404),
 )  # fmt: skip
 

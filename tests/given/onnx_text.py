@@ -13,7 +13,10 @@ from onnx import numpy_helper
 def parse(
     body: str, inputs: str = "float[N, 4] x", outputs: str = "float[N, 3] y", opset: int = 20, domain: str = ""
 ) -> onnx.ModelProto:
-    """A graph in ONNX's text form; ``W`` and ``b`` are random weights, ``axis`` and ``fixed`` are shapes."""
+    """A graph in ONNX's text form.
+
+    ``W`` and ``b`` are random weights, ``fixed`` and ``free`` are shapes, ``axes`` and ``last`` are axes.
+    """
     extra = f', "{domain}" : 1' if domain else ""
     model = onnx.parser.parse_model(
         f"""<ir_version: 9, opset_import: ["" : {opset}{extra}]> g ({inputs}) => ({outputs}) {{ {body} }}"""
@@ -21,6 +24,7 @@ def parse(
     rng = np.random.default_rng(0)
     constants = {"W": rng.normal(size=(4, 3)).astype(np.float32), "b": np.array([0.1, 0.2, 0.3], np.float32)}
     constants |= {"fixed": np.array([1, 12], np.int64), "free": np.array([-1, 12], np.int64)}
+    constants |= {"axes": np.array([1, 2, 3], np.int64), "last": np.array([1], np.int64)}
     read = {name for node in model.graph.node for name in node.input}
     model.graph.initializer.extend(numpy_helper.from_array(a, n) for n, a in constants.items() if n in read)
     return model

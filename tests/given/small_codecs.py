@@ -10,7 +10,7 @@ from lading.budget import Budget
 from lading.content import content_type
 from lading.protocol.oip_grpc import OipGrpcCodec
 from lading.protocol.oip_rest import OipRestCodec
-from lading.protocol.plain import Classifier, JsonCodec, PlainModel
+from lading.protocol.plain import Classifier, PlainModel, PredictCodec
 from lading.protocol.proto import inference_pb2 as pb
 from lading.spec import TensorSpec
 from tests.given.pictures import encoded
@@ -45,7 +45,7 @@ def rest(body: bytes, *inputs: TensorSpec, json_length: bytes | None = None) -> 
 
 
 def plain(body: bytes, *inputs: TensorSpec) -> object:
-    return JsonCodec(model_of(*inputs), {}, budget()).read(body)
+    return PredictCodec(model_of(*inputs), {}, budget()).read(body)
 
 
 def grpc(body: pb.ModelInferRequest, *inputs: TensorSpec) -> object:

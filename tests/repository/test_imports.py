@@ -31,6 +31,7 @@ tensors
 progress settings log machine import_string key_file
 artifact
 content
+answers
 spec
 budget preprocess
 files

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from lading.artifact import Artifact
-from lading.protocol.plain import JsonCodec
+from lading.protocol.plain import PredictCodec
 from lading.serve.call import Call
 from lading.serve.request import InferenceRequest
 from tests.given.engine import app_of
@@ -53,7 +53,7 @@ def open_call(artifact: Artifact, header: bytes | None, grpc_s: float | None, **
             headers = {} if header is None else {b"x-request-timeout-ms": header}
             begin = asyncio.get_running_loop().time()
             request = InferenceRequest("http", "POST", "/predict", headers, begin, timeout_s=grpc_s)
-            call = Call(app.backend, request, JsonCodec, lambda _: 0)
+            call = Call(app.backend, request, PredictCodec, lambda _: 0)
             call.open()
             call.leave()
             return call.deadline - begin

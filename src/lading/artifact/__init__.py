@@ -246,7 +246,7 @@ def read_manifest(file: Path, content: bytes) -> Manifest:
         )
     try:
         manifest = Manifest.model_validate(raw)
-        check_contents((*manifest.inputs, *manifest.outputs))
+        check_contents(manifest.inputs, manifest.outputs)
     except SpecError as error:
         raise ArtifactError(f"{file}: {error}") from None
     except ValidationError as error:

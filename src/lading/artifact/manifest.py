@@ -72,6 +72,16 @@ class ScoreDrop(Frozen):
     """Loss that is expected of the worst example."""
 
 
+class Similarity(Frozen):
+    """How alike a variant's answers are to those of fp32, for an output whose kind has a measure of it."""
+
+    measure: str
+    """Such as ``cosine``: 1 where they are the same."""
+    least: float
+    """Of the example where they are least alike."""
+    mean: float
+
+
 def _alone(timings: Sequence[Timing]) -> Timing | None:
     return next((timing for timing in timings if timing.batch == timing.threads == 1), None)
 
@@ -101,7 +111,11 @@ class Measurement(Frozen):
     score_drop: ScoreDrop | None = None
     """``None`` for fp32, and where it was not found out."""
     agreement: float
-    """Share of examples on which every labelled output has the same most likely label as fp32, 0 to 1."""
+    """Share of examples on which every labelled output has the same most likely label as fp32, 0 to 1.
+
+    An output with a kind, such as an embedding, agrees where it is alike enough."""
+    similarity: dict[str, Similarity] = Field(default_factory=dict)
+    """By output with a kind."""
     max_difference: float
     """Largest absolute difference from fp32 over all outputs."""
     size_bytes: int

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import onnx
 
 from lading import __version__
+from lading.answers import answer_kind, broken_promise
 from lading.artifact import Artifact, tensors_to_bytes, write_artifact
 from lading.artifact.manifest import Manifest, PackedVariant, Provenance, RefusedVariant
 from lading.build.examples import BATCH_SIZE, batches, spread, spread_indices
@@ -132,6 +133,10 @@ def _golden(spec: Evaluated, graphs: Mapping[str, Path]) -> tuple[dict[str, Arra
         variant: dict(zip(names, open_session(file).run(names, inputs), strict=True))
         for variant, file in graphs.items()
     }
+    for variant, answered in outputs.items():
+        why = broken_promise(spec.outputs, answered)
+        if why is not None:
+            raise DataError(f"variant {variant!r} of {spec.name}, asked for the golden outputs: {why}")
     return inputs, outputs
 
 
@@ -140,13 +145,15 @@ def _reference(spec: Evaluated, graph: Path) -> Reference:
     dataset: Dataset = spec.reference() if len(spec.dataset("train")) else []
     if not len(dataset):
         dataset = spec.dataset("train")
-    examples = _checked(spec, "reference", dataset, REFERENCE_EXAMPLES)
+    # One half of the answers gives directions, the other one is measured along them.
+    most = REFERENCE_EXAMPLES * (2 if any(answer_kind(tensor) for tensor in spec.outputs) else 1)
+    examples = _checked(spec, "reference", dataset, most)
     groups = None
     if isinstance(dataset, Grouped):
-        groups = [dataset.group(index) for index in spread_indices(len(dataset), REFERENCE_EXAMPLES)]
+        groups = [dataset.group(index) for index in spread_indices(len(dataset), most)]
     described = None
     if isinstance(dataset, Described):
-        described = [dataset.described(index) for index in spread_indices(len(dataset), REFERENCE_EXAMPLES)]
+        described = [dataset.described(index) for index in spread_indices(len(dataset), most)]
     return Reference.fit(spec.inputs, spec.outputs, _answered(spec, graph, examples), groups, described)
 
 

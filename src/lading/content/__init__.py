@@ -26,6 +26,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lading.answers import answer_kind, answer_kinds, check_answers
 from lading.budget import Budget
 from lading.errors import ContentError, InputShapeError, LadingError, RequestError, SpecError
 from lading.spec import Array, TensorSpec
@@ -198,12 +199,12 @@ def register(content: ContentType) -> None:
 
 
 def content_of(spec: TensorSpec) -> ContentType | None:
-    """The content type of a tensor; ``None`` for a tensor of plain numbers.
+    """The content type of a tensor; ``None`` for a tensor of plain numbers and for a kind of answer.
 
     Raises:
         SpecError: see :func:`content_type`.
     """
-    return None if spec.content is None else content_type(spec.content).of(spec)
+    return None if spec.content is None or answer_kind(spec) is not None else content_type(spec.content).of(spec)
 
 
 def content_type(name: str) -> ContentType:
@@ -219,7 +220,8 @@ def content_type(name: str) -> ContentType:
             register(_loaded(installed[name]))
         else:
             raise SpecError(
-                f"the content type {name!r} is unknown; known types: {', '.join(_names())}. "
+                f"the content type {name!r} is unknown; known types: {', '.join(_names())}, and for outputs "
+                f"{', '.join(answer_kinds())}. "
                 f"Correct the name, or install the package that has this type"
             )
     return _TYPES[name]
@@ -256,13 +258,18 @@ def _loaded(point: EntryPoint) -> ContentType:
     return content
 
 
-def check_contents(specs: Iterable[TensorSpec]) -> None:
-    """Check that each content type exists, and that its tensor has a dtype and shape for it.
+def check_contents(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec] = ()) -> None:
+    """Check that each content type and kind of answer exists, and that its tensor has a dtype and shape for it.
 
     Raises:
         SpecError: the first problem found; the sentence names the tensor.
     """
-    for spec in specs:
+    check_answers(outputs)
+    for spec in inputs:
+        if spec.classes is not None or answer_kind(spec) is not None:
+            what = f"content {spec.content!r}" if answer_kind(spec) is not None else "classes"
+            raise SpecError(f"tensor {spec.name!r}: {what} describes an output, and it is an input")
+    for spec in (*inputs, *outputs):
         try:
             content = None if spec.content is None else content_type(spec.content)
         except SpecError as error:

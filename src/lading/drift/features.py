@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from lading.answers import Directions, answer_kind
 from lading.content import content_of
 from lading.spec import Array, TensorSpec
 
@@ -17,8 +18,10 @@ LARGEST = 262_144
 """Maximum values of a tensor that features are computed from. Of a larger one, rows at equal distances are used, and
 columns if one row is larger. So the memory does not grow with a request."""
 EMBEDDING, PROJECTIONS = "embedding", 8
-"""An output with a name that ends like this is an embedding: a point in many dims. Its projections on this number of
-random directions are the features, because single columns of an embedding mean little."""
+"""An output with a name that ends like this is a point in many dims. Its projections on this number of random
+directions are the features, because single columns mean little. With the content of this name, the principal directions
+of the reference are better, if it is large enough to know them."""
+NO_DIRECTIONS: Mapping[str, Directions] = {}
 
 
 def example_features(
@@ -26,22 +29,32 @@ def example_features(
     outputs: Sequence[TensorSpec],
     given: Mapping[str, Array],
     answered: Mapping[str, Array],
+    directions: Mapping[str, Directions] = NO_DIRECTIONS,
 ) -> dict[str, Array]:
-    """All features of one request and its answer, by name; tensors without the batch dim."""
+    """All features of one request and its answer, by name; tensors without the batch dim.
+
+    Args:
+        inputs: the model's, or those of interest.
+        outputs: the model's, or those of interest.
+        given: the request.
+        answered: the answer.
+        directions: of the reference, by output.
+    """
     found: dict[str, Array] = {}
     for specs, tensors in ((inputs, given), (outputs, answered)):
         for spec in specs:
             if spec.name in tensors:
-                found |= features(spec, np.asarray(tensors[spec.name]))
+                found |= features(spec, np.asarray(tensors[spec.name]), directions.get(spec.name))
     return found
 
 
-def features(spec: TensorSpec, tensor: Array) -> dict[str, Array]:
+def features(spec: TensorSpec, tensor: Array, directions: Directions | None = None) -> dict[str, Array]:
     """Turn one request's tensor into scalar features by name.
 
     Args:
         spec: the tensor's declaration.
         tensor: without the batch dim.
+        directions: of the reference, for an output that has some.
 
     Returns:
         float64 (k,) by feature name: one value for each feature of a content type, one per row for a ragged tensor. A
@@ -50,10 +63,8 @@ def features(spec: TensorSpec, tensor: Array) -> dict[str, Array]:
         and the share of missing ones, ``<name>.missing``. Categories give ``<name>.category`` (int64), an index of
         :func:`category_labels`; other strings their length, ``<name>.length``, in characters.
     """
-    content = content_of(spec)
-    if content is not None:
-        described = content.features(tensor)
-        return {f"{spec.name}.{key}": described[[index]] for index, key in enumerate(content.feature_names)}
+    if described := _described(spec, tensor, directions):
+        return described
     if spec.indexes or spec.optional or not tensor.size:
         return {f"{spec.name}.count": np.array([float(tensor.shape[-1] if tensor.size else 0)])}
     if spec.categories is not None or spec.dtype == "string":
@@ -74,7 +85,7 @@ def features(spec: TensorSpec, tensor: Array) -> dict[str, Array]:
     any_width = spec.batched and isinstance(spec.shape[-1], str)
     if any_width or not spec.batched:
         result[f"{spec.name}.count"] = np.array([float(tensor.shape[-1] if any_width else count)])
-    embedding = spec.name.endswith(EMBEDDING) and not spec.labels
+    embedding = (spec.content == EMBEDDING or spec.name.endswith(EMBEDDING)) and not spec.labels
     if spec.missing:
         result |= _with_missing(spec, values)
     elif any_width or (values.shape[1] > MAX_COLUMNS and not embedding):
@@ -92,6 +103,15 @@ OTHER = "(other)"
 def category_labels(spec: TensorSpec) -> tuple[str, ...] | None:
     """The bins of ``<name>.category``: one per category, and one for all other values."""
     return None if spec.categories is None else (*spec.categories, OTHER)
+
+
+def _described(spec: TensorSpec, tensor: Array, directions: Directions | None) -> dict[str, Array]:
+    """The features that a content type or a kind of answer has of its own; empty for numbers and strings."""
+    content, kind = content_of(spec), answer_kind(spec)
+    if content is not None:
+        described = content.features(tensor)
+        return {f"{spec.name}.{key}": described[[index]] for index, key in enumerate(content.feature_names)}
+    return dict(kind.features(spec, tensor, directions)) if kind is not None else {}
 
 
 def _of_names(spec: TensorSpec, values: Array) -> dict[str, Array]:

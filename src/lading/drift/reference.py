@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from lading.answers import Directions, answer_kind
 from lading.artifact import Artifact
 from lading.drift.calibrate import LEAST, design_effect, null_of_histograms, null_of_sketches
 from lading.drift.distances import TESTS, Null, Test
@@ -91,6 +92,9 @@ class Reference(Frozen):
     """Number of groups of similar examples (pictures of one deck), if the data set defines them."""
     design_effect: float = Field(default=1.0, ge=1)
     """Variance of a sample mean with these groups, divided by that of independent examples."""
+    directions: dict[str, Directions] = Field(default_factory=dict)
+    """What the features of an embedding are measured along, by output. Other examples than those behind ``features``
+    gave them: directions describe what they were fitted to better than anything else."""
 
     @model_validator(mode="after")
     def _whole(self) -> Reference:
@@ -121,13 +125,22 @@ class Reference(Frozen):
                 requests that arrive together. By default all examples are independent.
             described: features of each example that replace those computed here.
         """
-        seen = [example_features(inputs, outputs, given, answered) for given, answered in examples]
+        examples = list(examples)
+        directions = _directions(outputs, [answered for _, answered in examples])
+        if directions:
+            examples = examples[1::2]
+            groups = None if groups is None else groups[1::2]
+            described = None if described is None else described[1::2]
+        seen = [example_features(inputs, outputs, given, answered, directions) for given, answered in examples]
         if described is not None:
             seen = [{**example, **known} for example, known in zip(seen, described, strict=True)]
         labels: dict[str, tuple[str, ...] | None] = {
             f"{spec.name}.label": spec.labels for spec in outputs if spec.labels
         }
         labels |= {f"{spec.name}.category": category_labels(spec) for spec in (*inputs, *outputs)}
+        for spec in outputs:
+            if (kind := answer_kind(spec)) is not None:
+                labels |= kind.labels(spec)
         columns: dict[str, list[Array]] = {}
         rows: dict[str, list[int]] = {}
         for row, example in enumerate(seen):
@@ -144,7 +157,12 @@ class Reference(Frozen):
             )
             for name, parts in sorted(columns.items())
         }
-        plain = cls(examples=len(seen), features=features, groups=None if of is None else int(of.max()) + 1)
+        plain = cls(
+            examples=len(seen),
+            features=features,
+            groups=None if of is None else int(of.max()) + 1,
+            directions=directions,
+        )
         vectors = [plain.vector(example) for example in seen]
         if not enough or not vectors[0].size:
             return plain
@@ -152,6 +170,16 @@ class Reference(Frozen):
         sketches = joint.features(np.stack(vectors))
         null, effect = null_of_sketches(sketches, of), design_effect(sketches, of)
         return plain.model_copy(update={"joint": joint, "joint_null": null, "design_effect": effect})
+
+    def features_of(
+        self,
+        inputs: Sequence[TensorSpec],
+        outputs: Sequence[TensorSpec],
+        given: Mapping[str, Array],
+        answered: Mapping[str, Array],
+    ) -> dict[str, Array]:
+        """The features of one request and its answer, as those of the reference were computed."""
+        return example_features(inputs, outputs, given, answered, self.directions)
 
     def vector(self, example: Mapping[str, Array]) -> NDArray[np.float64]:
         """Features of one request as float64 (dims,): the mean of each number, one-hot of each label."""
@@ -232,6 +260,19 @@ def _with_null(feature: FeatureReference, parts: Sequence[Array], groups: NDArra
         return feature
     histograms = np.stack([feature.histogram(part) for part in parts])
     return feature.model_copy(update={"null": null_of_histograms(histograms, TESTS[feature.kind], groups)})
+
+
+def _directions(outputs: Sequence[TensorSpec], answers: Sequence[Mapping[str, Array]]) -> dict[str, Directions]:
+    """Directions of every second answer, where the rest is enough for thresholds."""
+    found: dict[str, Directions] = {}
+    if len(answers) < 2 * LEAST:
+        return found
+    for spec in outputs:
+        kind = answer_kind(spec)
+        rows = [answer[spec.name] for answer in answers[::2] if spec.name in answer]
+        if kind is not None and rows and (known := kind.directions(np.stack(rows).astype(np.float64))) is not None:
+            found[spec.name] = known
+    return found
 
 
 def _numbers(groups: Sequence[Hashable]) -> NDArray[np.intp]:

@@ -42,8 +42,9 @@ def describe_model(
         "classify": isinstance(classifier, Classifier),
         "file": classifier.content.describe() if isinstance(classifier, Classifier) else None,
         "probabilistic": bool(scored) and are_probabilities(scored, artifact.golden_outputs(packed.variant.name)),
+        "fields": [] if isinstance(classifier, Classifier) else form_fields(artifact),
         "inputs": [_tensor(spec) for spec in manifest.inputs],
-        "outputs": [_tensor(spec) for spec in manifest.outputs],
+        "outputs": [_tensor(spec) | _alike(packed, spec) for spec in manifest.outputs],
         "example": example_body(artifact),
         "table": form_of(manifest.inputs, artifact.golden_inputs()),
         "texts": [{"name": form.name, "label": form.label, "example": form.example} for form in texts],
@@ -123,6 +124,24 @@ def _named(spec: TensorSpec, code: Any) -> Any:
     return None if spec.missing else code
 
 
+def form_fields(artifact: Artifact) -> list[dict[str, Any]]:
+    """The fields of a form for ``/predict``: the kind of file that each takes, or an example of its numbers.
+
+    Empty for a model that takes no files.
+    """
+    first = first_example(artifact.manifest.inputs, artifact.golden_inputs())
+    if not any(content_of(spec) for spec, _ in first.values()):
+        return []
+    fields: list[dict[str, Any]] = []
+    for name, (spec, array) in first.items():
+        content = content_of(spec)
+        field: dict[str, Any] = {"name": name, "file": content.describe() if content else None}
+        if content is None and not _too_many(spec, array):
+            field["example"] = _numbers(array[0] if spec.batched else array)
+        fields.append(field)
+    return fields
+
+
 def example_bodies(artifact: Artifact) -> tuple[Any, dict[str, Any] | None]:
     """The first golden request as bodies for ``/predict`` and for the Open Inference Protocol.
 
@@ -165,6 +184,12 @@ def first_example(specs: Sequence[TensorSpec], batch: Mapping[str, Array]) -> di
     first, _ = next(separate(specs, (), batch, {}))
     kept = [spec for spec in specs if not spec.optional]
     return {spec.name: (spec, first[spec.name][None] if spec.batched else first[spec.name]) for spec in kept}
+
+
+def _alike(packed: PackedVariant, spec: TensorSpec) -> dict[str, Any]:
+    """How alike the answers of this variant are to those of fp32, where the output's kind has a measure of it."""
+    alike = packed.measurement.similarity.get(spec.name) if packed.measurement else None
+    return {} if alike is None else {"similarity": alike.model_dump()}
 
 
 def _tensor(spec: TensorSpec) -> dict[str, Any]:

@@ -30,6 +30,7 @@ _SHOWN_CATEGORIES = 8
 _EXACT = 2**53  # every integer up to this is a float64 of its own
 _LISTS, _BOOLS, _NUMBERS = frozenset({list}), frozenset({bool}), frozenset({int, float})
 _STRINGS = frozenset({str})
+_FILES = frozenset({str, bytes})
 _NUMBERS_OR_NULL = _NUMBERS | {type(None)}
 
 
@@ -43,7 +44,7 @@ def read_inputs(
 
     Args:
         specs: the model's inputs.
-        content: values by input name or alias.
+        content: values by input name or alias; a file of a form is its bytes.
         max_batch: most rows along ``batch``.
         budget: what reading it may cost.
 
@@ -208,8 +209,9 @@ def _read_tensor(spec: TensorSpec, value: Any, *, max_batch: int, budget: Budget
         value = [value]
     if isinstance(value, list) and (spec.batched or spec.content is not None) and len(value) > max_batch:
         refuse_too_many(spec, len(value), max_batch, advice_on_shape(spec, first_shape(value)))
-    if spec.content is not None and isinstance(value, list) and value and set(map(type, value)) == {str}:
-        return decode_rows(spec, (from_base64(spec, row, text) for row, text in enumerate(value)), budget)
+    if spec.content is not None and isinstance(value, list) and value and set(map(type, value)) <= _FILES:
+        files = (one if type(one) is bytes else from_base64(spec, row, one) for row, one in enumerate(value))
+        return decode_rows(spec, files, budget)
     content = content_of(spec)
     if content is not None and content.textual:
         _refuse_no_text(spec, value)

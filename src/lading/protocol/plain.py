@@ -1,4 +1,4 @@
-"""Plain HTTP bodies: JSON for ``/predict``, one encoded file for ``/classify``."""
+"""Plain HTTP bodies: JSON, a form or a file for ``/predict``, one encoded file for ``/classify``."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ import orjson
 from lading.artifact import Artifact
 from lading.artifact.manifest import ModelInfo
 from lading.budget import Budget
-from lading.content import ContentType, content_of, decode_file
+from lading.content import ContentType, content_of, decode_file, decode_rows
 from lading.errors import ContentError, ContentTypeError, UnknownModelError
 from lading.protocol.base64_files import unfolded_base64
 from lading.protocol.codec import JSON, Encoded, media_type
 from lading.protocol.datatypes import as_json
 from lading.protocol.form import file_in_form
+from lading.protocol.form_inputs import form_hint, read_form
 from lading.protocol.json_body import WANTED, parse
 from lading.protocol.json_values import not_finite, read_inputs, refuse_not_finite, with_optional
 from lading.protocol.table import columns_of
@@ -125,15 +126,21 @@ def classifier(artifact: Artifact, variant: str | None = None) -> Classifier | s
     manifest = artifact.manifest
     required = [spec for spec in manifest.inputs if not spec.optional]
     content = content_of(required[0]) if len(required) == 1 else None
+    if len(required) != 1 and any(content_of(spec) is not None for spec in required):
+        names = ", ".join(spec.name for spec in required)
+        return f"the model {manifest.name!r} takes {names}: send them to /predict (curl {form_hint(manifest.inputs)})"
+    elsewhere = "send its inputs to /predict as JSON"
     if content is None:
-        return f"the model {manifest.name!r} does not take one encoded file, such as a picture"
+        return f"the model {manifest.name!r} does not take one encoded file, such as a picture: {elsewhere}"
+    elsewhere = f"send the {content.noun} to /predict"
     outputs = tuple(spec for spec in manifest.outputs if spec.labels and spec.batched and len(spec.shape) == 2)
     if not outputs:
-        return f"the model {manifest.name!r} has no output with labels"
+        return f"the model {manifest.name!r} has no output with labels: {elsewhere}"
     taken = [spec.name for spec in outputs if spec.name in RESERVED]
     if taken:
         return (
-            f"the model {manifest.name!r} has an output named {taken[0]!r}, which the answer of /classify uses itself"
+            f"the model {manifest.name!r} has an output named {taken[0]!r}, which the answer of /classify uses "
+            f"itself: {elsewhere}"
         )
     packed = artifact.variant(variant)
     return Classifier(
@@ -173,28 +180,39 @@ _MAY_BE_JSON = (
 a browser's ``fetch`` says of a string."""
 
 
-class JsonCodec:
-    """``/predict``: inputs by name as JSON, outputs by name back.
+class PredictCodec:
+    """``/predict``: inputs by name as JSON or as the fields of a form, or one file; outputs by name back.
 
     Raises:
         ContentTypeError: the headers say that the body is something else.
     """
 
-    brief = True
     message_id: str | None = None
 
     def __init__(self, model: PlainModel, headers: Mapping[bytes, bytes], budget: Budget) -> None:
         kind = media_type(headers)
-        if kind not in _MAY_BE_JSON and not kind.endswith("+json"):
-            files = "" if isinstance(model.classifier, str) else "; files go to /classify, or into the JSON as base64"
-            raise ContentTypeError(f"/predict reads application/json, not {kind}{files}")
         self._model, self._budget = model, budget
+        self.brief = kind in _MAY_BE_JSON or kind.endswith("+json")
+        self._form = headers[b"content-type"].decode("latin-1") if kind == "multipart/form-data" else None
+        if not self.brief and self._form is None and not _takes_file(model.inputs, kind):
+            files = any(spec.content for spec in model.inputs)
+            form = f"; files go into a form (curl {form_hint(model.inputs)}), or into the JSON as base64"
+            raise ContentTypeError(f"/predict reads application/json, not {kind}{form if files else ''}")
 
     def read(self, body: bytes) -> dict[str, Array]:
+        if self._form is not None:
+            return read_form(self._model, self._form, body, self._budget)
+        if not self.brief:
+            return {self._model.inputs[0].name: decode_rows(self._model.inputs[0], [body], self._budget)}
         return decode_json(self._model, body, self._budget)
 
     def write(self, outputs: Mapping[str, Array]) -> Encoded:
         return Encoded(JSON, encode_json(self._model, outputs))
+
+
+def _takes_file(inputs: Sequence[TensorSpec], kind: str) -> bool:
+    content = content_of(inputs[0]) if len(inputs) == 1 else None
+    return content is not None and content.accepts(kind)
 
 
 class ClassifyCodec:
@@ -209,7 +227,7 @@ class ClassifyCodec:
 
     def __init__(self, model: PlainModel, headers: Mapping[bytes, bytes], budget: Budget) -> None:
         if isinstance(model.classifier, str):
-            raise UnknownModelError(f"{model.classifier}: send its inputs to /predict as JSON")
+            raise UnknownModelError(model.classifier)
         self._how, self._headers, self._budget = model.classifier, headers, budget
 
     def read(self, body: bytes) -> dict[str, Array]:

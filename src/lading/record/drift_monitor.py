@@ -7,7 +7,6 @@ import time
 from typing import NamedTuple
 
 from lading.artifact import Artifact
-from lading.drift.features import example_features
 from lading.drift.reference import Reference
 from lading.drift.report import drift_report
 from lading.drift.window import Block, Score, Window, merged, scores_of
@@ -80,10 +79,10 @@ class DriftMonitor:
         window = self._windows[name].window
         inputs, outputs = exchange.model.inputs, exchange.model.outputs
         for given, answered in separate(inputs, outputs, exchange.inputs, exchange.outputs):
-            asked = example_features(inputs, (), given, {})
+            asked = window.reference.features_of(inputs, (), given, {})
             for feature in window.reference.outside(asked):
                 self._metrics.outside_seen_range.labels(name, feature).inc()
-            example = asked | example_features((), outputs, {}, answered)
+            example = asked | window.reference.features_of((), outputs, {}, answered)
             with self._lock:
                 full = window.add(example)
             if full:

@@ -124,7 +124,8 @@ class Joined:
                 continue
             time, request_id = row["time"], row["request_id"]
             try:
-                examples, predicted = list(row_examples(self.manifest, row)), row_predictions(self.manifest, row)
+                examples = list(row_examples(self.manifest, row, self.reference))
+                predicted = row_predictions(self.manifest, row)
             except (ValueError, IndexError):
                 continue  # of another version, whose tensors have other shapes
             for index, example in enumerate(examples):

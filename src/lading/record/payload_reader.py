@@ -10,7 +10,7 @@ import numpy as np
 
 from lading.artifact.manifest import Manifest
 from lading.content import content_of
-from lading.drift.features import example_features
+from lading.drift.reference import Reference
 from lading.errors import DataError
 from lading.record.log_source import LogFile, LogSource
 from lading.record.payload_columns import require_pyarrow
@@ -43,7 +43,7 @@ def read_rows(source: LogSource, file: LogFile) -> Iterator[Row]:
         raise DataError(f"{source}/{file.path} is no file of a payload log: {str(error).splitlines()[0]}") from None
 
 
-def row_examples(manifest: Manifest, row: Row) -> Iterator[dict[str, Array]]:
+def row_examples(manifest: Manifest, row: Row, reference: Reference) -> Iterator[dict[str, Array]]:
     """Yield the features of each example in one row, the same as a running server computes."""
     given = tensors_of(manifest.inputs, row, "input")
     answered = tensors_of(manifest.outputs, row, "output")
@@ -57,7 +57,7 @@ def row_examples(manifest: Manifest, row: Row) -> Iterator[dict[str, Array]]:
         for feature in content.feature_names
     ]
     for index, (one, other) in enumerate(plain):
-        example = example_features(inputs, outputs, one, other)
+        example = reference.features_of(inputs, outputs, one, other)
         for feature in described:
             seen = row.get(f"input.{feature}")
             if seen is not None and index < len(seen):

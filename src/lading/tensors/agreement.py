@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from lading.answers import AnswerKind, answer_kind
 from lading.spec import Array, TensorSpec
 
 
@@ -59,17 +60,34 @@ def same_label(expected: Array, got: Array) -> Array:
 
 
 def agreeing_rows(specs: Sequence[TensorSpec], expected: Mapping[str, Array], got: Mapping[str, Array]) -> Array:
-    """Which rows agree: every labelled output has the same most likely label.
+    """Which rows agree: labelled outputs have the same most likely label, and outputs of a kind are alike enough.
 
-    Without labelled outputs, every number must be :func:`close`.
+    The number for alike is the kind's ``least``. Without labelled outputs and kinds, every number must be
+    :func:`close`.
 
     Returns:
         Boolean (rows,).
     """
     labelled = [tensor.name for tensor in specs if tensor.labels]
-    compare, names = (same_label, labelled) if labelled else (close, [tensor.name for tensor in specs])
-    same = [compare(expected[name], got[name]) for name in names]
+    alike = [kind.similarity(spec, expected[spec.name], got[spec.name]) >= kind.least for spec, kind in _kinds(specs)]
+    plain = [tensor.name for tensor in specs] if not labelled and not alike else labelled
+    compare = same_label if labelled else close
+    same = [compare(expected[name], got[name]) for name in plain] + alike
     return np.asarray(np.logical_and.reduce([one.all(axis=tuple(range(1, one.ndim))) for one in same]))
+
+
+def similarities(
+    specs: Sequence[TensorSpec], expected: Mapping[str, Array], got: Mapping[str, Array]
+) -> dict[str, tuple[str, Array]]:
+    """Name of the measure and similarity of each row (rows,), by name of an output with a kind."""
+    return {
+        spec.name: (kind.measure, kind.similarity(spec, expected[spec.name], got[spec.name]))
+        for spec, kind in _kinds(specs)
+    }
+
+
+def _kinds(specs: Sequence[TensorSpec]) -> list[tuple[TensorSpec, AnswerKind]]:
+    return [(spec, kind) for spec in specs if (kind := answer_kind(spec)) is not None]
 
 
 def agreement(specs: Sequence[TensorSpec], expected: Mapping[str, Array], got: Mapping[str, Array]) -> float:

@@ -91,12 +91,21 @@ def hopeless() -> Sides:
     return spec
 
 
+def embedded() -> Sides:
+    spec = Sides()
+    spec.outputs = (TensorSpec(name="side", dtype="float32", shape=("batch", 3), content="embedding"),)
+    return spec
+
+
 CHEATS: dict[str, Cheat] = {
     "a network of NaNs": Cheat(
         doubts.not_finite, "stops", "output 'side' is NaN or infinite in 400 of 400 rows", graphs=(NAN, NAN)
     ),
     "an infinite logarithm": Cheat(doubts.not_finite, "stops", "first in row ", graphs=(INFINITE, HONEST)),
     "a variant of NaNs": Cheat(doubts.not_finite, "refused", "output 'side' is NaN or infinite", graphs=(HONEST, NAN)),
+    "an embedding of any length": Cheat(
+        doubts.broken_promises, "stops", "output 'side' is no embedding in row 0: its length is", spec=embedded
+    ),
     "a constant network": Cheat(
         doubts.constant, "stops", "it gives the same answer (side) for all 400 examples", graphs=(STILL, STILL)
     ),

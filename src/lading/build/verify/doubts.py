@@ -14,6 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
+from lading.answers import broken_promise
 from lading.build.examples import read_example
 from lading.build.verify.drop import TAIL
 from lading.build.verify.gates import below_minimum
@@ -102,6 +103,15 @@ def not_finite(evidence: Evidence) -> Iterator[Doubt]:
                         f"{split!r}, first in row {int(np.argmax(rows))}: clients would get no answer to such requests",
                         name,
                     )
+
+
+def broken_promises(evidence: Evidence) -> Iterator[Doubt]:
+    """Outputs that are not what their content says, such as an embedding that is not normalised."""
+    for split, answered in evidence.answers.items():
+        for name in evidence.trusted:
+            why = broken_promise(evidence.spec.outputs, answered.outputs[name])
+            if why is not None:
+                yield Doubt(f"{why} (of {split!r})", name)
 
 
 def constant(evidence: Evidence) -> Iterator[Doubt]:
@@ -261,6 +271,7 @@ def _number(score: object) -> float:
 
 CHECKS: tuple[Callable[[Evidence], Iterator[Doubt]], ...] = (
     not_finite,
+    broken_promises,
     constant,
     one_label,
     wrong_labels,

@@ -101,9 +101,13 @@ def _figures(found: Measurement, split: str, *, wide: bool) -> tuple[str, ...]:
     if not wide:
         return (score, f"{drop.high:.4f}" if drop else "", p50, f"{found.speedup.value:.2f}", torch)
     memory = f"{found.peak_memory_bytes / 2**20:.0f}"
-    agrees = f"{found.agreement:.2%}"
+    agrees = "\n".join([f"{found.agreement:.2%}", *_alike(found)])
     span = f"{drop.low:.4f} to {drop.high:.4f}" if drop else ""
     return (score, span, agrees, p50, _ms(single, "p99_ms"), _ratio(found.speedup), torch, size, memory)
+
+
+def _alike(found: Measurement) -> list[str]:
+    return [f"{one.measure} {one.mean:.3f} (least {one.least:.3f})" for one in found.similarity.values()]
 
 
 def _verdict(entry: VerifiedVariant, chosen: bool) -> Text:
@@ -205,7 +209,7 @@ def _variant_figures(entry: PackedVariant | RefusedVariant, split: str, size: in
     return (
         name,
         f"{measured.scores[split]:.4f}" if split in measured.scores else "",
-        f"{measured.agreement:.1%}",
+        "\n".join([f"{measured.agreement:.1%}", *_alike(measured)]),
         _ms(measured.alone, "p50_ms"),
         f"{measured.speedup.value:.2f}",
         f"{torch.value:.2f}" if torch else "",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from lading.artifact.manifest import Baseline, LengthCost, Measurement
+from lading.artifact.manifest import Baseline, LengthCost, Measurement, Similarity
 from lading.build.records import VERIFICATION_FILE as FILE
 from lading.build.records import Confusion, Effort, Verification, VerifiedVariant, read_variants, require_passed
 from lading.build.verify.bench import Bench, Scale, costs_of_lengths, memory_of_all, time_all
@@ -26,7 +26,7 @@ from lading.machine import describe_machine
 from lading.predictor import open_session
 from lading.progress import progress_bars
 from lading.spec import Evaluated
-from lading.tensors.agreement import agreement, difference
+from lading.tensors.agreement import agreement, difference, similarities
 
 __all__ = ["EFFORTS", "Effort", "Scale", "Verification", "VerifiedVariant", "require_passed", "verify"]
 
@@ -182,6 +182,10 @@ def _measurement(
         scores=evidence.scores[name],
         score_drop=None if name == reference else score_drop(bench.spec, first, reference, name),
         agreement=agreement(outputs, first.outputs[reference], first.outputs[name]),
+        similarity={
+            output: Similarity(measure=measure, least=float(rows.min()), mean=float(rows.mean()))
+            for output, (measure, rows) in similarities(outputs, first.outputs[reference], first.outputs[name]).items()
+        },
         max_difference=difference(outputs, first.outputs[reference], first.outputs[name]),
         size_bytes=bench.files[name].stat().st_size,
         timings=speed.timings,

@@ -46,12 +46,12 @@ def examples(signature: Signature, files: Sequence[bytes] = ()) -> list[dict[str
         recorded = signature.recorded[turn] if turn < len(signature.recorded) else None
         arrays = recorded or random_inputs(signature.inputs, sizes, rng)
         example: dict[str, Value] = {spec.name: arrays[spec.name] for spec in sent}
-        for spec in sent:
+        for place, spec in enumerate(sent):
             content = content_of(spec)
             if content is None:
                 continue
-            if files:
-                file = files[turn % len(files)]
+            if own := [file for file in files if content.sniff(file)]:
+                file = own[(turn + place) % len(own)]
             else:
                 file = content.encode(recorded[spec.name][0]) if recorded else content.draw(spec, rng)
             example[spec.name] = file.decode() if content.textual else file

@@ -100,7 +100,7 @@ def _described(content: dict[str, Any]) -> Signature:
             )
             for side in ("inputs", "outputs")
         )
-        check_contents((*inputs, *outputs))
+        check_contents(inputs, outputs)
         return Signature(content["name"], inputs, outputs, classifies=content["classify"])
     except (KeyError, TypeError, ValidationError, SpecError) as error:
         raise CheckError(f"the description of the model at /model cannot be read: {error}") from None

@@ -20,7 +20,7 @@ from lading.errors import LadingError
 from lading.errors.sentences import clipped
 from lading.protocol.codec import Codec, Encoded
 from lading.protocol.oip_rest import OipRestCodec
-from lading.protocol.plain import ClassifyCodec, JsonCodec, PlainModel
+from lading.protocol.plain import ClassifyCodec, PlainModel, PredictCodec
 from lading.protocol.texts import TextCodec, TextForm
 from lading.serve.backend import Backend
 from lading.serve.call import Call
@@ -51,7 +51,7 @@ class Endpoints:
     def __init__(self, backend: Backend, forms: Iterable[TextForm]) -> None:
         self._plain = {
             "/classify": InferenceEndpoint(backend, ClassifyCodec, "http", "/classify"),
-            "/predict": InferenceEndpoint(backend, JsonCodec, "http", "/predict"),
+            "/predict": InferenceEndpoint(backend, PredictCodec, "http", "/predict"),
         }
         for form in forms:
             path = f"/predict/{form.name}"

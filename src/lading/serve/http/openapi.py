@@ -73,7 +73,10 @@ def openapi(
         "encoded": _encoded(manifest.inputs),
         "max_batch": max_batch,
         "max_body_bytes": settings.max_body_bytes,
-        "predict_body": _body({"$ref": "#/components/schemas/Inputs"}, predict_example),
+        "predict_content": {
+            "application/json": _body({"$ref": "#/components/schemas/Inputs"}, predict_example),
+            **_files_for_predict(manifest.inputs),
+        },
         "infer_inputs": infer_inputs(manifest.inputs),
         "infer_body": _body(infer_request(manifest.inputs), infer_example),
         "inputs": inputs_schema(manifest.inputs, max_batch),
@@ -166,6 +169,27 @@ def _encoded(inputs: Sequence[TensorSpec]) -> str:
         else f"`{name}` may be a base64 string of a {content.formats} file instead, or a list of them. "
         for name, content in contents.items()
     )
+
+
+def _files_for_predict(inputs: Sequence[TensorSpec]) -> Schema:
+    """A form with a field for each input, and the file alone where it is the only input."""
+    contents = {spec.name: content for spec in inputs if (content := content_of(spec)) is not None}
+    if not contents:
+        return {}
+    binary: Schema = {"type": "string", "format": "binary"}
+    form: Schema = {
+        "type": "object",
+        "description": "A field for each input: a file, or JSON without the batch dim. Repeat all fields for a batch.",
+        "properties": {
+            spec.name: binary if spec.name in contents else {"type": "string", "description": "JSON"}
+            for spec in inputs
+            if not spec.owner_of
+        },
+        "additionalProperties": False,
+    }
+    form["required"] = list(form["properties"])
+    alone = contents[inputs[0].name].media_types if len(inputs) == 1 else ()
+    return {"multipart/form-data": {"schema": form}} | {kind: {"schema": binary} for kind in alone}
 
 
 def _classify_holes(classifier: Classifier) -> dict[str, Any]:

@@ -11,7 +11,7 @@ async function send(path, body, contentType, show) {
   find("send").disabled = true;
   const begin = performance.now();
   try {
-    const response = await ask(path + naming(), { method: "POST", body, headers: { "content-type": contentType } });
+    const response = await ask(path + naming(), { method: "POST", body, headers: contentType ? { "content-type": contentType } : {} });
     const answer = response.ok ? await response.json() : await problem(response);
     const milliseconds = performance.now() - begin;
     if (turn !== latest) return;
@@ -190,6 +190,8 @@ function showModel(query) {
     showTable();
     showCurl("-H 'content-type: application/json' -d '" + example + "'", "predict" + query);
     showTextForm(query);
+    showFields(query);
+    find("form").hidden = model.fields.length > 0;
   }
 }
 

@@ -21,7 +21,9 @@ def page_of(template: str, *styles: str, scripts: tuple[str, ...]) -> str:
     )
 
 
-PAGE = page_of("page.html", "page.css", scripts=("access.js", "page.js", "graph.js", "table.js", "models.js"))
+PAGE = page_of(
+    "page.html", "page.css", scripts=("access.js", "page.js", "graph.js", "table.js", "fields.js", "models.js")
+)
 # A report that was read with a key is opened by the page, under the page's policy.
 REPORT = files("lading.drift").joinpath("report.html.j2").read_text(encoding="utf-8")
 
