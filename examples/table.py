@@ -56,10 +56,9 @@ class Parcels(ModelSpec):
             name="parcel",
             dtype="float32",
             shape=("batch", 2),
-            labels=("distance", "weight"),
+            labels=("distance_km", "weight_kg"),
             minimum=0,
             missing=True,
-            description="km and kg",
         ),
         TensorSpec(name="hour", dtype="float32", shape=("batch",), minimum=0, maximum=24, unit="h"),
         TensorSpec(name="carrier", dtype="int64", shape=("batch",), categories=CARRIERS),
@@ -91,10 +90,16 @@ class Parcels(ModelSpec):
         late = distance / speed + 0.3 * weight + delay + hour / 6 + rng.normal(0, 1, rows) > 15
         weight[rng.random(rows) < 0.1] = np.nan
         parcel = np.stack([distance, weight], 1).astype(np.float32)
+        columns: dict[str, Array] = {
+            "parcel": parcel,
+            "hour": hour.astype(np.float32),
+            "carrier": carrier,
+            "city": city,
+        }
         return [
             (
-                {"parcel": parcel[row], "hour": np.float32(hour[row]), "carrier": carrier[row], "city": city[row]},
-                {"arrival": np.array(int(late[row]))},
+                {name: np.asarray(column[row]) for name, column in columns.items()},
+                {"arrival": np.asarray(late[row], int)},
             )
             for row in range(rows)
         ]

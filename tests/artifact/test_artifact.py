@@ -150,3 +150,13 @@ def test_pickled_objects_are_never_read(tmp_path: Path) -> None:
     np.savez(tmp_path / "bad.npz", surprise=np.array([{"a": 1}], dtype=object))
     with pytest.raises(ArtifactError, match=r"bad\.npz cannot be read: .*pickle"):
         read_tensors(tmp_path / "bad.npz")
+
+
+def test_strings_are_kept_and_those_that_a_file_would_change_are_refused(tmp_path: Path) -> None:
+    texts = np.array([["", "a\nb"], ["\0Bodø", "\U0001f600"]], object)
+    (tmp_path / "texts.npz").write_bytes(tensors_to_bytes({"texts": texts, "none": texts[:0]}))
+    back = read_tensors(tmp_path / "texts.npz")
+    assert back["texts"].tolist() == texts.tolist()
+    assert (back["texts"].dtype, back["none"].shape) == (np.dtype(object), (0, 2))
+    with pytest.raises(ArtifactError, match=r"'texts' ends with the character U\+0000"):
+        tensors_to_bytes({"texts": np.array(["a\0"], object)})

@@ -17,7 +17,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from lading.artifact import Artifact
+from lading.artifact import Artifact, tensors_to_bytes
 from lading.build.batch_axis import rename
 from lading.build.onnx_file import pack_onnx
 from lading.drift.reference import Reference
@@ -114,7 +114,7 @@ def test_calibration_data_with_strings_make_a_reference_and_no_int8_variant_with
     arrays = {
         name: values.astype(str) if values.dtype == object else values for name, values in as_inputs(frame).items()
     }
-    np.savez(tmp_path / "rows.npz", **arrays)
+    (tmp_path / "rows.npz").write_bytes(tensors_to_bytes(arrays))
     artifact = packed(converted(pipe, tmp_path / "people.onnx", zipmap=False), tmp_path / "rows.npz")
     features = Reference.of(artifact).features
     assert features["city.category"].labels == (*CITIES, "(other)")

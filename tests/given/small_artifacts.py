@@ -130,7 +130,7 @@ def columns_artifact(path: Path) -> Artifact:
         helper.make_tensor("zero", TensorProto.FLOAT, [], [0.0]),
     ]
     rng = np.random.default_rng(0)
-    examples = [
+    examples: list[dict[str, Array]] = [
         {
             "size": np.array([rng.uniform(1, 90), np.nan if row % 5 == 0 else rng.uniform(1, 2)], np.float32),
             "city": np.array(rng.integers(2)),

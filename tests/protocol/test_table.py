@@ -26,7 +26,7 @@ CELLS = {
     "height": st.none() | st.floats(0, 3, width=32),
     "city": st.none() | st.sampled_from(["Bergen", "Oslo", "Paris", "", 0, 1, 2]),
     "kind": st.sampled_from(["a", "b", 0, 1]),
-    "name": st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=4),
+    "name": st.text(max_size=4),
     "agreed": st.booleans(),
 }
 RECORDS = st.lists(st.fixed_dictionaries(CELLS), min_size=1, max_size=8)
@@ -99,7 +99,6 @@ def test_what_may_be_missing_may_be_left_out_of_a_record() -> None:
         ([{**WHOLE, "name": 3}], r"'name'\[0\] is an integer; the model takes strings"),
         ([{**WHOLE, "name": "x" * 17}], "a string of 17 characters; at most 16 bytes"),
         ([{**WHOLE, "name": "å" * 9}], "a string of 9 characters; at most 16 bytes"),
-        ([{**WHOLE, "name": "a\0b"}], r"the character U\+0000"),
         ([{**WHOLE, "agreed": 1}], r"'agreed'\[0\] is an integer; the model takes true or false"),
     ],
 )

@@ -22,7 +22,7 @@ ROWS: list[dict[str, Any]] = [
     {"id": "008", "age": 40.0, "height": None, "city": "Paris", "kind": "b", "name": "NA", "agreed": False},
     {"id": "009", "age": 7.25, "height": 1.25, "city": None, "kind": "b", "name": 'a "b",\nc', "agreed": False},
 ]
-WANTED = {
+WANTED: dict[str, list[Any]] = {
     "city_back": [1, 2, 2],
     "kind_back": [[0], [1], [1]],
     "name_back": [["Ada"], ["NA"], ['a "b",\nc']],

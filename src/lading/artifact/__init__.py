@@ -201,16 +201,29 @@ def write_artifact(path: Path, manifest: Manifest, files: Mapping[str, bytes | P
 
 
 def tensors_to_bytes(tensors: Mapping[str, Array]) -> bytes:
-    """Serialise arrays by name as an uncompressed ``.npz``."""
+    """Serialise arrays by name as an uncompressed ``.npz``.
+
+    Raises:
+        ArtifactError: a string ends with U+0000, which numpy's strings lose.
+    """
     buffer = io.BytesIO()
     # Not np.savez: a tensor named "file" or "allow_pickle" would clash with its own arguments.
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, array in tensors.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
                 written = np.asanyarray(array)
-                written = written.astype(np.str_) if written.dtype.kind == "O" else written
+                written = _strings(name, written) if written.dtype.kind == "O" else written
                 np.lib.format.write_array(entry, written, allow_pickle=False)
     return buffer.getvalue()
+
+
+def _strings(name: str, array: Array) -> Array:
+    written = array.astype(np.str_)
+    if (written.astype(object) != array).any():
+        raise ArtifactError(
+            f"a string of {name!r} ends with the character U+0000, which is lost in a file: leave it out"
+        )
+    return written
 
 
 def read_tensors(file: Path) -> dict[str, Array]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import orjson
 
-from lading.spec import Array, TensorSpec
+from lading.spec import Array, DType, TensorSpec
 
 BYTES = "BYTES"
-TO_V2 = {
+TO_V2: dict[str, str] = {
     "bool": "BOOL",
     "uint8": "UINT8",
     "uint16": "UINT16",
@@ -28,7 +28,7 @@ TO_V2 = {
     "string": BYTES,
 }
 """https://github.com/kserve/open-inference-protocol, "Tensor Data Types"."""
-FROM_V2 = {name: dtype for dtype, name in TO_V2.items() if name != BYTES}
+FROM_V2: dict[str, DType] = {TO_V2[dtype]: dtype for dtype in get_args(DType) if dtype != "string"}
 """Dtypes of numbers. BYTES are strings or encoded files."""
 PART = 2**16
 """Numbers that are written at once, in about 3 ms."""

@@ -50,7 +50,7 @@ class Source(ABC):
         """
         found: dict[str, str] = {}
         for spec in self.specs:
-            if spec.owner_of:
+            if spec.optional:
                 continue
             whole = spec.name not in present and spec.alias in present
             if spec.name in present or whole or not any(column.name in present for column in spec.columns):

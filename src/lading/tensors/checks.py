@@ -107,8 +107,6 @@ def _check_strings(spec: TensorSpec, array: Array) -> None:
                 f"input {spec.name!r} has a string of {len(text)} characters; at most {spec.max_bytes} bytes in UTF-8 "
                 "are accepted"
             )
-        if "\0" in text:  # ONNX Runtime reads a string up to there
-            raise InputValueError(f"input {spec.name!r} has a string with the character U+0000: leave it out")
 
 
 def _not_finite(spec: TensorSpec) -> InputValueError:

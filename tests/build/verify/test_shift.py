@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 from lading.build.verify.shift import SEVERITIES, corruptions_of, within_limits
 from lading.content.image import CORRUPTIONS
 from lading.spec import TensorSpec
+from lading.tensors.checks import check_inputs
+from lading.tensors.random import random_inputs
+from tests.given.small_artifacts import COLUMNS
 
 IMAGE = TensorSpec(name="image", dtype="uint8", shape=("batch", 16, 16, 3), content="image")
 TABLE = TensorSpec(name="x", dtype="float32", shape=("batch", 2), minimum=-1, maximum=1)
@@ -74,3 +77,24 @@ def test_the_digits_lose_score_as_their_pixels_get_noisier(tmp_path: Path) -> No
     assert found.scores["noise"][4] < found.scores["noise"][0]
     assert (tmp_path / "verify" / "shift.svg").is_file()
     assert (tmp_path / "verify" / "shift.json").is_file()
+
+
+def test_corrupted_columns_of_a_table_are_still_a_row() -> None:
+    rng = np.random.default_rng(0)
+    drawn = random_inputs(COLUMNS, {"batch": 50}, rng)
+    drawn["size"][::3, 1] = np.nan
+    rows = [{name: np.asarray(array[row]) for name, array in drawn.items()} for row in range(50)]
+    found = corruptions_of(COLUMNS, rows)
+    assert {name: set(changes) for name, changes in found.items()} == {
+        "noise": {"size"}, "larger": {"size"}, "missing": {"size", "city"},
+    }  # fmt: skip
+    specs = {spec.name: spec for spec in COLUMNS}
+    for changes in found.values():
+        for severity in SEVERITIES:
+            for row in rows:
+                changed = {
+                    name: within_limits(specs[name], change(row[name], severity, rng))
+                    for name, change in changes.items()
+                }
+                check_inputs(COLUMNS, row | changed, example=True)
+    assert sum(found["missing"]["city"](row["city"], 5, rng) == 2 for row in rows) > 10

@@ -129,28 +129,47 @@ def _plot(found: ShiftScores, file: Path) -> None:
 SEVERITIES = (1, 2, 3, 4, 5)
 
 
-def _numbers(scale: Array) -> Mapping[str, Corrupt]:
-    """Corruptions of a tensor of numbers. ``scale`` is the standard deviation of each column."""
+_GONE = (0.02, 0.05, 0.1, 0.2, 0.4)
+"""Share of the values that are missing, by severity."""
+
+
+def _numbers(scale: Array, gap: float = 0.0) -> Mapping[str, Corrupt]:
+    """Corruptions of a tensor of numbers.
+
+    Args:
+        scale: standard deviation of each column.
+        gap: what stands for a missing value.
+    """
 
     def noise(array: Array, severity: int, rng: np.random.Generator) -> Array:
         sigma = scale * (0.05, 0.1, 0.2, 0.4, 0.8)[severity - 1]
-        return _as_before(array, array + rng.normal(0, 1, array.shape) * sigma)
+        return _as_before(np.asarray(array), array + rng.normal(0, 1, np.shape(array)) * sigma)
 
     def larger(array: Array, severity: int, _: np.random.Generator) -> Array:
-        return _as_before(array, array * (1.05, 1.1, 1.2, 1.5, 2.0)[severity - 1])
+        return _as_before(np.asarray(array), array * (1.05, 1.1, 1.2, 1.5, 2.0)[severity - 1])
 
     def missing(array: Array, severity: int, rng: np.random.Generator) -> Array:
-        gone = rng.random(array.shape) < (0.02, 0.05, 0.1, 0.2, 0.4)[severity - 1]
-        return _as_before(array, np.where(gone, 0, array))
+        gone = rng.random(np.shape(array)) < _GONE[severity - 1]
+        return _as_before(np.asarray(array), np.where(gone, gap, array))
 
     return {"noise": noise, "larger": larger, "missing": missing}
+
+
+def _categories(unknown: int) -> Mapping[str, Corrupt]:
+    """Codes have no noise and no scale; a share of them is not known."""
+
+    def missing(array: Array, severity: int, rng: np.random.Generator) -> Array:
+        gone = rng.random(np.shape(array)) < _GONE[severity - 1]
+        return _as_before(np.asarray(array), np.where(gone, unknown, array))
+
+    return {"missing": missing}
 
 
 def _as_before(array: Array, changed: Array) -> Array:
     if array.dtype.kind in "iu":
         limits = np.iinfo(array.dtype)
         changed = np.clip(np.rint(changed), limits.min, limits.max)
-    return changed.astype(array.dtype)
+    return np.asarray(changed).astype(array.dtype)
 
 
 def corruptions_of(
@@ -167,10 +186,13 @@ def corruptions_of(
         content = content_of(spec)
         if content is not None:
             kinds = content.corruptions
+        elif spec.categories is not None:
+            kinds = {} if spec.unknown is None else _categories(spec.unknown)
         elif spec.numpy_dtype.kind in "iuf" and not spec.indexes and not spec.optional:
-            arrays = [example[spec.name] for example in examples]
-            rows = np.concatenate([np.atleast_2d(array.reshape(-1, array.shape[-1])) for array in arrays])
-            kinds = _numbers(rows.std(axis=0))
+            arrays = [np.atleast_1d(example[spec.name]) for example in examples]
+            rows = np.concatenate([array.reshape(-1, array.shape[-1]) for array in arrays])
+            scale = np.nanstd(rows, axis=0).reshape(np.shape(examples[0][spec.name])[-1:])
+            kinds = _numbers(scale, np.nan if spec.missing else 0.0)
         else:
             continue
         for name, corrupt in kinds.items():

@@ -282,10 +282,9 @@ def _loads(artifact: Artifact) -> Table:
 
 
 def _labels(tensor: TensorSpec) -> str:
-    if not tensor.labels:
-        return ""
-    shown = ", ".join(tensor.labels[:4])
-    return shown if len(tensor.labels) <= 4 else f"{shown} ... ({len(tensor.labels)})"
+    names = tensor.labels or tensor.categories or ()
+    shown = ", ".join(names[:4])
+    return shown if len(names) <= 4 else f"{shown} ... ({len(names)})"
 
 
 def _meaning(tensor: TensorSpec) -> str:

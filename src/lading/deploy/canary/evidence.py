@@ -16,7 +16,8 @@ from lading.deploy.load.bodies import bodies, examples
 from lading.deploy.load.signature import from_artifact, from_server
 from lading.errors import CanaryError
 from lading.protocol.client import ANYONE, Access, Client
-from lading.spec import BATCH, Array, TensorSpec
+from lading.protocol.datatypes import FROM_V2, TO_V2
+from lading.spec import BATCH, Array, DType, TensorSpec
 from lading.tensors.agreement import agreement as rows_that_agree
 
 TIMEOUT_S = 30.0
@@ -135,11 +136,15 @@ def agreement(stable: str, canary: str, artifact: Path | None, *, access: Access
     )
     # A server of another kind does not say which outputs have labels.
     specs = served.outputs or tuple(
-        TensorSpec(name=name, dtype=str(array.dtype), shape=(BATCH, *array.shape[1:])) for name, array in old.items()
+        TensorSpec(name=name, dtype=_dtype(array), shape=(BATCH, *array.shape[1:])) for name, array in old.items()
     )
     # Outputs per node and per graph have different numbers of rows, so they cannot be compared row by row together.
     rows = {len(old[spec.name]) for spec in specs}
     return min(rows_that_agree([spec for spec in specs if len(old[spec.name]) == size], old, changed) for size in rows)
+
+
+def _dtype(array: Array) -> DType:
+    return FROM_V2.get(TO_V2.get(str(array.dtype), ""), "string")
 
 
 def _refuse_other_outputs(old: Mapping[str, Array], new: Mapping[str, Array]) -> None:

@@ -183,7 +183,7 @@ def _files_for_predict(inputs: Sequence[TensorSpec]) -> Schema:
         "properties": {
             spec.name: binary if spec.name in contents else {"type": "string", "description": "JSON"}
             for spec in inputs
-            if not spec.owner_of
+            if not spec.optional
         },
         "additionalProperties": False,
     }

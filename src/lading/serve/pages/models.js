@@ -50,7 +50,9 @@ function clear() {
   model = null;
   latest++;
   document.title = find("title").textContent = "Lading";
-  for (const id of ["description", "facts", "models", "columns", "error", "preview", "text-form", "fields", "graph", "result", "example", "report"]) {
+  for (const id of [
+    "description", "facts", "models", "columns", "error", "preview", "table-form", "text-form", "fields", "graph", "result", "example", "report",
+  ]) {
     find(id).hidden = true;
   }
   find("empty").hidden = false;
