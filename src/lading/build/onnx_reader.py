@@ -14,6 +14,7 @@ from lading.build.batch_axis import declared_axes, move_batch, names_in, real_in
 from lading.build.examples import open_graph
 from lading.build.export.cleanup import name_nodes, strip_notes
 from lading.build.onnx_batching import BareModel, batched, one_by_one
+from lading.build.onnx_pictures import PictureInput, fix_sizes, with_pictures
 from lading.build.onnx_tensors import DTYPES, LONGEST_NAME
 from lading.errors import LadingError, WrapError
 from lading.errors.formats import format_of
@@ -28,6 +29,7 @@ def read_bare(
     *,
     real: Mapping[str, Array] | None = None,
     axes: Mapping[str, int] | None = None,
+    pictures: Sequence[PictureInput] = (),
 ) -> BareModel:
     """Read, rename, batch and describe a graph.
 
@@ -40,14 +42,17 @@ def read_bare(
         real: examples by input, along the first dim. They decide whether the graph runs and batches; without them,
             made-up inputs do.
         axes: axis of the batch, for inputs and outputs that do not have it in front.
+        pictures: inputs that take pictures.
 
     Raises:
+        SpecError: an input cannot take pictures as asked for.
         WrapError: it is not ONNX, ONNX Runtime cannot run it, a tensor is of a kind that cannot be served, no input at
             which it runs was found, the examples do not fit, or no output has as many entries as there are labels.
     """
     model = strip_notes(_load(file))
     name_nodes(model)
     names = _rename_tensors(model)
+    fix_sizes(model, names, pictures)
     session = _open(file, model)
     for kind, nodes in (("input", session.get_inputs()), ("output", session.get_outputs())):
         _check_kinds(file, kind, nodes)
@@ -64,6 +69,7 @@ def read_bare(
         tuple(spec.model_copy(update={"alias": given.get(spec.name)}) for spec in specs)
         for specs in (bare.inputs, bare.outputs)
     )
+    inputs = with_pictures(inputs, names, pictures)
     return replace(bare, inputs=inputs, outputs=_with_labels(file, outputs, labels))
 
 

@@ -12,6 +12,7 @@ import orjson
 from lading.artifact import Artifact
 from lading.artifact.manifest import PackedVariant
 from lading.content import content_of
+from lading.preprocess import DEFAULT
 from lading.protocol.datatypes import BYTES, TO_V2
 from lading.protocol.plain import Classifier, are_probabilities, labelled
 from lading.protocol.texts import TextForm
@@ -98,4 +99,6 @@ def first_example(specs: Sequence[TensorSpec], batch: Mapping[str, Array]) -> di
 
 def _tensor(spec: TensorSpec) -> dict[str, Any]:
     fields = spec.model_dump(mode="json", exclude_defaults=True)
+    if spec.content == "image":
+        fields["preprocess"] = (spec.preprocess or DEFAULT).model_dump(mode="json")
     return {"name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape)} | fields
