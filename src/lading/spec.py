@@ -363,6 +363,13 @@ class Described(Protocol):
     def described(self, index: int, /) -> Mapping[str, Array]: ...
 
 
+@runtime_checkable
+class ReadsFiles(Protocol):
+    """A data set that reads a photo of its own kind: the inputs of one example, without the batch dim."""
+
+    def read(self, file: Path, /) -> Mapping[str, Array]: ...
+
+
 class Evaluated(ABC):
     """A model that can be run and scored. Quantize, verify and pack need no more; a bare ONNX file is one.
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from lading.artifact import Artifact, read_tensors
 from lading.build.onnx_batching import REEXPORT, BareModel
+from lading.build.onnx_pictures import PictureInput
 from lading.build.onnx_reader import read_bare, read_labels
 from lading.build.pack import pack
 from lading.build.quantize.quantize import quantize
@@ -33,6 +34,7 @@ def pack_onnx(
     labels: Path | None = None,
     calibration: Path | None = None,
     axes: Mapping[str, int] | None = None,
+    pictures: Sequence[PictureInput] = (),
     tell: Callable[[str], object] | None = None,
 ) -> Artifact:
     """Wrap an ONNX file as an artifact.
@@ -47,16 +49,18 @@ def pack_onnx(
             golden inputs and the reference statistics; without it, the golden inputs are random and there are no
             statistics.
         axes: axis of the batch, for tensors that do not have it in front.
+        pictures: inputs that take pictures, and how these become tensors.
         tell: called with a sentence for the user where requests cannot be batched.
 
     Raises:
         WrapError: the file, the labels or the calibration data cannot be used.
-        SpecError: the name cannot be a model's name.
+        SpecError: the name cannot be a model's name, or an input cannot take pictures as asked for.
     """
     from lading.build.verify.verify import verify
 
     names = read_labels(labels) if labels else None
-    bare = read_bare(file, names, real=_read_calibration(calibration) if calibration else None, axes=axes)
+    real = _read_calibration(calibration) if calibration else None
+    bare = read_bare(file, names, real=real, axes=axes, pictures=pictures)
     if bare.one_by_one is not None and tell is not None:
         shapes = ", ".join(f"{spec.name} {_shown(spec)}" for spec in (*bare.inputs, *bare.outputs))
         tell(f"{file.name} is served one by one: {bare.one_by_one}. Its tensors are {shapes}; {REEXPORT}")

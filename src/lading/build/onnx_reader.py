@@ -17,6 +17,7 @@ from lading.build.examples import open_graph
 from lading.build.export.cleanup import name_nodes, strip_notes
 from lading.build.export.lowest_versions import lower_versions
 from lading.build.onnx_batching import BareModel, batched, one_by_one
+from lading.build.onnx_pictures import PictureInput, fix_sizes, with_pictures
 from lading.build.onnx_tensors import DTYPES, LONGEST_NAME
 from lading.errors import LadingError, WrapError
 from lading.errors.formats import format_of
@@ -31,6 +32,7 @@ def read_bare(
     *,
     real: Mapping[str, Array] | None = None,
     axes: Mapping[str, int] | None = None,
+    pictures: Sequence[PictureInput] = (),
 ) -> BareModel:
     """Read, rename, batch and describe a graph.
 
@@ -43,8 +45,10 @@ def read_bare(
         real: examples by input, along the first dim. They decide whether the graph runs and batches; without them,
             made-up inputs do.
         axes: axis of the batch, for inputs and outputs that do not have it in front.
+        pictures: inputs that take pictures.
 
     Raises:
+        SpecError: an input cannot take pictures as asked for.
         WrapError: it is not ONNX, ONNX Runtime cannot run it, a tensor is of a kind that cannot be served, no input at
             which it runs was found, the examples do not fit, or no output has as many entries as there are labels.
     """
@@ -53,6 +57,7 @@ def read_bare(
     zipped = without_zipmap(model)
     names = _rename_tensors(model)
     classes = {names.get(name, name): found for name, found in zipped.items()}
+    fix_sizes(model, names, pictures)
     session = _open(file, model)
     for kind, nodes in (("input", session.get_inputs()), ("output", session.get_outputs())):
         _check_kinds(file, kind, nodes)
@@ -69,7 +74,7 @@ def read_bare(
         tuple(spec.model_copy(update={"alias": given.get(spec.name)}) for spec in specs)
         for specs in (bare.inputs, bare.outputs)
     )
-    inputs = with_categories(inputs, bare.model)
+    inputs = with_categories(with_pictures(inputs, names, pictures), bare.model)
     outputs = with_classes(outputs, bare.model, classes) if labels is None else _with_labels(file, outputs, labels)
     return replace(bare, inputs=inputs, outputs=outputs)
 

@@ -13,7 +13,7 @@ import json
 import re
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from lading.build.export.cleanup import clean, quiet
 from lading.build.export.exporters import OPSET
 from lading.build.export.rewrites import rewrite
 from lading.build.onnx_file import pack_onnx
+from lading.build.onnx_pictures import PictureInput
 from lading.errors import ExportError, WrapError
 from lading.errors.sentences import clipped
 from lading.predictor import open_session
@@ -58,6 +59,7 @@ def pack_program(
     labels: Path | None = None,
     calibration: Path | None = None,
     axes: Mapping[str, int] | None = None,
+    pictures: Sequence[PictureInput] = (),
     tell: Callable[[str], object] | None = None,
 ) -> Artifact:
     """Wrap a program of torch.export as an artifact. The arguments are those of :func:`pack_onnx`.
@@ -71,7 +73,16 @@ def pack_program(
         graph = Path(folder) / f"{file.stem}.onnx"
         graph.write_bytes(to_onnx(file, program))
         try:
-            return pack_onnx(graph, out, name=name, labels=labels, calibration=calibration, axes=axes, tell=tell)
+            return pack_onnx(
+                graph,
+                out,
+                name=name,
+                labels=labels,
+                calibration=calibration,
+                axes=axes,
+                pictures=pictures,
+                tell=tell,
+            )
         except WrapError as error:
             raise WrapError(str(error).replace(str(graph), str(file))) from error
 

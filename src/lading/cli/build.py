@@ -179,6 +179,14 @@ def pack(
         list[str] | None,
         typer.Option(metavar="NAME=AXIS", help="bare file: axis of the batch of a tensor that has it elsewhere"),
     ] = None,
+    image: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]WORDS",
+            help="bare file: an input takes pictures; how they become its numbers: imagenet, clip, inception, yolo, "
+            "or words such as crop,resize=256,scale=1/255,mean=imagenet",
+        ),
+    ] = None,
     checkpoint: Weights = None,
     out: Annotated[Path | None, typer.Option(help="artifact folder; default artifacts/NAME")] = None,
 ) -> None:
@@ -189,15 +197,24 @@ def pack(
     Example: `lading pack models/cards.py:Cards`
 
     Example: `lading pack model.onnx --name wine --labels labels.txt`
+
+    Example: `lading pack resnet18.onnx --labels labels.txt --image imagenet`
     """
     bare = source.lower().endswith((".onnx", ".pt2"))
-    of_bare = {"--name": name, "--labels": labels, "--calibration": calibration, "--batch-axis": batch_axis or None}
+    of_bare = {
+        "--name": name,
+        "--labels": labels,
+        "--calibration": calibration,
+        "--batch-axis": batch_axis or None,
+        "--image": image or None,
+    }
     _refuse_unused(
         {"--checkpoint": checkpoint} if bare else of_bare,
         "a bare file has its weights" if bare else f"the model {source} says it itself",
     )
     if bare:
         from lading.build.onnx_file import pack_onnx
+        from lading.build.onnx_pictures import read_words
         from lading.build.torch_program import pack_program
 
         file = Path(source)
@@ -209,6 +226,7 @@ def pack(
             labels=labels,
             calibration=calibration,
             axes=_axes(batch_axis) or None,
+            pictures=[read_words(one) for one in image or ()],
             tell=console().print,
         )
     else:

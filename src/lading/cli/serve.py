@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from lading.cli.access import Ca, Key
 from lading.cli.terminal import console
 
 
@@ -112,17 +113,56 @@ def score(
 
 
 def doctor(
-    artifact: Annotated[list[Path] | None, typer.Argument(help="artifact folders; default: LADING_ARTIFACT")] = None,
+    artifact: Annotated[
+        list[str] | None,
+        typer.Argument(help="artifact folders; default: LADING_ARTIFACT. With --decode also the address of a server"),
+    ] = None,
+    decode: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="send these pictures as files and as training's pixels instead")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="with --decode: spec whose data set reads files")
+    ] = None,
+    allow: Annotated[
+        float | None, typer.Option(min=0, max=1, help="with --decode: largest share of changed answers; default 0.001")
+    ] = None,
+    variant: Annotated[str | None, typer.Option(help="with --decode: variant of the artifact")] = None,
+    key: Key = None,
+    ca: Ca = None,
 ) -> None:
     """Check that this machine can serve: packages, CPU, memory, limits, ports, and golden answers.
 
+    With --decode, check that a served picture gets the answer that training's pixels get. Exit code 3 if not.
+
     Example: `lading doctor artifacts/cards`
+
+    Example: `lading doctor artifacts/cards --decode photos`
     """
-    from lading.deploy.doctor import checks_table, examine
+    from lading.errors import GateRefusedError, SettingsError
     from lading.settings import Settings
 
+    if decode is not None:
+        from lading.deploy.decode_skew import ALLOWED, decode_skew, skew_table
+        from lading.protocol.client import Access
+
+        targets = artifact or [str(path) for path in Settings().artifact]
+        if len(targets) != 1:
+            raise SettingsError(f"--decode takes one artifact or address of a server, not {len(targets)}: name one")
+        found = decode_skew(targets[0], decode, model=model, variant=variant, access=Access(key, ca))
+        console().print(skew_table(found))
+        allowed = ALLOWED if allow is None else allow
+        if found.share > allowed:
+            raise GateRefusedError(
+                f"decoding changes {found.share:.2%} of the answers; at most {allowed:.2%} is allowed. Declare in "
+                "TensorSpec.preprocess what training does, or read its photos with lading.content.image.as_tensor"
+            )
+        return
+    from lading.deploy.doctor import checks_table, examine
+
+    if (model, variant, allow) != (None, None, None):
+        raise SettingsError("--model, --variant and --allow have no effect without --decode: leave them out")
     settings = Settings()
-    checks = examine(tuple(artifact or settings.artifact), settings)
+    checks = examine(tuple(map(Path, artifact or ())) or settings.artifact, settings)
     console().print(checks_table(checks))
     if any(check.state == "failed" for check in checks):
         raise typer.Exit(1)

@@ -12,6 +12,7 @@ import orjson
 from lading.artifact import Artifact
 from lading.artifact.manifest import PackedVariant
 from lading.content import content_of
+from lading.preprocess import DEFAULT
 from lading.protocol.datatypes import BYTES, TO_V2
 from lading.protocol.plain import Classifier, are_probabilities, labelled
 from lading.protocol.table import is_table
@@ -194,4 +195,6 @@ def _alike(packed: PackedVariant, spec: TensorSpec) -> dict[str, Any]:
 
 def _tensor(spec: TensorSpec) -> dict[str, Any]:
     fields = spec.model_dump(mode="json", exclude_defaults=True)
+    if spec.content == "image":
+        fields["preprocess"] = (spec.preprocess or DEFAULT).model_dump(mode="json")
     return {"name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape)} | fields

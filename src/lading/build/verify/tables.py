@@ -23,6 +23,7 @@ from lading.artifact.manifest import (
     Timing,
 )
 from lading.build.records import Verification, VerifiedVariant
+from lading.preprocess import DEFAULT
 from lading.spec import TensorSpec
 
 WIDE = 124
@@ -288,7 +289,8 @@ def _labels(tensor: TensorSpec) -> str:
 
 
 def _meaning(tensor: TensorSpec) -> str:
-    return ", ".join(part for part in (tensor.content or "", tensor.unit or "", tensor.description) if part)
+    how = str(tensor.preprocess or DEFAULT) if tensor.content == "image" else ""
+    return ", ".join(part for part in (tensor.content or "", how, tensor.unit or "", tensor.description) if part)
 
 
 def _variants_table(title: str, *columns: str) -> Table:
