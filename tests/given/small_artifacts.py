@@ -10,6 +10,7 @@ from onnx import NodeProto, TensorProto, ValueInfoProto, helper, save
 
 from lading.artifact import Artifact, tensors_to_bytes, write_artifact
 from lading.artifact.manifest import Manifest, PackedVariant, Provenance
+from lading.content import content_of
 from lading.drift.reference import Reference
 from lading.predictor import open_session
 from lading.spec import Array, DType, TensorSpec, Variant
@@ -41,7 +42,7 @@ def table_artifact(path: Path) -> Artifact:
     constants = [helper.make_tensor("axis", TensorProto.INT64, [1], [1])]
     rng = np.random.default_rng(0)
     examples = [{"features": rng.normal(size=4).astype(np.float32)} for _ in range(3)]
-    return _write(
+    return write_small(
         path, "small-table", inputs=inputs, outputs=outputs, nodes=nodes, constants=constants, examples=examples
     )
 
@@ -67,7 +68,7 @@ def slow_artifact(path: Path, products: int = 3) -> Artifact:
         helper.make_tensor("large", TensorProto.INT64, [2], [512, 512]),
     ]
     examples = [{"features": np.array(row, dtype=np.float32)} for row in ([1, 2, 3, 4], [-1, 0, 1, 2])]
-    return _write(
+    return write_small(
         path, "small-slow", inputs=inputs, outputs=outputs, nodes=nodes, constants=constants, examples=examples
     )
 
@@ -88,7 +89,9 @@ def typed_artifact(path: Path) -> Artifact:
         {"count": np.array([1, -2], dtype=np.int16), "flag": np.array([True, False])},
         {"count": np.array([3, 4], dtype=np.int16), "flag": np.array([True, True])},
     ]
-    return _write(path, "small-types", inputs=inputs, outputs=outputs, nodes=nodes, constants=[], examples=examples)
+    return write_small(
+        path, "small-types", inputs=inputs, outputs=outputs, nodes=nodes, constants=[], examples=examples
+    )
 
 
 def identity_artifact(path: Path, dtype: DType) -> Artifact:
@@ -99,7 +102,9 @@ def identity_artifact(path: Path, dtype: DType) -> Artifact:
     examples = [{"given": np.array(row).astype(inputs[0].numpy_dtype)} for row in ([0, 1], [1, 1])]
     if dtype == "string":
         examples = [{"given": np.array(row, object)} for row in (["", "a"], ["Bodø", "a"])]
-    return _write(path, "small-identity", inputs=inputs, outputs=outputs, nodes=nodes, constants=[], examples=examples)
+    return write_small(
+        path, "small-identity", inputs=inputs, outputs=outputs, nodes=nodes, constants=[], examples=examples
+    )
 
 
 COLUMNS = (
@@ -140,7 +145,7 @@ def columns_artifact(path: Path) -> Artifact:
         }
         for row in range(60)
     ]
-    return _write(
+    return write_small(
         path, "small-columns", inputs=COLUMNS, outputs=outputs, nodes=nodes, constants=constants, examples=examples
     )
 
@@ -157,7 +162,7 @@ def echo_artifact(path: Path) -> Artifact:
     outputs = tuple(TensorSpec(name=f"{n}_out", dtype=d, shape=("batch", size)) for n, (d, size) in columns.items())
     nodes = [helper.make_node("Identity", [name], [f"{name}_out"]) for name in columns]
     examples = [{n: np.full(size, value).astype(d) for n, (d, size) in columns.items()} for value in (0, 1)]
-    return _write(path, "small-echo", inputs=inputs, outputs=outputs, nodes=nodes, constants=[], examples=examples)
+    return write_small(path, "small-echo", inputs=inputs, outputs=outputs, nodes=nodes, constants=[], examples=examples)
 
 
 def graph_artifact(
@@ -213,7 +218,7 @@ def graph_artifact(
         }
         for size in (3, 4)
     ]
-    return _write(path, name, inputs=inputs, outputs=outputs, nodes=nodes, constants=constants, examples=examples)
+    return write_small(path, name, inputs=inputs, outputs=outputs, nodes=nodes, constants=constants, examples=examples)
 
 
 def colour_artifact(path: Path) -> Artifact:
@@ -242,7 +247,7 @@ def colour_artifact(path: Path) -> Artifact:
     ]
     rng = np.random.default_rng(0)
     examples = [{"image": rng.integers(0, 256, size=(16, 16, 3), dtype=np.uint8)} for _ in range(4)]
-    return _write(
+    return write_small(
         path, "small-colour", inputs=inputs, outputs=outputs, nodes=nodes, constants=constants, examples=examples
     )
 
@@ -268,7 +273,7 @@ def picture_artifact(path: Path, *, softmax: bool = True, output: str = "shade")
         helper.make_tensor("offset", TensorProto.FLOAT, [2], [6.4, -6.4]),
     ]
     examples = [{"image": np.full((4, 4, 3), shade, dtype=np.uint8)} for shade in (10, 240)]
-    return _write(
+    return write_small(
         path, "small-picture", inputs=inputs, outputs=outputs, nodes=nodes, constants=constants, examples=examples
     )
 
@@ -292,7 +297,7 @@ def sound_artifact(path: Path) -> Artifact:
     rng = np.random.default_rng(0)
     volumes = rng.uniform(0.01, 0.9, 200)
     examples = [{"sound": rng.uniform(-volume, volume, 400).astype(np.float32)} for volume in volumes]
-    return _write(
+    return write_small(
         path, "small-sound", inputs=inputs, outputs=outputs, nodes=nodes, constants=constants, examples=examples
     )
 
@@ -303,7 +308,7 @@ def log_artifact(path: Path) -> Artifact:
     outputs = (TensorSpec(name="y", dtype="float32", shape=("batch", 1)),)
     nodes = [helper.make_node("Log", ["x"], ["y"])]
     examples = [{"x": np.array([value], dtype=np.float32)} for value in (1.0, 2.0)]
-    return _write(path, "small-log", inputs=inputs, outputs=outputs, nodes=nodes, constants=[], examples=examples)
+    return write_small(path, "small-log", inputs=inputs, outputs=outputs, nodes=nodes, constants=[], examples=examples)
 
 
 def wide_artifact(path: Path, columns: int = 20_000) -> Artifact:
@@ -313,7 +318,7 @@ def wide_artifact(path: Path, columns: int = 20_000) -> Artifact:
     nodes = [helper.make_node("Log", ["x"], ["log"]), helper.make_node("MatMul", ["log", "ones"], ["y"])]
     constants = [helper.make_tensor("ones", TensorProto.FLOAT, [1, columns], [1.0] * columns)]
     examples = [{"x": np.array([value], dtype=np.float32)} for value in (1.0, 2.0)]
-    return _write(
+    return write_small(
         path, "small-wide", inputs=inputs, outputs=outputs, nodes=nodes, constants=constants, examples=examples
     )
 
@@ -325,7 +330,7 @@ def lookup_artifact(path: Path) -> Artifact:
     nodes = [helper.make_node("Gather", ["table", "index"], ["entry"], axis=0)]
     constants = [helper.make_tensor("table", TensorProto.FLOAT, [3], [0.5, 1.5, 2.5])]
     examples = [{"index": np.array([value])} for value in (0, 2)]
-    return _write(
+    return write_small(
         path, "small-lookup", inputs=inputs, outputs=outputs, nodes=nodes, constants=constants, examples=examples
     )
 
@@ -360,12 +365,12 @@ def looping_artifact(path: Path) -> Artifact:
         helper.make_tensor("yes", TensorProto.BOOL, [], [True]),
     ]
     examples = [{"turns": np.array([3])}]
-    return _write(
+    return write_small(
         path, "small-loop", inputs=inputs, outputs=outputs, nodes=nodes, constants=constants, examples=examples
     )
 
 
-def _write(
+def write_small(
     path: Path,
     name: str,
     *,
@@ -375,6 +380,7 @@ def _write(
     constants: Sequence[TensorProto],
     examples: Sequence[Mapping[str, Array]],
 ) -> Artifact:
+    """An artifact of these nodes and constants, which answers the examples as the graph does."""
     graph = helper.make_graph(nodes, name, _values(inputs), _values(outputs), constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     file = path.with_suffix(".onnx")
@@ -386,7 +392,8 @@ def _write(
         return dict(zip(names, session.run(names, collate(inputs, rows)), strict=True))
 
     singles = [(row, {name: array[0] for name, array in answer([row]).items()}) for row in examples]
-    shipped = [spec for spec in inputs if not spec.owner_of]
+    shipped = [spec for spec in inputs if not spec.optional]
+    contents = [(spec, content) for spec in inputs if (content := content_of(spec)) is not None]
     packed = PackedVariant(
         variant=Variant(name="fp32"), file="variants/fp32.onnx", precision="fp32", passed=True, golden_atol=1e-4
     )
@@ -399,6 +406,7 @@ def _write(
         provenance=Provenance(created="2026-01-01T00:00:00+00:00"),
     )
     files: dict[str, bytes | Path] = {
+        **{name: data for spec, content in contents for name, data in content.files(spec).items()},
         "variants/fp32.onnx": file,
         "golden/inputs.npz": tensors_to_bytes(collate(inputs, examples[:_GOLDEN])),
         "golden/fp32.npz": tensors_to_bytes(answer(examples[:_GOLDEN])),

@@ -76,7 +76,7 @@ def with_pictures(
     for picture in pictures:
         name = _find({spec.name: spec.shape for spec in inputs}, names, picture)
         specs[name] = _declared(specs[name], picture)
-    check_contents(specs.values())
+    check_contents(tuple(specs.values()))
     return tuple(specs.values())
 
 

@@ -208,7 +208,8 @@ def _read_tensor(spec: TensorSpec, value: Any, *, max_batch: int, budget: Budget
     if spec.content is not None and isinstance(value, str):
         value = [value]
     if isinstance(value, list) and (spec.batched or spec.content is not None) and len(value) > max_batch:
-        refuse_too_many(spec, len(value), max_batch, advice_on_shape(spec, first_shape(value)))
+        advice = "" if isinstance(value[0], str) else advice_on_shape(spec, first_shape(value))
+        refuse_too_many(spec, len(value), max_batch, advice)
     if spec.content is not None and isinstance(value, list) and value and set(map(type, value)) <= _FILES:
         files = (one if type(one) is bytes else from_base64(spec, row, one) for row, one in enumerate(value))
         return decode_rows(spec, files, budget)

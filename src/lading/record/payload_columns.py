@@ -21,6 +21,7 @@ from lading.content import content_of
 from lading.errors import SettingsError
 from lading.record.exchange import Exchange
 from lading.spec import Array, TensorSpec
+from lading.tensors.ragged import separate
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -68,7 +69,11 @@ def row_of(exchange: Exchange, images: Literal["features", "files"]) -> tuple[Ro
     ):
         for spec in specs:
             if tensors is not None and spec.name in tensors:
-                cells, found = _cells(spec, np.asarray(tensors[spec.name]), images)
+                array = np.asarray(tensors[spec.name])
+                examples: Sequence[Array] = array  # type: ignore[assignment]  # its rows
+                if spec.content is not None and spec.padding is not None:
+                    examples = [given[spec.name] for given, _ in separate(specs, (), tensors, {})]
+                cells, found = _cells(spec, array, examples, images)
                 row |= {f"{role}.{name}": value for name, value in cells.items()}
                 files |= found
     return row, files
@@ -107,7 +112,8 @@ def _columns(spec: TensorSpec, images: str) -> Mapping[str, Any]:
     return {spec.name: lambda pa: pa.list_(pa.from_numpy_dtype(spec.numpy_dtype)), **shape}
 
 
-def _cells(spec: TensorSpec, array: Array, images: str) -> tuple[Row, dict[str, bytes]]:
+def _cells(spec: TensorSpec, array: Array, examples: Sequence[Array], images: str) -> tuple[Row, dict[str, bytes]]:
+    """The cells of a tensor, and the encoded files of its examples, which have no filling."""
     cells: Row = {f"{spec.name}.shape": np.asarray(array.shape, dtype=np.int64)}
     if spec.sensitive:
         return cells, {}
@@ -116,7 +122,7 @@ def _cells(spec: TensorSpec, array: Array, images: str) -> tuple[Row, dict[str, 
         # A copy, because the outputs of one request may be a part of a batch's array, which would stay in memory.
         return {spec.name: array.flatten(), **cells}, {}
     names = content.feature_names
-    described = np.array([content.features(example) for example in array], dtype=np.float32).reshape(-1, len(names))
+    described = np.array([content.features(example) for example in examples], dtype=np.float32).reshape(-1, len(names))
     cells |= {f"{spec.name}.{name}": column for name, column in zip(names, described.T, strict=True)}
     if images != "files":
         return cells, {}
@@ -125,7 +131,7 @@ def _cells(spec: TensorSpec, array: Array, images: str) -> tuple[Row, dict[str, 
     files = [f"{stem}-{spec.name}-{index}{content.suffixes[0]}" for index in range(len(array))]
     cells[f"{spec.name}.files"] = files
     return cells, {
-        f"{content.noun}s/{file}": content.encode(example) for file, example in zip(files, array, strict=True)
+        f"{content.noun}s/{file}": content.encode(example) for file, example in zip(files, examples, strict=True)
     }
 
 

@@ -31,7 +31,7 @@ class FileBlock(Block):
         return self._files[index]
 
     def row(self, index: int) -> dict[str, Array]:
-        (spec,) = self.specs
+        (spec,) = (spec for spec in self.specs if not spec.optional)
         content = content_of(spec)
         assert content is not None
         return {spec.name: decode_file(content, self._bytes(self._root / self._files[index]), spec, Budget())[None]}
@@ -67,7 +67,7 @@ class FileSource(Source):
 
     def check(self) -> None:
         noun = self._content.noun
-        if [spec.content for spec in self.specs] != [self._content.name]:
+        if [spec.content for spec in self.specs if not spec.optional] != [self._content.name]:
             raise DataError(
                 f"{self.root} holds {self.kind}, and the model does not take one {noun} but {', '.join(self.columns)}"
             )

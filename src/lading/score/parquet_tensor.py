@@ -21,9 +21,12 @@ def is_list(kind: pa.DataType) -> bool:
 
 
 def is_encoded(spec: TensorSpec, kind: pa.DataType) -> bool:
-    """Whether a column has encoded files: bytes, or a struct with a field ``bytes`` as in data set hubs."""
-    if spec.content is None:
+    """Whether a column has encoded files: bytes, or a struct with a field ``bytes`` as in data set hubs; or texts."""
+    content = content_of(spec)
+    if content is None:
         return False
+    if content.textual and (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        return True
     if pa.types.is_struct(kind):
         place = kind.get_field_index("bytes")
         return place >= 0 and _is_bytes(kind.field(place).type)
@@ -39,7 +42,7 @@ def type_problem(spec: TensorSpec, kind: pa.DataType) -> str | None:
     wanted = f"{_leaf_name(spec)} of shape [{', '.join(str(dim) for dim in spec.example_shape)}]"
     content = content_of(spec)
     if content is not None:
-        wanted += f", or the bytes of a {content.formats} file"
+        wanted += f", or {content.formats}" if content.textual else f", or the bytes of a {content.formats} file"
     leaf, depth = kind, 0
     if isinstance(kind, pa.FixedShapeTensorType):
         if kind.permutation not in (None, list(range(len(kind.shape)))):
@@ -105,7 +108,7 @@ def file_bytes(spec: TensorSpec, column: pa.Array) -> list[bytes]:
     if pa.types.is_struct(column.type):
         column = pc.struct_field(column, "bytes")
         _refuse_null(spec, column)
-    return list(column.to_pylist())
+    return [file.encode() if isinstance(file, str) else file for file in column.to_pylist()]
 
 
 def _flatten(spec: TensorSpec, column: pa.Array) -> tuple[Array, np.ndarray[Any, np.dtype[np.int64]]]:

@@ -16,9 +16,10 @@ from lading.deploy.load.signature import Signature, from_artifact, from_server, 
 from lading.errors import ArtifactError, ClientError, DataError
 from tests.given.live_server import LiveServer, live_server
 from tests.given.small_artifacts import colour_artifact, graph_artifact, table_artifact, typed_artifact
+from tests.given.small_text import text_artifact
 
 PHOTO = Path(__file__).parents[3] / "examples" / "ace-of-hearts.jpg"
-ARTIFACTS = [colour_artifact, graph_artifact, table_artifact, typed_artifact]
+ARTIFACTS = [colour_artifact, graph_artifact, table_artifact, text_artifact, typed_artifact]
 
 
 def send(server: LiveServer, signature: Signature, kind: Kind, pictures: list[bytes]) -> None:
