@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
+from tests.e2e.cluster import test_autoscaling, test_kserve, test_scale_to_zero
+from tests.e2e.cluster.conftest import values
 from tests.given.chart import CHART, helm
 
 LONG = "a" * 64
@@ -241,4 +246,23 @@ def test_an_unknown_key_is_refused_with_the_keys_that_it_may_have_meant(sets: st
 @pytest.mark.parametrize("sets", ACCEPTED)
 def test_a_value_with_sense_is_taken(sets: str) -> None:
     result = helm("template", "cards", str(CHART), "--set", sets)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    "sets",
+    [
+        test_autoscaling.SMALL,
+        test_autoscaling.keda("http://127.0.0.1:9090"),
+        test_scale_to_zero.sleepy("http://127.0.0.1:9090"),
+        ("mode=kserve", "service=null", *test_kserve.keda("http://127.0.0.1:9090")),
+    ],
+    ids=["small", "keda", "zero", "kserve"],
+)
+def test_what_the_tests_on_a_cluster_set_is_taken(sets: tuple[str, ...], tmp_path: Path) -> None:
+    """Those with LADING_E2E=full run seldom, and the chart refuses more with each change."""
+    file = tmp_path / "values.json"
+    file.write_text(json.dumps(values("cards", "e2e", f"sha256:{LONG}")))
+    options = [word for value in sets for word in ("--set", value)]
+    result = helm("template", "cards", str(CHART), "--values", str(file), *options)
     assert result.returncode == 0, result.stderr

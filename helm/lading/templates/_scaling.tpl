@@ -41,9 +41,11 @@ characters at 58. */ -}}
 {{- end -}}
 
 {{- /* Requests in flight on average, by Little's law: the seconds of requests that ended in a second. A gauge that is
-looked at every few seconds would miss requests of milliseconds. */ -}}
+looked at every few seconds would miss requests of milliseconds. Pods that nobody has asked have no such series: they are
+0, and only pods that Prometheus does not see are nothing, which KEDA answers with the fallback. */ -}}
 {{- define "lading.inFlightQuery" -}}
-sum(rate(lading_request_duration_seconds_sum{ {{- include "lading.seriesSelector" . -}} }[{{ .Values.autoscaling.keda.window }}]))
+{{- $selector := include "lading.seriesSelector" . -}}
+sum(rate(lading_request_duration_seconds_sum{ {{- $selector -}} }[{{ .Values.autoscaling.keda.window }}])) or 0 * sum(lading_ready{ {{- $selector -}} })
 {{- end -}}
 
 {{- /* Mean milliseconds in the queue; 0 where nothing was asked, for a quotient of nothing is NaN. */ -}}

@@ -93,7 +93,12 @@ def keda(url: str) -> tuple[str, ...]:
     # 0.6 of a lane that has a fifth of a CPU.
     options = {"serverAddress": url, "window": "20s", "pollingInterval": "5", "inFlightPerPod": "0.12"}
     options |= {"fallback.replicas": "2"}
-    return (*SMALL, "autoscaling.kind=keda", *(f"autoscaling.keda.{key}={value}" for key, value in options.items()))
+    return (
+        *SMALL,
+        "monitoring.interval=5s",
+        "autoscaling.kind=keda",
+        *(f"autoscaling.keda.{key}={value}" for key, value in options.items()),
+    )
 
 
 @pytest.fixture

@@ -33,6 +33,20 @@ NODE_PORTS = {
 }
 
 
+def keda(url: str) -> tuple[str, ...]:
+    """Pods of a fifth of a CPU, which one stream of requests keeps busy, and KEDA that asks a Prometheus."""
+    options = {"serverAddress": url, "window": "20s", "pollingInterval": "5", "inFlightPerPod": "0.12"}
+    options |= {"fallback.replicas": "1"}
+    down = "autoscaling.behavior.scaleDown"
+    return (
+        *("resources.requests.cpu=200m", "resources.limits.cpu=200m", "bento.enabled=false", "monitoring.interval=5s"),
+        *("autoscaling.kind=keda", "autoscaling.minReplicas=1", "autoscaling.maxReplicas=3"),
+        *(f"autoscaling.keda.{key}={value}" for key, value in options.items()),
+        *(f"{down}.stabilizationWindowSeconds=20", f"{down}.policies[0].type=Pods", f"{down}.policies[0].value=2"),
+        f"{down}.policies[0].periodSeconds=5",
+    )
+
+
 @pytest.fixture(scope="module")
 def kserved(release: Release) -> Iterator[Release]:
     """A second release, next to the one that is there, whose pods KServe makes."""
@@ -83,15 +97,8 @@ def test_keda_adds_pods_and_takes_them_away(kserved: Release, photo: Path) -> No
     """The chart's own ScaledObject on the Deployment that KServe makes, which KServe leaves alone then."""
     if "scaledobjects" not in run("kubectl", "api-resources", "--no-headers", check=False) or not prometheus.found():
         pytest.skip("KEDA is not in the cluster, or Prometheus not on this machine")
-    # Pods of a fifth of a CPU, which one stream of requests keeps busy.
-    sets = ["resources.requests.cpu=200m", "resources.limits.cpu=200m", "bento.enabled=false", "autoscaling.kind=keda"]
-    sets += ["autoscaling.minReplicas=1", "autoscaling.maxReplicas=3", "autoscaling.keda.fallback.replicas=1"]
-    sets += [f"autoscaling.keda.{value}" for value in ("window=20s", "pollingInterval=5", "inFlightPerPod=0.12")]
-    down = "autoscaling.behavior.scaleDown"
-    sets += [f"{down}.stabilizationWindowSeconds=20", f"{down}.policies[0].type=Pods", f"{down}.policies[0].value=2"]
-    sets += [f"{down}.policies[0].periodSeconds=5"]
     with Prometheus(kserved) as source:
-        kserved.upgrade(*sets, f"autoscaling.keda.serverAddress={source.url}", force=True)
+        kserved.upgrade(*keda(source.url), force=True)
         kserved.kubectl("wait", "--for=condition=Ready", "scaledobject/kserved", "--timeout=60s")
         wait_until("one pod is left", lambda: len(kserved.pods()) == 1, seconds=180)
         with watched(kserved.namespace, kserved.deployment) as replicas:

@@ -49,6 +49,17 @@ def front(release: Release, tmp_path: Path) -> Iterator[tuple[str, Prometheus]]:
         proxy.wait(30)
 
 
+def sleepy(url: str) -> tuple[str, ...]:
+    """Values for KEDA that takes the last pod, and asks a Prometheus what HAProxy holds."""
+    options = {"serverAddress": url, "pollingInterval": "2", "window": "20s", "fallback.replicas": "1"}
+    options |= {"wake.cooldownSeconds": "5", "wake.query": WAKE.replace(",", "\\,")}
+    return (
+        *("replicaCount=1", "autoscaling.kind=keda", "autoscaling.minReplicas=0", "autoscaling.maxReplicas=2"),
+        *("monitoring.interval=5s", "bento.enabled=false"),
+        *(f"autoscaling.keda.{key}={value}" for key, value in options.items()),
+    )
+
+
 def no_pod_answers(release: Release) -> bool:
     """Whether no pod is left. One that is ending still answers."""
     labels = f"app.kubernetes.io/instance={release.name},app.kubernetes.io/component=server"
@@ -59,15 +70,8 @@ def test_the_first_request_wakes_a_release_without_pods_and_is_answered(
     release: Release, photo: Path, front: tuple[str, Prometheus], tmp_path: Path
 ) -> None:
     url, source = front
-    commas = WAKE.replace(",", "\\,")
-    options = {"serverAddress": source.url, "pollingInterval": "2", "window": "20s", "fallback.replicas": "1"}
-    options |= {"wake.cooldownSeconds": "5", "wake.query": commas}
     try:
-        release.upgrade(
-            *("replicaCount=1", "autoscaling.kind=keda", "autoscaling.minReplicas=0", "autoscaling.maxReplicas=2"),
-            *("monitoring.interval=5s", "bento.enabled=false"),
-            *(f"autoscaling.keda.{key}={value}" for key, value in options.items()),
-        )
+        release.upgrade(*sleepy(source.url))
         wait_until("no pod is left", lambda: no_pod_answers(release), 240)
         for attempt in range(3):
             began = time.monotonic()
