@@ -173,9 +173,9 @@ def test_the_log_holds_features_of_each_text_and_its_words_where_asked(
     rows = sorted(parquet.read_table(log).to_pylist(), key=lambda row: row["time"])
     assert [row["input.text.tokens"] for row in rows] == [[3, 5], [3]]
     assert [row["input.text.unknown"] for row in rows] == [[0, 0], [1]]
-    named = Reference.from_json(artifact.reference_json()).features
+    reference = Reference.from_json(artifact.reference_json())
     for row in rows:
-        for example in row_examples(artifact.manifest, row):
-            assert {name for name in named if name.startswith("text.")} <= example.keys()
+        for example in row_examples(artifact.manifest, row, reference):
+            assert {name for name in reference.features if name.startswith("text.")} <= example.keys()
     files = sorted(file.read_text() for file in tmp_path.rglob("*.txt"))
     assert files == (["?", "cat", "the dog sat"] if images == "files" else [])
