@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.cluster import test_autoscaling, test_kserve, test_scale_to_zero
-from tests.e2e.cluster.conftest import values
+from tests.e2e.cluster.values import SMALL, keda, keda_under_kserve, sleepy, values
 from tests.given.chart import CHART, helm
 
 LONG = "a" * 64
@@ -252,10 +251,10 @@ def test_a_value_with_sense_is_taken(sets: str) -> None:
 @pytest.mark.parametrize(
     "sets",
     [
-        test_autoscaling.SMALL,
-        test_autoscaling.keda("http://127.0.0.1:9090"),
-        test_scale_to_zero.sleepy("http://127.0.0.1:9090"),
-        ("mode=kserve", "service=null", *test_kserve.keda("http://127.0.0.1:9090")),
+        SMALL,
+        keda("http://127.0.0.1:9090"),
+        sleepy("http://127.0.0.1:9090"),
+        ("mode=kserve", "service=null", *keda_under_kserve("http://127.0.0.1:9090")),
     ],
     ids=["small", "keda", "zero", "kserve"],
 )

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.cluster.kube import ROOT, Release, run
+from tests.e2e.cluster.values import values
 
 
 @pytest.fixture(scope="session")
@@ -71,19 +72,3 @@ def claim(release: Release, tmp_path: Path) -> Iterator[str]:
     release.kubectl("delete", "pvc", volume, "--wait=false")
     if not own:
         run("kubectl", "delete", "pv", volume, "--wait=false")
-
-
-def values(repository: str, tag: str, digest: str) -> dict[str, object]:
-    """Small requests, for one node of two CPUs holds ending pods too; a short sleep, for nothing balances before it."""
-    return {
-        "image": {"repository": repository, "tag": tag, "pullPolicy": "IfNotPresent"},
-        "artifact": {"digest": digest},
-        "service": {"type": "NodePort"},
-        "replicaCount": 2,
-        "resources": {"requests": {"cpu": "250m", "memory": "384Mi"}, "limits": {"cpu": "1", "memory": "768Mi"}},
-        "shutdown": {"preStopSeconds": 5},
-        "rollout": {"minReadySeconds": 1},
-        # What is tested is that nothing is lost, not how fast two CPUs are while pods start beside the load.
-        # Connections of gRPC have to move within the sleep.
-        "settings": {"deadline_ms": 20000, "log_format": "json", "grpc_connection_s": 3},
-    }

@@ -19,17 +19,9 @@ from tests.e2e.cluster.replicas import Replicas, turns, watched
 from tests.e2e.cluster.report import under_load
 from tests.e2e.cluster.scale import FULL
 from tests.e2e.cluster.step import AFTER_S, BEFORE_S, STEP_S, Run, profile
+from tests.e2e.cluster.values import SMALL, keda
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not FULL, reason="LADING_E2E=full runs it")]
-MOST = 6
-SMALL = (
-    *("resources.requests.cpu=200m", "resources.limits.cpu=200m", "bento.enabled=false", "settings.deadline_ms=500"),
-    *("replicaCount=1", "autoscaling.minReplicas=1", f"autoscaling.maxReplicas={MOST}"),
-    # A window of five minutes is right for a day, not for a test.
-    *("autoscaling.behavior.scaleDown.stabilizationWindowSeconds=40",),
-    *("autoscaling.behavior.scaleDown.policies[0].type=Pods", "autoscaling.behavior.scaleDown.policies[0].value=1"),
-    "autoscaling.behavior.scaleDown.policies[0].periodSeconds=5",
-)
 
 
 def known(kind: str) -> bool:
@@ -86,19 +78,6 @@ def conditions(release: Release) -> set[str]:
     """Of the HPA, those that are true."""
     status = release.get("hpa", release.name)["status"]
     return {row["type"] for row in status.get("conditions", []) if row["status"] == "True"}
-
-
-def keda(url: str) -> tuple[str, ...]:
-    """Values for KEDA on a Prometheus that scrapes every 5 s."""
-    # 0.6 of a lane that has a fifth of a CPU.
-    options = {"serverAddress": url, "window": "20s", "pollingInterval": "5", "inFlightPerPod": "0.12"}
-    options |= {"fallback.replicas": "2"}
-    return (
-        *SMALL,
-        "monitoring.interval=5s",
-        "autoscaling.kind=keda",
-        *(f"autoscaling.keda.{key}={value}" for key, value in options.items()),
-    )
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from tests.e2e.cluster.prometheus import Prometheus
 from tests.e2e.cluster.replicas import watched
 from tests.e2e.cluster.report import under_load
 from tests.e2e.cluster.scale import FULL, RATE
+from tests.e2e.cluster.values import keda_under_kserve
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not FULL, reason="LADING_E2E=full runs it")]
 NODE_PORTS = {
@@ -31,20 +32,6 @@ NODE_PORTS = {
         "ports": [{"name": "http", "port": 8080}, {"name": "grpc", "port": 9000}],
     },
 }
-
-
-def keda(url: str) -> tuple[str, ...]:
-    """Pods of a fifth of a CPU, which one stream of requests keeps busy, and KEDA that asks a Prometheus."""
-    options = {"serverAddress": url, "window": "20s", "pollingInterval": "5", "inFlightPerPod": "0.12"}
-    options |= {"fallback.replicas": "1"}
-    down = "autoscaling.behavior.scaleDown"
-    return (
-        *("resources.requests.cpu=200m", "resources.limits.cpu=200m", "bento.enabled=false", "monitoring.interval=5s"),
-        *("autoscaling.kind=keda", "autoscaling.minReplicas=1", "autoscaling.maxReplicas=3"),
-        *(f"autoscaling.keda.{key}={value}" for key, value in options.items()),
-        *(f"{down}.stabilizationWindowSeconds=20", f"{down}.policies[0].type=Pods", f"{down}.policies[0].value=2"),
-        f"{down}.policies[0].periodSeconds=5",
-    )
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +85,7 @@ def test_keda_adds_pods_and_takes_them_away(kserved: Release, photo: Path) -> No
     if "scaledobjects" not in run("kubectl", "api-resources", "--no-headers", check=False) or not prometheus.found():
         pytest.skip("KEDA is not in the cluster, or Prometheus not on this machine")
     with Prometheus(kserved) as source:
-        kserved.upgrade(*keda(source.url), force=True)
+        kserved.upgrade(*keda_under_kserve(source.url), force=True)
         kserved.kubectl("wait", "--for=condition=Ready", "scaledobject/kserved", "--timeout=60s")
         wait_until("one pod is left", lambda: len(kserved.pods()) == 1, seconds=180)
         with watched(kserved.namespace, kserved.deployment) as replicas:

@@ -16,11 +16,11 @@ from tests.e2e.cluster import prometheus
 from tests.e2e.cluster.kube import ROOT, Release, run, wait_until
 from tests.e2e.cluster.prometheus import Prometheus
 from tests.e2e.cluster.scale import FULL
+from tests.e2e.cluster.values import sleepy
 from tools.stack import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not FULL, reason="LADING_E2E=full runs it")]
 CONFIG = ROOT / "k8s" / "zero" / "haproxy.cfg"
-WAKE = 'sum(haproxy_backend_current_sessions{proxy="release"}) or vector(0)'
 
 
 @pytest.fixture
@@ -47,17 +47,6 @@ def front(release: Release, tmp_path: Path) -> Iterator[tuple[str, Prometheus]]:
     finally:
         proxy.terminate()
         proxy.wait(30)
-
-
-def sleepy(url: str) -> tuple[str, ...]:
-    """Values for KEDA that takes the last pod, and asks a Prometheus what HAProxy holds."""
-    options = {"serverAddress": url, "pollingInterval": "2", "window": "20s", "fallback.replicas": "1"}
-    options |= {"wake.cooldownSeconds": "5", "wake.query": WAKE.replace(",", "\\,")}
-    return (
-        *("replicaCount=1", "autoscaling.kind=keda", "autoscaling.minReplicas=0", "autoscaling.maxReplicas=2"),
-        *("monitoring.interval=5s", "bento.enabled=false"),
-        *(f"autoscaling.keda.{key}={value}" for key, value in options.items()),
-    )
 
 
 def no_pod_answers(release: Release) -> bool:
