@@ -90,6 +90,7 @@ def write(
         dynamo=True,
         external_data=False,
     )
+    typer.echo(f"{out}: {len(list(folder.iterdir()))} photos, and a graph of floats with its labels")
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def declared(folder: Path, words: str, shape: str = "N, 3, 224, 224", kind: str 
 )
 def test_words_become_a_declaration(words: str, expected: dict[str, object], tmp_path: Path) -> None:
     fields = {"reduced": False, "layout": "NCHW", **expected}
-    assert declared(tmp_path, words) == Preprocess(**fields)  # type: ignore[arg-type]
+    assert declared(tmp_path, words) == Preprocess(**fields)
 
 
 def test_layout_and_grey_come_from_the_shape(tmp_path: Path) -> None:

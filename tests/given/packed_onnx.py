@@ -7,7 +7,7 @@ from pathlib import Path
 from lading.artifact import Artifact
 from lading.build.onnx_file import pack_onnx
 from lading.build.onnx_pictures import read_words
-from tests.given.onnx_text import CLASSIFIER, parse, save
+from tests.given.onnx_text import CLASSIFIER, COLOURS, NCHW, parse, save
 from tests.given.quick_verify import quick_verify
 
 LABELS = ("setosa", "versicolor", "virginica")
@@ -25,12 +25,9 @@ def packed_pictures(folder: Path, *images: str) -> Artifact:
     """Normalised float32 (batch, 3, 16, 16) to the strongest colour (batch, 3), as model ``colours``."""
     labels = folder / "labels.txt"
     labels.write_text("red\ngreen\nblue")
-    graph = parse(
-        "m = GlobalAveragePool (input) f = Flatten (m) y = Softmax <axis = 1> (f)", "float[N, 3, 16, 16] input"
-    )
     with quick_verify():
         return pack_onnx(
-            save(graph, folder / "colours.onnx"),
+            save(parse(COLOURS, NCHW), folder / "colours.onnx"),
             folder / "artifact",
             name="colours",
             labels=labels,

@@ -61,10 +61,10 @@ def declarations(draw: st.DrawFn) -> tuple[Preprocess, int, int]:
     fit = draw(st.sampled_from(["stretch", "crop", "letterbox"]))
     interpolation = draw(st.sampled_from(["nearest", "bilinear", "bicubic", "lanczos"]))
     how = Preprocess(
-        fit=fit,  # type: ignore[arg-type]
+        fit=fit,
         resize=max(height, width) + draw(st.integers(0, 12)) if fit == "crop" and draw(st.booleans()) else None,
         fill=(114, 0, 255) if fit == "letterbox" else (0, 0, 0),
-        interpolation=interpolation,  # type: ignore[arg-type]
+        interpolation=interpolation,
         antialias=interpolation == "lanczos" or (interpolation != "nearest" and draw(st.booleans())),
         reduced=False,
         colours=draw(st.sampled_from(["RGB", "BGR", "grey"])),
