@@ -111,7 +111,7 @@ def preset(name: str, side: int) -> dict[str, Any]:
 
     Args:
         name: one of :data:`PRESETS`.
-        side: the shorter of the tensor's height and width, in pixels.
+        side: the longer of the tensor's height and width, in pixels.
     """
     fields = dict(PRESETS[name])
     return fields | {"resize": round(side / fields["resize"])} if "resize" in fields else fields

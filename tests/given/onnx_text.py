@@ -32,6 +32,9 @@ def parse(
 
 CLASSIFIER = "logits = Gemm (x, W, b) y = Softmax <axis = 1> (logits)"
 
+COLOURS, NCHW = "m = GlobalAveragePool (input) f = Flatten (m) y = Softmax <axis = 1> (f)", "float[N, 3, 16, 16] input"
+"""Nodes and input of a graph of normalised pictures."""
+
 
 def with_constants(model: onnx.ModelProto, constants: Mapping[str, Sequence[int]]) -> onnx.ModelProto:
     """The same graph with int64 vectors by name."""

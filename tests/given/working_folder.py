@@ -15,7 +15,7 @@ from pathlib import Path
 from lading.artifact import Artifact
 from tests.given.documented import ROOT, Documented
 from tests.given.live_server import wait_until
-from tests.given.onnx_text import CLASSIFIER, parse, save
+from tests.given.onnx_text import CLASSIFIER, COLOURS, NCHW, parse, save
 from tests.given.packed_onnx import LABELS
 
 CHANGED = (".dvc", "configs", "k8s")
@@ -120,6 +120,7 @@ def fill(folder: WorkingFolder, artifacts: Mapping[str, Artifact], payloads: Pat
     (path / "payloads").symlink_to(payloads)
     for name in ("model.onnx", "network.onnx"):
         save(parse(CLASSIFIER), path / name)
+    save(parse(COLOURS, NCHW), path / "resnet18.onnx")
     (path / "labels.txt").write_text("\n".join(LABELS))
     (path / "keys").write_text("a-key-of-the-tests expires=2099-06-30\n")
     shutil.copy(path / "keys", path / "keys.txt")

@@ -43,7 +43,7 @@ def test_the_page_shows_the_example_file_as_it_is() -> None:
 
 def test_every_command_of_the_page_exists_with_its_options() -> None:
     commands = [line.split() for block in blocks("bash") for line in block.splitlines() if line.startswith("lading ")]
-    assert {words[1] for words in commands} == {"build", "inspect", "serve", "pack"}
+    assert {words[1] for words in commands} == {"build", "inspect", "serve", "pack", "doctor"}
     for words in commands:
         shown = CliRunner().invoke(app, [words[1], "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
         assert shown.exit_code == 0

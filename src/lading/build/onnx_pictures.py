@@ -100,7 +100,7 @@ def _declared(spec: TensorSpec, picture: PictureInput) -> TensorSpec:
     sides = [dim for dim in (shape[2:] if channels_first else shape[1:3]) if isinstance(dim, int)]
     if len(shape) == _DIMS and len(sides) < 2:
         raise SpecError(f"--image: {spec.name!r} has no fixed height and width, {list(shape)}: add size=224")
-    fields = _fields(picture.words, min(sides, default=1))
+    fields = _fields(picture.words, max(sides, default=1))
     fields.pop("size", None)
     grey = len(shape) == _DIMS and shape[1 if channels_first else 3] == 1
     layout = {"layout": "NCHW" if channels_first else "NHWC"}
