@@ -38,6 +38,7 @@ ARGUMENTS = {
     "0022_retrying_clients": "{tiny} --seconds 1",
     "0032_onnx_node_tests": "--every 60",
     "0033_decode_skew": "{out} --decks 1 --photos 1",
+    "0034_padding": "--width 16 --layers 1 --longest 64 --turns 2 --rounds 1",
 }
 SHOWN = {
     "0007_operator_times": "MatMul",
@@ -57,6 +58,7 @@ SHOWN = {
     "0022_retrying_clients": "normal again after",
     "0032_onnx_node_tests": "served in batches, equal",
     "0033_decode_skew": "1 photos, and a graph of floats",
+    "0034_padding": "in the cheapest groups",
 }
 """A word of the table or the sentence that a study ends with."""
 

@@ -139,6 +139,7 @@ ROWS = [
     Row(Way.PAGE, r"lading \w+ .*digits|lading build examples/digits", by="tests/models/test_bring_your_own.py"),
     Row(Way.PAGE, r"curl http://127.0.0.1:8080/predict --header", by="tests/models/test_bring_your_own.py"),
     Row(Way.PAGE, r"lading (import|export|pack) .*(photos|exported/)", by="tests/models/test_your_model.py"),
+    Row(Way.PAGE, r"lading .*(reviews.py|text_encoder.py)", by="tests/models/test_text.py"),
     Row(Way.PAGE, r"lading import ", by="tests/build/weights/test_imported.py"),
     Row(Way.PAGE, r"lading build examples/code_or_prose.py", by="tests/models/test_code_or_prose.py"),
     Row(Way.PAGE, r"lading build examples/table.py", by="tests/models/test_table.py"),

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 LOCK = Path(__file__).parents[2] / "requirements" / "hubs.txt"
 
 
@@ -14,3 +16,12 @@ def install_hubs(folder: Path) -> Path:
     install = ("pip", "install", "--quiet", "--no-deps", "--require-hashes", "--target", str(folder))
     subprocess.run([str(Path(sys.executable).with_name("uv")), *install, "-r", str(LOCK)], check=True)
     return folder
+
+
+@pytest.fixture(scope="session")
+def hubs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with them, and a repository of torch.hub."""
+    place = install_hubs(tmp_path_factory.mktemp("hubs"))
+    (place / "repository").mkdir()
+    (place / "repository" / "hubconf.py").write_text("from torchvision.models import resnet18\n")
+    return place

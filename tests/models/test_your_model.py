@@ -19,8 +19,9 @@ from lading.artifact import Artifact
 from lading.build.train.checkpoint import load_checkpoint
 from lading.cli import app
 from lading.import_string import load_spec
-from tests.given.hubs import install_hubs
+from tests.given.hubs import hubs
 
+__all__ = ["hubs"]
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "your-model.md"
 LIBRARY = re.compile(
@@ -111,15 +112,6 @@ def test_the_three_ways_in(folder: Path) -> None:
 
 def test_the_page_has_a_build_for_each_library() -> None:
     assert libraries().keys() == {"torchvision", "timm", "torch.hub", "transformers"}
-
-
-@pytest.fixture(scope="module")
-def hubs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with timm and transformers, from the lock ``requirements/hubs.txt``, and a repository of torch.hub."""
-    place = install_hubs(tmp_path_factory.mktemp("hubs"))
-    (place / "repository").mkdir()
-    (place / "repository" / "hubconf.py").write_text("from torchvision.models import resnet18\n")
-    return place
 
 
 @pytest.mark.slow
