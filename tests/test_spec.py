@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
@@ -142,4 +143,63 @@ def test_a_spec_that_contradicts_itself_is_refused(tmp_path: Path, extra: str, r
     file = tmp_path / "scores.py"
     file.write_text(MODEL.format(extra=extra))
     with pytest.raises(SpecError, match=reason):
+        load_spec(f"{file}:Scores")
+
+
+CITY = {"name": "city", "dtype": "int64", "shape": ("batch",), "categories": ("Bergen", "Oslo")}
+
+
+def test_categories_bound_their_codes() -> None:
+    plain = TensorSpec.model_validate(CITY)
+    assert (plain.minimum, plain.maximum, plain.codes) == (0, 1, {"Bergen": 0, "Oslo": 1})
+    other = TensorSpec.model_validate(CITY | {"unknown": 2, "missing": True})
+    assert (other.minimum, other.maximum) == (0, 2)
+    assert TensorSpec.model_validate_json(other.model_dump_json(exclude_defaults=True)) == other
+    text = TensorSpec(name="city", dtype="string", shape=("batch",), categories=("Oslo",))
+    assert (text.codes, text.minimum, text.numpy_dtype) == (None, None, np.dtype(object))
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"dtype": "float32"}, "categories are integers or strings, not float32"),
+        ({"categories": ()}, "at least one name"),
+        ({"categories": ("Oslo", "Oslo")}, "each once"),
+        ({"missing": True}, "only floats can be missing, and categories with a code"),
+        ({"categories": None, "unknown": 2}, "there are no categories"),
+        ({"dtype": "string", "unknown": 2}, "strings have none"),
+    ],
+)
+def test_categories_that_contradict_themselves_are_refused(change: dict[str, object], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        TensorSpec.model_validate(CITY | change)
+
+
+def test_columns_are_the_labels_of_an_input_and_have_names_of_their_own() -> None:
+    whole = TensorSpec(name="size", dtype="float32", shape=("batch", 2), labels=("age", "height (m)"), missing=True)
+    assert [(column.name, column.shape, column.missing) for column in whole.columns] == [
+        ("age", ("batch",), True),
+        ("height (m)", ("batch",), True),
+    ]
+    graph = TensorSpec(name="size", dtype="float32", shape=("nodes", 2), labels=("age", "height"))
+    assert graph.columns == ()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "problem"),
+    [
+        ('TensorSpec(name="x", dtype="string", shape=("batch",))', "torch has no strings, and 'x' is one"),
+        (
+            'TensorSpec(name="x", dtype="float32", shape=("batch", 2), labels=("a", "b")), '
+            'TensorSpec(name="a", dtype="float32", shape=("batch",))',
+            "two input columns are named 'a'",
+        ),
+    ],
+)
+def test_inputs_that_no_record_could_tell_apart_or_torch_take_are_refused(
+    inputs: str, problem: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "scores.py"
+    file.write_text(MODEL.format(extra="").replace('TensorSpec(name="x", dtype="float32", shape=("batch", 4))', inputs))
+    with pytest.raises(SpecError, match=problem):
         load_spec(f"{file}:Scores")

@@ -35,6 +35,7 @@ def work_folder(folder: Path, table: Artifact) -> None:
     (folder / "model.py").write_text("count = 1\n")
     (folder / "broken.py").write_text("def (:\n")
     (folder / "rows.csv").write_text("1,2,3,4\n")
+    (folder / "rows.xlsx").write_bytes(b"PK")
     (folder / "notes.txt").write_text("notes\n")
     for name in ("empty", "saved/1", "triton/1", "corrupt", "newer"):
         (folder / name).mkdir(parents=True)
@@ -122,7 +123,8 @@ ELSEWHERE = (
     typed(f"compare {TABLE} nowhere", "nowhere is not an artifact", "no such folder"),
     typed(f"fetch {TABLE} --digest abc --out copy", "'abc'", "sha256:", "64 hexadecimal digits", code=2),
     typed(f"fetch ftp://host/cards --digest sha256:{'0' * 64} --out copy", "ftp://", "use gs, s3, az, https"),
-    typed(f"score {TABLE} rows.csv out.parquet", "rows.csv", ".parquet"),
+    typed(f"score {TABLE} rows.xlsx out.parquet", "rows.xlsx", ".parquet", ".csv"),
+    typed(f"score {TABLE} rows.csv out.parquet", "rows.csv", "no names of columns", "the model takes features"),
     typed(f"score {TABLE} nowhere.parquet out.parquet", "no file or folder nowhere.parquet"),
     typed(f"values {TABLE} --rate fast", "--rate", "a valid number", code=2),
     typed("load --slo p99 --url http://127.0.0.1:1", "--slo", "'p99'", "an example: p99=50ms", code=2),

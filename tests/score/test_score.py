@@ -208,9 +208,9 @@ def test_what_cannot_be_scored_is_refused_with_a_sentence(small: dict[str, Artif
     out = tmp_path / "out.jsonl"
     with pytest.raises(DataError, match="there is no file or folder"):
         run(table, tmp_path / "nowhere", out)
-    (tmp_path / "in.csv").touch()
+    (tmp_path / "in.xlsx").touch()
     with pytest.raises(DataError, match="of no kind that can be scored"):
-        run(table, tmp_path / "in.csv", out)
+        run(table, tmp_path / "in.xlsx", out)
     (tmp_path / "bare").mkdir()
     with pytest.raises(DataError, match="holds no file"):
         run(table, tmp_path / "bare", out)

@@ -24,6 +24,8 @@ class CsvSource(Source):
     ``NaN`` are missing values where there may be some.
     """
 
+    aside = True  # labels.csv beside pictures
+
     @classmethod
     def suffixes(cls) -> tuple[str, ...]:
         return (".csv", ".tsv")
@@ -35,6 +37,11 @@ class CsvSource(Source):
     def check(self) -> None:
         for name in self.files:
             header = self._header(name)
+            if header and not any(map(str.isidentifier, header)) and not set(header) & {*self.taken(header)}:
+                raise DataError(
+                    f"{self.root / name} has no names of columns in its first line, which is {', '.join(header)[:80]}: "
+                    f"the model takes {', '.join(self.columns)}"
+                )
             self.refuse_missing(str(self.root / name), header)
             for column in (*self.taken(header), *self.keep):
                 if header.count(column) > 1:

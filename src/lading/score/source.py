@@ -27,6 +27,8 @@ class Source(ABC):
     """The model's inputs."""
     keep: tuple[str, ...] = ()
     """Columns to copy to the result."""
+    aside: ClassVar[bool] = False
+    """In a folder with files of another kind, those of this one are left out: they are about the others."""
 
     @classmethod
     @abstractmethod
@@ -111,7 +113,7 @@ def find_files(path: Path, kinds: Sequence[type[Source]]) -> tuple[type[Source],
     """Find the kind of input at a path.
 
     Files whose name starts with a dot or an underscore, as Spark's markers do, are left out, and so are those of other
-    suffixes.
+    suffixes, and CSV files beside files of another kind.
 
     Returns:
         The kind, the folder, and the files inside it in the order of their names.
@@ -135,6 +137,8 @@ def find_files(path: Path, kinds: Sequence[type[Source]]) -> tuple[type[Source],
             found.setdefault(by_suffix[file.suffix.lower()], []).append(name.as_posix())
     if not found:
         raise DataError(f"the folder {path} holds no file of a kind that can be scored ({known})")
+    if len(found) > 1:
+        found = {kind: names for kind, names in found.items() if not kind.aside}
     if len(found) > 1:
         examples = " and ".join(f"{names[0]!r}" for names in found.values())
         raise DataError(f"the folder {path} holds files of several kinds, {examples}: score them one after another")

@@ -98,3 +98,14 @@ def test_a_column_that_is_missing_is_named_with_a_similar_one(artifact: Artifact
 def test_a_csv_file_with_a_word_where_a_number_belongs_is_refused(artifact: Artifact, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"rows.csv is not a CSV file .*column #1.*'old'"):
         run(artifact, write(tmp_path, "csv", [*ROWS, {**ROWS[0], "age": "old"}]), tmp_path / "result.jsonl")
+
+
+def test_a_vector_needs_a_name_for_each_column_of_a_csv_file(artifact: Artifact, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("size,city,kind,name,agreed\n1 2,Oslo,a,Ada,true\n")
+    with pytest.raises(
+        DataError, match=r"takes 'size' of shape \[2\]: write Parquet .*a column for each of its labels"
+    ):
+        run(artifact, tmp_path / "rows.csv", tmp_path / "result.jsonl")
+    (tmp_path / "rows.csv").write_text("1,2,3\n")
+    with pytest.raises(DataError, match="no names of columns in its first line, which is 1, 2, 3"):
+        run(artifact, tmp_path / "rows.csv", tmp_path / "result.jsonl")
