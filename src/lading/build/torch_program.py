@@ -58,6 +58,7 @@ def pack_program(
     labels: Path | None = None,
     calibration: Path | None = None,
     axes: Mapping[str, int] | None = None,
+    tolerance: float | None = None,
     tell: Callable[[str], object] | None = None,
 ) -> Artifact:
     """Wrap a program of torch.export as an artifact. The arguments are those of :func:`pack_onnx`.
@@ -71,7 +72,16 @@ def pack_program(
         graph = Path(folder) / f"{file.stem}.onnx"
         graph.write_bytes(to_onnx(file, program))
         try:
-            return pack_onnx(graph, out, name=name, labels=labels, calibration=calibration, axes=axes, tell=tell)
+            return pack_onnx(
+                graph,
+                out,
+                name=name,
+                labels=labels,
+                calibration=calibration,
+                axes=axes,
+                tolerance=tolerance,
+                tell=tell,
+            )
         except WrapError as error:
             raise WrapError(str(error).replace(str(graph), str(file))) from error
 

@@ -179,6 +179,10 @@ def pack(
         list[str] | None,
         typer.Option(metavar="NAME=AXIS", help="bare file: axis of the batch of a tensor that has it elsewhere"),
     ] = None,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="bare file: how far int8 may be from float32; a larger one takes fewer rows"),
+    ] = None,
     checkpoint: Weights = None,
     out: Annotated[Path | None, typer.Option(help="artifact folder; default artifacts/NAME")] = None,
 ) -> None:
@@ -191,11 +195,19 @@ def pack(
     Example: `lading pack model.onnx --name wine --labels labels.txt`
     """
     bare = source.lower().endswith((".onnx", ".pt2"))
-    of_bare = {"--name": name, "--labels": labels, "--calibration": calibration, "--batch-axis": batch_axis or None}
+    of_bare = {
+        "--name": name,
+        "--labels": labels,
+        "--calibration": calibration,
+        "--batch-axis": batch_axis or None,
+        "--tolerance": tolerance,
+    }
     _refuse_unused(
         {"--checkpoint": checkpoint} if bare else of_bare,
         "a bare file has its weights" if bare else f"the model {source} says it itself",
     )
+    if bare and calibration is None:
+        _refuse_unused({"--tolerance": tolerance}, "int8 takes --calibration")
     if bare:
         from lading.build.onnx_file import pack_onnx
         from lading.build.torch_program import pack_program
@@ -209,6 +221,7 @@ def pack(
             labels=labels,
             calibration=calibration,
             axes=_axes(batch_axis) or None,
+            tolerance=tolerance,
             tell=console().print,
         )
     else:
