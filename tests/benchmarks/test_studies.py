@@ -39,6 +39,7 @@ ARGUMENTS = {
     "0032_onnx_node_tests": "--every 60",
     "0033_decode_skew": "{out} --decks 1 --photos 1",
     "0034_padding": "--width 16 --layers 1 --longest 64 --turns 2 --rounds 1",
+    "0036_int8_recipes": "--models squeezenet1_1 --pixels 32 --rounds 1",
 }
 SHOWN = {
     "0007_operator_times": "MatMul",
@@ -59,6 +60,7 @@ SHOWN = {
     "0032_onnx_node_tests": "served in batches, equal",
     "0033_decode_skew": "1 photos, and a graph of floats",
     "0034_padding": "in the cheapest groups",
+    "0036_int8_recipes": "but-first",
 }
 """A word of the table or the sentence that a study ends with."""
 

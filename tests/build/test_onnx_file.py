@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from lading.build.onnx_reader import read_bare, read_labels
 from lading.drift.reference import Reference
 from lading.errors import SpecError, WrapError
 from lading.predictor import Predictor
-from lading.spec import Array, TensorSpec
+from lading.spec import Array, TensorSpec, Variant
 from tests.given.onnx_text import CLASSIFIER, parse, save
 from tests.given.quick_verify import quick_verify
 
@@ -78,6 +79,38 @@ def test_calibration_data_add_an_int8_variant_that_is_compared_and_judged(
     assert reference.examples == 32
     golden = Artifact.load(tmp_path / "artifact").golden_inputs()["x"]
     assert all(any(np.array_equal(row, real) for real in rows) for row in golden)
+
+
+def test_too_few_rows_for_a_tolerance_are_told_with_the_number_or_tolerance_that_suffices(
+    classifier: Path, tmp_path: Path
+) -> None:
+    rows = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    np.savez(tmp_path / "rows.npz", x=rows)
+
+    def packed(tolerance: float) -> tuple[Variant, list[str]]:
+        told: list[str] = []
+        with quick_verify():
+            manifest = pack_onnx(
+                classifier,
+                tmp_path / f"at-{tolerance}",
+                name="iris",
+                calibration=tmp_path / "rows.npz",
+                tolerance=tolerance,
+                tell=told.append,
+            ).manifest
+        judged: list[PackedVariant | RefusedVariant] = [*manifest.variants, *manifest.refused]
+        found = {entry.variant.name: entry.variant for entry in judged}
+        return found["int8"], told
+
+    variant, told = packed(0.01)
+    assert variant.max_score_drop == 0.01
+    assert re.search(
+        r"int8 is refused: .* 60 rows, of which 30 .* where 0\.01 is allowed\. It takes .*--tolerance", told[0]
+    )
+    needed = float(told[0].rpartition("--tolerance ")[2])
+    variant, told = packed(needed)
+    assert variant.max_score_drop == needed
+    assert not [line for line in told if "--tolerance" in line]
 
 
 def test_a_calibration_example_is_never_scored(classifier: Path) -> None:

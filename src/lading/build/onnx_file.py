@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,8 @@ from lading.build.onnx_pictures import PictureInput
 from lading.build.onnx_reader import read_bare, read_labels
 from lading.build.pack import pack
 from lading.build.quantize.quantize import quantize
-from lading.build.records import ExportedGraph, graph_file, require_passed, write_export
+from lading.build.records import ExportedGraph, VerifiedVariant, graph_file, require_passed, write_export
+from lading.build.verify.drop import enough_examples
 from lading.errors import ArtifactError, GateRefusedError, WrapError
 from lading.predictor import open_session
 from lading.spec import BATCH, Array, Budget, Evaluated, Example, Quantization, TensorSpec, Variant, check_spec
@@ -35,6 +37,7 @@ def pack_onnx(
     calibration: Path | None = None,
     axes: Mapping[str, int] | None = None,
     pictures: Sequence[PictureInput] = (),
+    tolerance: float | None = None,
     tell: Callable[[str], object] | None = None,
 ) -> Artifact:
     """Wrap an ONNX file as an artifact.
@@ -50,7 +53,9 @@ def pack_onnx(
             statistics.
         axes: axis of the batch, for tensors that do not have it in front.
         pictures: inputs that take pictures, and how these become tensors.
-        tell: called with a sentence for the user where requests cannot be batched.
+        tolerance: how far the int8 variant may be from the float32 one: as a share of changed labels, or as the
+            relative error of other numbers. Default: 0.01.
+        tell: called with a sentence for the user where requests cannot be batched, and where int8 is refused.
 
     Raises:
         WrapError: the file, the labels or the calibration data cannot be used.
@@ -67,7 +72,7 @@ def pack_onnx(
     if bare.found_dims and calibration and tell is not None:
         sizes = ", ".join(bare.found_dims)
         tell(f"there is no int8 variant: the size of {sizes} differs by request, so answers cannot be compared")
-    spec = WrappedOnnx(name, bare, description=f"wrapped from {file.name}")
+    spec = WrappedOnnx(name, bare, description=f"wrapped from {file.name}", tolerance=tolerance)
     check_spec(spec)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
@@ -80,7 +85,26 @@ def pack_onnx(
             if bare.trial.real is not None:
                 raise
             raise GateRefusedError(f"{error}\nThe inputs were made up: give real ones with --calibration") from None
+        if tell is not None:
+            for entry in verification.variants:
+                if not entry.passed:
+                    tell(_refused(entry, len(spec)))
         return pack(spec, variants, verification, out)
+
+
+def _refused(entry: VerifiedVariant, rows: int) -> str:
+    """Why a variant is not served, and how many rows of calibration data or which tolerance it takes."""
+    name, allowed = entry.variant.name, entry.variant.max_score_drop
+    drop = entry.measurement.score_drop if entry.measurement else None
+    if drop is None or drop.high <= allowed:
+        return f"{name} is refused: {'; '.join(entry.reasons)}"
+    enough = enough_examples(drop, allowed)
+    more = f"{2 * enough:,} rows of --calibration, or " if enough and 2 * enough > rows else ""
+    return (
+        f"{name} is refused: its answers are {max(drop.value, 0.0):.4f} from those of float32, and {rows} rows, of "
+        f"which {drop.examples} are compared, show no more than that it is at most {drop.high:.4f}, where {allowed:g} "
+        f"is allowed. It takes {more}--tolerance {math.ceil(drop.high * 1000) / 1000:g}"
+    )
 
 
 class WrappedOnnx(Evaluated):
@@ -89,7 +113,7 @@ class WrappedOnnx(Evaluated):
     score_name = "agreement with fp32"
     budget = Budget()
 
-    def __init__(self, name: str, bare: BareModel, *, description: str = "") -> None:
+    def __init__(self, name: str, bare: BareModel, *, description: str = "", tolerance: float | None = None) -> None:
         self.name = name
         self.description = description
         self.inputs, self.outputs = bare.inputs, bare.outputs
@@ -97,7 +121,8 @@ class WrappedOnnx(Evaluated):
         real = bare.trial.real
         # Answers of a size of their own cannot be compared number by number.
         comparable = not bare.found_dims
-        self.variants = (FP32, INT8) if real and comparable else (FP32,)
+        int8 = INT8 if tolerance is None else INT8.model_copy(update={"max_score_drop": tolerance})
+        self.variants = (FP32, int8) if real and comparable else (FP32,)
         self._real = real is not None
         self._inputs = dict(real) if real else bare.trial.feed(MADE_UP)
         session = open_session(bare.model.SerializeToString())  # as verify opens it: other threads add in another order

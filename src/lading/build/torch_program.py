@@ -60,6 +60,7 @@ def pack_program(
     calibration: Path | None = None,
     axes: Mapping[str, int] | None = None,
     pictures: Sequence[PictureInput] = (),
+    tolerance: float | None = None,
     tell: Callable[[str], object] | None = None,
 ) -> Artifact:
     """Wrap a program of torch.export as an artifact. The arguments are those of :func:`pack_onnx`.
@@ -81,6 +82,7 @@ def pack_program(
                 calibration=calibration,
                 axes=axes,
                 pictures=pictures,
+                tolerance=tolerance,
                 tell=tell,
             )
         except WrapError as error:

@@ -187,6 +187,10 @@ def pack(
             "or words such as crop,resize=256,scale=1/255,mean=imagenet",
         ),
     ] = None,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="bare file: how far int8 may be from float32; a larger one takes fewer rows"),
+    ] = None,
     checkpoint: Weights = None,
     out: Annotated[Path | None, typer.Option(help="artifact folder; default artifacts/NAME")] = None,
 ) -> None:
@@ -207,11 +211,14 @@ def pack(
         "--calibration": calibration,
         "--batch-axis": batch_axis or None,
         "--image": image or None,
+        "--tolerance": tolerance,
     }
     _refuse_unused(
         {"--checkpoint": checkpoint} if bare else of_bare,
         "a bare file has its weights" if bare else f"the model {source} says it itself",
     )
+    if bare and calibration is None:
+        _refuse_unused({"--tolerance": tolerance}, "int8 takes --calibration")
     if bare:
         from lading.build.onnx_file import pack_onnx
         from lading.build.onnx_pictures import read_words
@@ -227,6 +234,7 @@ def pack(
             calibration=calibration,
             axes=_axes(batch_axis) or None,
             pictures=[read_words(one) for one in image or ()],
+            tolerance=tolerance,
             tell=console().print,
         )
     else:

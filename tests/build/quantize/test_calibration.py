@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from rich.progress import Progress
 
 from lading.build.examples import spread
 from lading.build.quantize.calibration import BINS, Activation, float_activations, observe
+from lading.build.quantize.source import Data, Source
 from lading.errors import QuantizationError
-from lading.spec import Example
+from lading.spec import Example, Quantization, TensorSpec, Variant
+from tests.given.tiny import TinyImage
 
 
 def identity(shape: str = "[batch, 4]") -> onnx.ModelProto:
@@ -88,3 +96,53 @@ def test_examples_are_spread_over_the_data_set() -> None:
     assert [int(t["index"]) for _, t in spread(data, 4)] == [0, 3, 6, 9]
     assert len(spread(data, 50)) == 10
     assert spread([], 4) == []
+
+
+class Pictures(Sequence[Example]):
+    """Pictures of 1 MiB that are made when they are read, as those of a folder are."""
+
+    def __init__(self, count: int) -> None:
+        self.size = count
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: Any) -> Any:
+        picture = np.random.default_rng(index).random((4, 256, 256), dtype=np.float32)
+        return {"x": picture}, {"y": np.zeros((), np.int64)}
+
+
+class OfPictures(TinyImage):
+    inputs = (TensorSpec(name="x", dtype="float32", shape=("batch", 4, 256, 256)),)
+
+    def __init__(self, count: int, method: Any) -> None:
+        self.size = count
+        static = Quantization(method="static", calibration=method, calibration_examples=count)
+        self.variants = (Variant(name="int8", quantization=static),)
+
+    def dataset(self, _split: str) -> Any:
+        return Pictures(self.size)
+
+
+@pytest.mark.parametrize("method", ["minmax", "entropy", "percentile"])
+def test_memory_does_not_grow_with_the_number_of_examples(method: str, tmp_path: Path) -> None:
+    model = onnx.parser.parse_model(
+        '<ir_version: 9, opset_import: ["" : 20]> g (float[batch,4,256,256] x) => (float[batch,1,256,256] y) '
+        "<float[1,4,1,1] w = {1, 1, 1, 1}> { y = Conv (x, w) }"
+    )
+    onnx.save(model, tmp_path / "fp32.onnx")
+
+    def peak(count: int) -> int:
+        spec = OfPictures(count, method)
+        with Progress(disable=True) as progress:
+            source = Source(spec, 0.0, tmp_path / "fp32.onnx", Data(spec), progress)
+            assert source.prepared
+            tracemalloc.start()
+            try:
+                source.ranges(spec.variants[0].quantization or Quantization(method="static"))
+                return tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+
+    few, many = peak(8), peak(40)
+    assert many < few + 2 * 2**20, "32 more pictures are 32 MiB"

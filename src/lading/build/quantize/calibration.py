@@ -69,7 +69,8 @@ def observe(
     Args:
         model: a float32 graph.
         tensors: names of the tensors to observe.
-        feeds: one batch of inputs by name each; run twice if histograms are wanted.
+        feeds: one batch of inputs by name each. They are gone through twice if histograms are wanted, so a generator
+            does not do; one that is read anew each time keeps memory flat.
         histograms: count them too, for the entropy and percentile methods.
 
     Raises:
@@ -81,14 +82,15 @@ def observe(
             "graph has none"
         )
     session = _observing_session(model, tensors)
-    feeds = list(feeds)
-    if not feeds:
-        raise QuantizationError("static quantization needs examples to calibrate with, but the data set is empty")
     seen: dict[str, Activation] = {}
+    ran = False
     for feed in feeds:
+        ran = True
         for name, values in zip(tensors, session.run(list(tensors), feed), strict=True):
             if values.size:
                 _widen(seen, name, values)
+    if not ran:
+        raise QuantizationError("static quantization needs examples to calibrate with, but the data set is empty")
     if histograms:
         for feed in feeds:
             for name, values in zip(tensors, session.run(list(tensors), feed), strict=True):

@@ -98,5 +98,5 @@ def _logs(first: Samples, own: Samples) -> list[float]:
 
 
 def _feed(source: Source, quantization: Quantization, size: int) -> dict[str, Array]:
-    given = [inputs for inputs, _ in source.data.calibration(quantization.calibration_examples)]
-    return collate(source.spec.inputs, [given[index % len(given)] for index in range(size)])
+    examples = source.data.calibration(quantization.calibration_examples)
+    return collate(source.spec.inputs, [examples[index % len(examples)][0] for index in range(size)])

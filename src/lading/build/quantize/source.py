@@ -3,26 +3,60 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import onnx
 from rich.progress import Progress
 
-from lading.build.examples import batches, open_graph, spread
+from lading.build.examples import batches, open_graph, read_example, spread, spread_indices
 from lading.build.quantize.calibration import BATCH_SIZE, Activation, float_activations, observe
 from lading.build.quantize.static_int8 import ELEMENTWISE, QUANTIZED, prepare
 from lading.build.verify.drop import expected_margin, least_margin, score_drop
 from lading.build.verify.scores import Answers, answer_split
 from lading.errors import DataError, QuantizationError
-from lading.spec import Evaluated, Example, Quantization
+from lading.spec import Array, Dataset, Evaluated, Example, Quantization, TensorSpec
 
 SCORE_EXAMPLES = 256
 """Examples of ``valid`` that decide whether a graph is good enough. All graphs answer the same ones, so a few hundred
 are enough to see a loss of one percent."""
+
+
+class _Read(Sequence[Example]):
+    """Evenly spaced examples of a data set, read anew each time."""
+
+    def __init__(self, dataset: Dataset, count: int) -> None:
+        self._dataset, self._indices = dataset, spread_indices(len(dataset), count)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Example]: ...
+
+    def __getitem__(self, index: int | slice) -> Example | Sequence[Example]:
+        if isinstance(index, slice):
+            return [read_example(self._dataset, one) for one in self._indices[index]]
+        return read_example(self._dataset, self._indices[index])
+
+
+class _Batches:
+    """Batches of examples that can be gone through more than once."""
+
+    def __init__(self, inputs: Sequence[TensorSpec], examples: Sequence[Example], size: int) -> None:
+        self._inputs, self._examples, self._size = inputs, examples, size
+
+    def __iter__(self) -> Iterator[dict[str, Array]]:
+        return batches(self._inputs, self._examples, self._size)
+
+
 TESTED = 2500
 """Most test examples that verify scores in its quick effort."""
 FP32, INT8 = "fp32", "int8"
@@ -33,16 +67,16 @@ class Data:
 
     def __init__(self, spec: Evaluated) -> None:
         self._spec = spec
-        self._calibration: dict[int, list[Example]] = {}
+        self._calibration: dict[int, Sequence[Example]] = {}
 
-    def calibration(self, count: int) -> list[Example]:
-        """Return up to ``count`` examples of ``train``.
+    def calibration(self, count: int) -> Sequence[Example]:
+        """Return up to ``count`` examples of ``train``, each read when it is asked for: memory is that of a batch.
 
         Raises:
             QuantizationError: the split is empty.
         """
         if count not in self._calibration:
-            self._calibration[count] = spread(self._spec.dataset("train"), count)
+            self._calibration[count] = _Read(self._spec.dataset("train"), count)
         if not self._calibration[count]:
             raise QuantizationError(
                 f"there are no examples to calibrate with: the split 'train' of {self._spec.name} is empty; "
@@ -155,7 +189,7 @@ class Source:
         """
         count = settings.calibration_examples
         if count not in self._activations:
-            feeds = batches(self.spec.inputs, self.data.calibration(count), self.spec.at_most(BATCH_SIZE))
+            feeds = _Batches(self.spec.inputs, self.data.calibration(count), self.spec.at_most(BATCH_SIZE))
             self._activations[count] = observe(
                 self.prepared,
                 float_activations(self.prepared, ELEMENTWISE),

@@ -16,6 +16,7 @@ from typing import Literal
 
 import numpy as np
 import onnx
+from onnx import numpy_helper, version_converter
 from onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType, TensorsData, quant_pre_process
 
 from lading.build.examples import open_graph
@@ -79,26 +80,78 @@ as ``thick``, 3.1 and 2.8 as ``all``; MobileNetV2 1.7 and 1.6 as ``thick``, 2.5 
 EfficientNet-B0 0.8 and 0.6 as ``thick``, 1.3 and 1.7 as ``but-first``."""
 
 
+OLDEST_OPSET = 13
+"""The first opset in which DequantizeLinear has a scale for each channel."""
+
+
 def prepare(file: Path) -> onnx.ModelProto:
     """Read a float32 graph, fold its constants and batch normalisation, and infer its shapes.
 
     Raises:
-        QuantizationError: it holds QuantizeLinear already, or ONNX Runtime cannot optimise it.
+        QuantizationError: it holds QuantizeLinear already, its opset is too old and cannot be converted, or ONNX
+            Runtime cannot optimise it.
     """
-    if any(node.op_type in QUANTIZED for node in onnx.load(file).graph.node):
+    given = onnx.load(file)
+    if any(node.op_type in QUANTIZED for node in given.graph.node):
         raise QuantizationError(f"{file.name} is quantized already: quantize the float32 graph it was made from")
     with tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder) / "prepared.onnx"
+        source = _of_opset(given, file, Path(folder))
         try:
             with quiet():
-                quant_pre_process(file, prepared, skip_symbolic_shape=True)
+                quant_pre_process(source, prepared, skip_symbolic_shape=True)
         except Exception as error:  # ONNX Runtime's own exceptions share no public base.
             raise QuantizationError(f"{file.name} cannot be prepared for quantization: {error}") from error
         model = onnx.load(prepared)
     name_nodes(model)
+    _scale_resizes(model.graph)
     # If ONNX Runtime cannot read the graph, the preprocessor only logs that and skips optimising. Opening it raises.
     open_graph(model)
     return model
+
+
+def _of_opset(model: onnx.ModelProto, file: Path, folder: Path) -> Path:
+    """The file, or a converted one in the folder: in an opset that has all that is needed."""
+    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), OLDEST_OPSET)
+    if opset >= OLDEST_OPSET:
+        return file
+    try:
+        onnx.save(version_converter.convert_version(model, OLDEST_OPSET), folder / file.name)
+    except Exception as error:  # the converter raises RuntimeError and its own
+        reason = (str(error).strip().splitlines() or ["no reason given"])[0][:200]
+        raise QuantizationError(
+            f"{file.name} is of opset {opset}, int8 takes {OLDEST_OPSET} or newer, and it cannot be converted "
+            f"({reason}): export it anew"
+        ) from error
+    return folder / file.name
+
+
+def _scale_resizes(graph: onnx.GraphProto) -> None:
+    """Give each Resize to fixed sizes of some axes the scales of all axes instead, in place.
+
+    In int8, ONNX Runtime 1.32 moves channels to the back and loses sizes that name their axes: the graph does not open.
+    """
+    constants = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
+    shapes = {
+        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in (*graph.input, *graph.value_info)
+    }
+    for node in graph.node:
+        attributes = {one.name: one for one in node.attribute}
+        if node.op_type != "Resize" or "axes" not in attributes or len(node.input) < 4:
+            continue
+        before, sizes = shapes.get(node.input[0], []), constants.get(node.input[3])
+        axes = [axis % max(len(before), 1) for axis in attributes["axes"].ints]
+        if sizes is None or not before or not all(before[axis] for axis in axes):
+            continue
+        scales = np.ones(len(before), np.float32)
+        scales[axes] = sizes / np.array([before[axis] for axis in axes])
+        if [int(scales[axis] * before[axis]) for axis in axes] != sizes.tolist():
+            continue  # rounding would give another size
+        name = f"{node.output[0]}/scales"
+        graph.initializer.append(numpy_helper.from_array(scales, name))
+        node.input[:] = [node.input[0], "", name]
+        node.attribute.remove(attributes["axes"])
 
 
 def quantizable_layers(model: onnx.ModelProto, exclude: Sequence[str] = (), form: Form = FORMS[0]) -> list[str]:

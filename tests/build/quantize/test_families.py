@@ -1,0 +1,80 @@
+"""Whole families of networks that int8 used to leave out: old opsets, upsampling, tensors that two nodes share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+
+from lading.build.examples import open_graph
+from lading.build.quantize.calibration import float_activations, observe
+from lading.build.quantize.static_int8 import (
+    ELEMENTWISE,
+    FORMS,
+    Form,
+    prepare,
+    quantizable_layers,
+    quantize_static,
+)
+from lading.spec import Quantization
+from lading.tensors.agreement import relative_error
+
+SHAPE = (2, 8, 16, 16)
+
+
+def weights(name: str, *shape: int) -> onnx.TensorProto:
+    rng = np.random.default_rng(sum(name.encode()))
+    return onnx.numpy_helper.from_array((rng.normal(size=shape) / 4).astype(np.float32), name)
+
+
+def network(text: str, opset: int, *more: onnx.TensorProto) -> onnx.ModelProto:
+    model: onnx.ModelProto = onnx.parser.parse_model(
+        f'<ir_version: 7, opset_import: ["" : {opset}]> '
+        f"g (float[batch,8,16,16] x) => (float[batch,8,h,w] y) {{ {text} }}"
+    )
+    own = [weights("w1", 8, 8, 3, 3), weights("w2", 8, 8, 3, 3), weights("b1", 8), weights("b2", 8)]
+    read = {name for node in model.graph.node for name in node.input}
+    model.graph.initializer.extend(one for one in (*own, *more) if one.name in read)
+    return model
+
+
+def convolutions(bias: str = "b2", weight: str = "w2", between: str = "m = Relu (h)") -> str:
+    first, second = (
+        f"{out} = Conv <pads = [1, 1, 1, 1]> ({read}, {w}, {b})"
+        for out, read, w, b in (("h", "x", "w1", "b1"), ("z", "m", weight, bias))
+    )
+    return f"{first} {between} {second} y = Conv <pads = [1, 1, 1, 1]> (z, w1, b1)"
+
+
+RESIZED = 'm = Resize <mode = "linear", axes = [2, 3]> (h, , , sizes)'
+SIZES = onnx.numpy_helper.from_array(np.array([32, 32], np.int64), "sizes")
+ODD = onnx.numpy_helper.from_array(np.array([31, 23], np.int64), "sizes")
+FAMILIES = {
+    "opset 7": network(convolutions(), 7),
+    "opset 9": network(convolutions(), 9),
+    "opset 11": network(convolutions(), 11),
+    "opset 12": network(convolutions(), 12),
+    "a shared bias": network(convolutions(bias="b1"), 17),
+    "shared weights": network(convolutions(weight="w1"), 17),
+    "upsampling to sizes by axes": network(convolutions(between=RESIZED), 18, SIZES),
+    "resizing to odd sizes": network(convolutions(between=RESIZED), 18, ODD),
+}
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
+@pytest.mark.parametrize("model", FAMILIES.values(), ids=FAMILIES.keys())
+def test_a_family_is_quantized_and_answers_as_before(model: onnx.ModelProto, form: Form, tmp_path: Path) -> None:
+    onnx.save(model, tmp_path / "given.onnx")
+    prepared = prepare(tmp_path / "given.onnx")
+    feed: dict[str, NDArray[np.float32]] = {"x": np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)}
+    seen = observe(prepared, float_activations(prepared, ELEMENTWISE), [feed], histograms=False)
+    ranges = {name: activation.range("minmax") for name, activation in seen.items()}
+    layers = quantizable_layers(prepared, (), form)
+    assert len(layers) == 3
+    made = quantize_static(prepared, ranges, Quantization(method="static"), layers=layers, form=form)
+    assert [node.op_type for node in made.graph.node].count("QuantizeLinear") >= 3
+    before, after = (open_graph(graph).run(None, feed)[0] for graph in (model, made))
+    assert relative_error({"y": before}, {"y": after}) < 0.05
