@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 from typer.testing import CliRunner
 
@@ -19,6 +19,7 @@ from lading.build.train.config import compose
 from lading.build.train.lineage import lineage, newest_training
 from lading.build.train.train import train
 from lading.build.weights.imported import import_weights, taken
+from lading.build.weights.load import load_into
 from lading.cli import app
 from lading.errors import CheckpointError, OccupiedError
 from tests.given.tiny import TinyImage, fit
@@ -178,3 +179,28 @@ def test_every_checkpoint_option_takes_it(foreign: Path, tmp_path: Path, monkeyp
     small = ("prune.max_epochs=1", "prune.round_to=1", "--share", "0.3", "--out", "pruned")
     run("prune", target, *QUICK[1:], *small, *given)
     assert Path("pruned/tiny-image-pruned30.safetensors").is_file()
+
+
+class Versioned(nn.Linear):
+    """A layer that asks which version of its class wrote its weights, as torchvision's MNASNet does."""
+
+    _version = 2
+
+    def _load_from_state_dict(  # type: ignore[override]
+        self, state_dict: dict[str, torch.Tensor], prefix: str, local_metadata: dict[str, int], *rest: object
+    ) -> None:
+        if local_metadata.get("version") not in (1, 2):
+            raise ValueError(f"version should be set to 1 or 2 instead of {local_metadata.get('version')}")
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_a_layer_that_asks_for_its_version_is_told_it(suffix: str, tmp_path: Path) -> None:
+    module, again = nn.Sequential(Versioned(3, 2)), nn.Sequential(Versioned(3, 2))
+    file = tmp_path / f"weights.{suffix}"
+    if suffix == "pth":
+        torch.save(module.state_dict(), file)
+    else:
+        save_file(module.state_dict(), file)
+    load_into(again, file, "versioned")
+    assert torch.equal(again[0].weight, module[0].weight)

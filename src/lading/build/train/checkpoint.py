@@ -20,7 +20,7 @@ from torch import nn
 
 from lading import __version__
 from lading.build.collected import as_extended
-from lading.build.weights.load import Loaded, load_into, state_of
+from lading.build.weights.load import Loaded, fill, load_into, state_of
 from lading.build.weights.shapes import fit_shapes
 from lading.errors import CheckpointError, SpecError
 from lading.files import write_atomically
@@ -125,7 +125,7 @@ def load_again(spec: ModelSpec, module: nn.Module) -> nn.Module:
     again = spec.build()
     fit_shapes(again, state)
     try:
-        again.load_state_dict(state, strict=False)
+        fill(again, state)
     except RuntimeError as error:
         raise CheckpointError(f"the network does not load again: {str(error).splitlines()[-1].strip()}") from None
     return again.eval()

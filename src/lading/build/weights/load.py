@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +66,17 @@ def state_of(module: nn.Module) -> dict[str, torch.Tensor]:
     return {name: value for name, value in state if isinstance(value, torch.Tensor) and not name.endswith(COUNTER)}
 
 
+def fill(module: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Put tensors into a module, as ``load_state_dict`` does, which raises what it raises.
+
+    Names and shapes are known to fit. A layer may ask for the version of its class that wrote them, as MNASNet does.
+    safetensors has no place for it, so the layer is told its own.
+    """
+    state = OrderedDict(tensors)
+    state._metadata = getattr(module.state_dict(), "_metadata", {})  # type: ignore[attr-defined]
+    module.load_state_dict(state, strict=False)
+
+
 def load_into(
     module: nn.Module,
     path: Path,
@@ -104,7 +115,7 @@ def load_into(
         state = state_of(module)
     _check(path, model, state, found)
     try:
-        module.load_state_dict(found, strict=False)
+        fill(module, found)
     except RuntimeError as error:
         raise CheckpointError(f"{path} does not fit {model}: {str(error).splitlines()[-1].strip()}") from None
     return _loaded(file, state, match)
