@@ -19,7 +19,7 @@ def check_round_trip(spec: TensorSpec) -> None:
     assert content.accepts(content.media_types[0])
     example = content.decode(drawn, spec, Budget())
     assert (example.dtype, example.shape) == (spec.numpy_dtype, spec.example_shape)
-    again = content.decode(content.encode(example), spec, Budget())
+    again = content.decode(content.encode(example, spec), spec, Budget())
     assert np.abs(again.astype(float) - example).mean() < 0.1 * np.ptp(example.astype(float))
     assert content.features(example).shape == (len(content.feature_names),)
     for corrupt in content.corruptions.values():

@@ -55,7 +55,8 @@ class Wav(ContentType):
         samples[: len(heard)] = heard[: len(samples)] / _SCALE
         return samples
 
-    def encode(self, example: Array) -> bytes:
+    def encode(self, example: Array, spec: TensorSpec | None = None) -> bytes:
+        del spec
         data = io.BytesIO()
         with wave.open(data, "wb") as file:
             file.setnchannels(1)

@@ -93,11 +93,12 @@ class ContentType(ABC):
         """
 
     @abstractmethod
-    def encode(self, example: Array) -> bytes:
+    def encode(self, example: Array, spec: TensorSpec) -> bytes:
         """Encode an example as a file, for load tests and the payload log. The format may lose some detail.
 
         Args:
             example: an array as :meth:`decode` returns it.
+            spec: its tensor.
         """
 
     @abstractmethod

@@ -85,7 +85,7 @@ def example_bodies(artifact: Artifact) -> tuple[dict[str, Any] | None, dict[str,
     for name, (spec, array) in first_example(artifact.manifest.inputs, artifact.golden_inputs()).items():
         content = content_of(spec)
         if content is not None:
-            encoded = [base64.b64encode(content.encode(row)).decode() for row in array]
+            encoded = [base64.b64encode(content.encode(row, spec)).decode() for row in array]
             if sum(map(len, encoded)) > _LARGEST_FILES:
                 return None, None
             plain[name] = encoded

@@ -123,7 +123,7 @@ def _cells(spec: TensorSpec, array: Array, images: str) -> tuple[Row, dict[str, 
     files = [f"{stem}-{spec.name}-{index}{content.suffixes[0]}" for index in range(len(array))]
     cells[f"{spec.name}.files"] = files
     return cells, {
-        f"{content.noun}s/{file}": content.encode(example) for file, example in zip(files, array, strict=True)
+        f"{content.noun}s/{file}": content.encode(example, spec) for file, example in zip(files, array, strict=True)
     }
 
 

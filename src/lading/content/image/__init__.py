@@ -200,11 +200,12 @@ class Pictures(ContentType):
         height, width = _size(spec)
         return decode_image(data, height=height, width=width, budget=budget)
 
-    def encode(self, example: Array) -> bytes:
+    def encode(self, example: Array, spec: TensorSpec) -> bytes:
+        del spec
         return encode_jpeg(example, _JPEG_QUALITY)
 
     def draw(self, spec: TensorSpec, rng: np.random.Generator) -> bytes:
-        return self.encode(rng.integers(0, 256, size=(*_size(spec), 3), dtype=np.uint8))
+        return self.encode(rng.integers(0, 256, size=(*_size(spec), 3), dtype=np.uint8), spec)
 
     def features(self, example: Array) -> NDArray[np.float64]:
         return picture_descriptors(example)

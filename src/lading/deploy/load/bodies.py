@@ -44,7 +44,9 @@ def examples(signature: Signature, files: Sequence[bytes] = ()) -> list[dict[str
             if own := [file for file in files if content.sniff(file)]:
                 example[spec.name] = own[(turn + place) % len(own)]
             else:
-                example[spec.name] = content.encode(recorded[spec.name][0]) if recorded else content.draw(spec, rng)
+                example[spec.name] = (
+                    content.encode(recorded[spec.name][0], spec) if recorded else content.draw(spec, rng)
+                )
         made.append(example)
     return made
 
