@@ -41,7 +41,7 @@ def examples(signature: Signature, files: Sequence[bytes] = ()) -> list[dict[str
             content = content_of(spec)
             if content is None:
                 continue
-            if own := [file for file in files if content.sniff(file)]:
+            if own := [file for file in files if content.sniff(file)] or files:
                 example[spec.name] = own[(turn + place) % len(own)]
             else:
                 example[spec.name] = (
