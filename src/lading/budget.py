@@ -38,8 +38,8 @@ class Budget:
     json_values: int = 2**31
     deadline: float = math.inf
 
-    def spend_pixels(self, columns: int, rows: int, noun: str) -> None:
-        """Count the pixels of a file, before any of them is decoded.
+    def spend_pixels(self, columns: int, rows: int, noun: str, unit: str = "pixels") -> None:
+        """Count the pixels (or other elements) of a file, before any of them is decoded.
 
         Raises:
             BodyTooLargeError: the request has fewer left.
@@ -47,7 +47,7 @@ class Budget:
         pixels = columns * rows
         if pixels > self.pixels:
             raise BodyTooLargeError(
-                f"the {noun} has {columns} x {rows} = {pixels} pixels; at most {self.pixels} are accepted"
+                f"the {noun} has {columns} x {rows} = {pixels} {unit}; at most {self.pixels} are accepted"
             )
         self.pixels -= pixels
 

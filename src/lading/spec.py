@@ -110,6 +110,11 @@ class TensorSpec(Frozen):
     ``lading.content.image.as_tensor``."""
     classes: tuple[str, ...] | None = None
     """Names of the classes that an output of content ``boxes`` or ``mask`` has as values."""
+    rate: int | None = Field(default=None, ge=1_000, le=768_000)
+    """Samples per second of a tensor with content ``audio``. Files of another rate are resampled."""
+    fit: Literal["start", "middle", "refuse"] = "start"
+    """Which part of a longer recording is kept, or that it is refused. A shorter one is padded with zeros: at its end,
+    or on both sides for ``middle``."""
     indexes: str | None = None
     """The ragged dim that the values of this integer tensor are indexes into."""
     owner_of: str | None = None
@@ -180,6 +185,8 @@ class TensorSpec(Frozen):
             raise ValueError(f"{where}: {len(self.labels)} labels for a last dim of {self.shape[-1]}")
         if (self.indexes or self.owner_of) and self.dtype != "int64":
             raise ValueError(f"{where}: a tensor of indexes is int64, not {self.dtype}")
+        if self.content is None and (self.rate is not None or self.fit != "start"):
+            raise ValueError(f"{where}: rate and fit are for recordings, and it has no content")
         if self.missing and not self.dtype.startswith("float") and self.unknown is None:
             raise ValueError(
                 f"{where}: only floats can be missing, and categories with a code `unknown`; it is {self.dtype}"

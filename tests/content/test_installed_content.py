@@ -64,7 +64,7 @@ def live(artifact: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 def test_it_is_found_by_its_name_and_checks_its_tensors() -> None:
     assert content_type("wav") is WAV
-    assert [one.name for one in content_types()] == ["image", "text", "wav"]
+    assert [one.name for one in content_types()] == ["audio", "image", "text", "wav"]
     check_round_trip(SOUND)
     with pytest.raises(SpecError, match="tensor 'sound': a recording is float32"):
         check_contents([SOUND.model_copy(update={"dtype": "uint8"})])

@@ -48,8 +48,10 @@ OF_OTHER_EXTRAS = {
     "pandas": "drift",
     "psutil": "bento",
     "tokenizers": "text",
+    "soundfile": "audio",
+    "soxr": "audio",
 }
-"""Modules that a setting needs, and the extra that it names when they are missing."""
+"""Modules that a setting or a content type needs, and the extra that it names when they are missing."""
 HEAVY = ("torch", "torchvision", "lightning", "torch_pruning", "onnx", "onnxscript", "hydra", "omegaconf", "wandb")
 
 

@@ -6,16 +6,19 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import orjson
 
+from lading.answers import AnswerKind, answer_kinds
+from lading.answers.mask import mask_png
 from lading.artifact import Artifact
 from lading.artifact.manifest import ModelInfo
 from lading.budget import Budget
 from lading.content import ContentType, content_of, decode_file, decode_rows
-from lading.errors import ContentError, ContentTypeError, UnknownModelError
+from lading.errors import ContentError, ContentTypeError, InputShapeError, UnknownModelError
 from lading.protocol.base64_files import unfolded_base64
 from lading.protocol.codec import JSON, Encoded, media_type
 from lading.protocol.datatypes import as_json
@@ -47,6 +50,10 @@ def encode_json(model: PlainModel, outputs: Mapping[str, Array]) -> bytes:
     content: dict[str, Any] = {"outputs": lists}
     if model.labelled:
         content["labels"] = {spec.name: _best_labels(spec, outputs[spec.name]) for spec in model.labelled}
+    if model.shown:
+        content["found"] = {
+            spec.name: [kind.shown(spec, row) for row in outputs[spec.name]] for spec, kind in model.shown
+        }
     written = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
     if b"null" in written:  # what is not finite is written so; looking at each array first costs more than writing
         refuse_not_finite(outputs)
@@ -171,6 +178,11 @@ class PlainModel(ModelInfo):
     labelled: tuple[TensorSpec, ...] = ()
     """Outputs of which ``/predict`` names the best labels."""
 
+    @cached_property
+    def shown(self) -> tuple[tuple[TensorSpec, AnswerKind], ...]:
+        """Outputs that ``/predict`` also answers in a form for people, such as boxes."""
+        return tuple((spec, answer_kinds()[spec.content]) for spec in self.outputs if spec.content == "boxes")
+
 
 _MAY_BE_JSON = (
     *("application/json", "", "application/x-www-form-urlencoded", "text/plain", "text/json"),
@@ -193,6 +205,7 @@ class PredictCodec:
         kind = media_type(headers)
         self._model, self._budget = model, budget
         self.brief = kind in _MAY_BE_JSON or kind.endswith("+json")
+        self._mask = _wanted_mask(model.outputs) if headers.get(b"accept") == PNG else None
         self._form = headers[b"content-type"].decode("latin-1") if kind == "multipart/form-data" else None
         if not self.brief and self._form is None and not _takes_file(model.inputs, kind):
             files = any(spec.content for spec in model.inputs)
@@ -207,7 +220,25 @@ class PredictCodec:
         return decode_json(self._model, body, self._budget)
 
     def write(self, outputs: Mapping[str, Array]) -> Encoded:
-        return Encoded(JSON, encode_json(self._model, outputs))
+        if self._mask is None:
+            return Encoded(JSON, encode_json(self._model, outputs))
+        rows = outputs[self._mask.name]
+        if len(rows) != 1:
+            raise InputShapeError(f"{len(rows)} masks do not fit one PNG: send one example, or accept JSON")
+        return Encoded([(b"content-type", PNG)], mask_png(rows[0]))
+
+
+PNG = b"image/png"
+
+
+def _wanted_mask(outputs: Sequence[TensorSpec]) -> TensorSpec:
+    masks = [spec for spec in outputs if spec.content == "mask"]
+    if len(masks) != 1:
+        raise ContentTypeError(
+            f"the model has {len(masks) or 'no'} outputs of content mask, and image/png is the answer of one: accept "
+            "application/json"
+        )
+    return masks[0]
 
 
 def _takes_file(inputs: Sequence[TensorSpec], kind: str) -> bool:

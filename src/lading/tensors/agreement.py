@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from lading.answers import AnswerKind, answer_kind
+from lading.answers import AnswerKind, aligned, answer_kind
 from lading.spec import Array, TensorSpec
 
 
@@ -97,5 +97,11 @@ def agreement(specs: Sequence[TensorSpec], expected: Mapping[str, Array], got: M
 
 def difference(specs: Sequence[TensorSpec], expected: Mapping[str, Array], got: Mapping[str, Array]) -> float:
     """Largest absolute difference over all outputs of numbers; 0 if there are none."""
-    numbers = [tensor.name for tensor in specs if tensor.dtype != "string"]
-    return max((max_abs_difference(expected[name], got[name]) for name in numbers), default=0.0)
+    return max(
+        (
+            max_abs_difference(expected[tensor.name], aligned(tensor, expected[tensor.name], got[tensor.name]))
+            for tensor in specs
+            if tensor.dtype != "string"
+        ),
+        default=0.0,
+    )

@@ -50,7 +50,7 @@ def examples(signature: Signature, files: Sequence[bytes] = ()) -> list[dict[str
             content = content_of(spec)
             if content is None:
                 continue
-            if own := [file for file in files if content.sniff(file)]:
+            if own := [file for file in files if content.sniff(file)] or files:
                 file = own[(turn + place) % len(own)]
             else:
                 file = content.encode(recorded[spec.name][0]) if recorded else content.draw(spec, rng)

@@ -49,15 +49,30 @@ def outputs_schema(manifest: Manifest) -> Schema:
         spec.name: {"type": "array", "items": {"enum": list(spec.labels or ())}} for spec in labelled(manifest.outputs)
     }
     units = {spec.name: {"const": spec.unit} for spec in manifest.outputs if spec.unit}
+    found = {spec.name: _found_boxes(spec) for spec in manifest.outputs if spec.content == "boxes"}
     return _closed(
         {
             "outputs": _closed(values),
             **({"labels": _closed(labels)} if labels else {}),
             **({"units": _closed(units)} if units else {}),
+            **({"found": _closed(found)} if found else {}),
             "model": {"const": manifest.name},
             "variant": {"type": "string"},
         }
     )
+
+
+def _found_boxes(spec: TensorSpec) -> Schema:
+    """The boxes of each example, without padding."""
+    share: Schema = {"type": "number"}
+    box = _closed(
+        {
+            "class": {"type": "string", "enum": list(spec.classes or ())},
+            "score": share,
+            "box": {"type": "array", "items": share, "minItems": 4, "maxItems": 4},
+        }
+    )
+    return {"type": "array", "items": {"type": "array", "items": box}}
 
 
 def classify_answer(classifier: Classifier) -> Schema:

@@ -126,8 +126,11 @@ function numbers(outputs, units) {
 }
 
 function showOutputs(content, milliseconds) {
+  drawFound(content);
   const timing = element("p", "timing", answeredIn(milliseconds));
   const labels = Object.entries(content.labels || {});
+  const kinds = Object.fromEntries(model.outputs.map((spec) => [spec.name, spec.content]));
+  if (Object.values(kinds).some((kind) => kind === "boxes" || kind === "mask")) return reveal(...foundIn(content, kinds), timing);
   if (!labels.length) return reveal(numbers(content.outputs, content.units), timing);
   const best = labels.map(([, rows]) => rows.slice(0, SHOWN).join(", ") + (rows.length > SHOWN ? ", …" : "")).join(" · ");
   const children = [element("p", "answer", best), timing];
