@@ -33,6 +33,7 @@ artifact
 content
 answers
 spec
+tensor_spec
 budget preprocess
 files
 errors
