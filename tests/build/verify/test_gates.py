@@ -109,12 +109,17 @@ def test_the_fastest_that_passed_is_chosen() -> None:
     assert chosen(("a", slow, ("refused",))) is None
 
 
-def test_among_those_as_fast_within_noise_the_best_score_wins_then_the_smallest_file() -> None:
+def test_among_those_as_fast_within_noise_the_best_score_wins_then_batches_then_the_smallest_file() -> None:
     worse = measured(0.960, (4.0, 3.8, 4.2))
     better = measured(0.969, (3.9, 3.7, 4.1))
     smaller = measured(0.969, (3.9, 3.7, 4.1), mib=1)
     assert chosen(("worse", worse, ()), ("better", better, ())) == "better"
     assert chosen(("better", better, ()), ("smaller", smaller, ())) == "smaller"
+    alone = better.timings[0]
+    eight = (alone, alone.model_copy(update={"batch": 8, "p50_ms": 20.0}))
+    slow = (alone, alone.model_copy(update={"batch": 8, "p50_ms": 30.0}))
+    batched, unbatched = (one.model_copy(update={"timings": t}) for one, t in ((better, eight), (smaller, slow)))
+    assert chosen(("smaller", unbatched, ()), ("better", batched, ())) == "better"
 
 
 def test_a_variant_that_every_round_shows_to_be_slower_is_not_level_however_much_fp32_swayed() -> None:

@@ -63,7 +63,7 @@ def choose(candidates: Sequence[Candidate], reasons: Sequence[tuple[str, ...]], 
     """Name the fastest variant that passed.
 
     Variants that are not measurably slower than the fastest count as equally fast. Of these, the best score wins, then
-    the smallest file.
+    the fastest at the largest batch that was measured, then the smallest file.
     """
     passed = [
         (candidate.variant.name, candidate.measurement)
@@ -74,7 +74,12 @@ def choose(candidates: Sequence[Candidate], reasons: Sequence[tuple[str, ...]], 
         return None
     fastest = max((found for _, found in passed), key=lambda found: found.speedup.value)
     level = [entry for entry in passed if not _slower(entry[1], fastest)]
-    return max(level, key=lambda entry: (entry[1].scores[split], -entry[1].size_bytes))[0]
+    return max(level, key=lambda entry: (entry[1].scores[split], -_batched_ms(entry[1]), -entry[1].size_bytes))[0]
+
+
+def _batched_ms(found: Measurement) -> float:
+    """Milliseconds of the largest batch that was measured on one thread."""
+    return found.cost[max(found.cost)] if found.cost else 0.0
 
 
 def _slower(found: Measurement, fastest: Measurement) -> bool:
