@@ -37,6 +37,7 @@ ARGUMENTS = {
     "0022_ragged_memory": "{molecules} --requests 60 --level 100",
     "0022_retrying_clients": "{tiny} --seconds 1",
     "0032_onnx_node_tests": "--every 60",
+    "0038_forty_kinds": "--only GaussianNB,lstm --out {out}/rows.md",
 }
 SHOWN = {
     "0007_operator_times": "MatMul",
@@ -55,6 +56,7 @@ SHOWN = {
     "0022_ragged_memory": "the line rises",
     "0022_retrying_clients": "normal again after",
     "0032_onnx_node_tests": "served in batches, equal",
+    "0038_forty_kinds": "kinds are served with their library's answers",
 }
 """A word of the table or the sentence that a study ends with."""
 
