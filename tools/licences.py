@@ -48,8 +48,12 @@ ACCEPTED = {
     *("CNRI-Python", "MIT-0", "MIT-CMU", "MPL-2.0", "OFL-1.1", "PSF-2.0", "TCL", "ZPL-2.1", "Zlib"),
 }
 """Licences that every image may hold: permissive ones, and MPL, which covers only the files that carry it."""
-ACCEPTED_IN = {"LicenseRef-NVIDIA-Proprietary": {"trainer"}}
-"""Licences that some images may hold. CUDA's libraries may be used and passed on unchanged with a program."""
+ACCEPTED_IN = {
+    "LicenseRef-NVIDIA-Proprietary": {"trainer"},
+    "LGPL-2.1-or-later": {"server", "trainer"},
+}
+"""Licences that some images may hold. CUDA's libraries may be used and passed on unchanged with a program. LGPL covers the
+library alone, which resamples audio: it is a package of its own, unchanged, that anybody can replace."""
 
 
 def locked() -> dict[str, set[str]]:
