@@ -101,6 +101,8 @@ def decode_skew(
 
 def skew_table(skew: Skew) -> Table:
     table = Table(show_header=False, box=None)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     shown = ", ".join(skew.changed[:5]) + (f" and {len(skew.changed) - 5} more" if len(skew.changed) > 5 else "")
     for name, value in (
         ("files", f"{skew.files}"),
