@@ -49,6 +49,16 @@ def convolutions(bias: str = "b2", weight: str = "w2", between: str = "m = Relu 
     return f"{first} {between} {second} y = Conv <pads = [1, 1, 1, 1]> (z, w1, b1)"
 
 
+def dense(*bias: int) -> onnx.ModelProto:
+    """Two convolutions and a dense layer, whose bias has this shape."""
+    text = (
+        "h = Conv <pads = [1, 1, 1, 1]> (x, w1, b1) m = Relu (h) z = Conv <pads = [1, 1, 1, 1]> (m, w2, b2) "
+        "p = GlobalAveragePool (z) f = Flatten (p) c = MatMul (f, w3) d = Add (c, b3) y = Reshape (d, square)"
+    )
+    square = onnx.numpy_helper.from_array(np.array([-1, 8, 1, 1], np.int64), "square")
+    return network(text, 17, weights("w3", 8, 8), weights("b3", *bias), square)
+
+
 RESIZED = 'm = Resize <mode = "linear", axes = [2, 3]> (h, , , sizes)'
 SIZES = onnx.numpy_helper.from_array(np.array([32, 32], np.int64), "sizes")
 ODD = onnx.numpy_helper.from_array(np.array([31, 23], np.int64), "sizes")
@@ -61,6 +71,8 @@ FAMILIES = {
     "shared weights": network(convolutions(weight="w1"), 17),
     "upsampling to sizes by axes": network(convolutions(between=RESIZED), 18, SIZES),
     "resizing to odd sizes": network(convolutions(between=RESIZED), 18, ODD),
+    "a bias of one row": dense(1, 8),
+    "a bias of one value": dense(1, 1),
 }
 
 

@@ -105,6 +105,7 @@ def prepare(file: Path) -> onnx.ModelProto:
         model = onnx.load(prepared)
     name_nodes(model)
     _scale_resizes(model.graph)
+    _flatten_biases(model.graph)
     # If ONNX Runtime cannot read the graph, the preprocessor only logs that and skips optimising. Opening it raises.
     open_graph(model)
     return model
@@ -152,6 +153,24 @@ def _scale_resizes(graph: onnx.GraphProto) -> None:
         graph.initializer.append(numpy_helper.from_array(scales, name))
         node.input[:] = [node.input[0], "", name]
         node.attribute.remove(attributes["axes"])
+
+
+def _flatten_biases(graph: onnx.GraphProto) -> None:
+    """Give each Gemm its constant bias as a vector with a value per column, in place.
+
+    ONNX takes (1, n) or one value for all, too; ONNX Runtime's quantizer reads the first axis as the columns.
+    """
+    constants = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
+    for node in graph.node:
+        if node.op_type != "Gemm" or len(node.input) < 3 or node.input[1] not in constants:
+            continue
+        turned = any(one.name == "transB" and one.i for one in node.attribute)
+        columns, bias = constants[node.input[1]].shape[0 if turned else 1], constants.get(node.input[2])
+        if bias is not None and bias.shape != (columns,) and bias.size in (1, columns):
+            name = f"{node.output[0]}/bias"
+            vector = np.ascontiguousarray(np.broadcast_to(bias.reshape(-1), columns))
+            graph.initializer.append(numpy_helper.from_array(vector, name))
+            node.input[2] = name
 
 
 def quantizable_layers(model: onnx.ModelProto, exclude: Sequence[str] = (), form: Form = FORMS[0]) -> list[str]:
