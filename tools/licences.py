@@ -52,8 +52,8 @@ ACCEPTED_IN = {
     "LicenseRef-NVIDIA-Proprietary": {"trainer"},
     "LGPL-2.1-or-later": {"server", "trainer"},
 }
-"""Licences that some images may hold. CUDA's libraries may be used and passed on unchanged with a program. LGPL covers the
-library alone, which resamples audio: it is a package of its own, unchanged, that anybody can replace."""
+"""Licences that some images may hold. CUDA's libraries may be used and passed on unchanged with a program. LGPL covers
+the library alone, which resamples audio: it is a package of its own, unchanged, that anybody can replace."""
 
 
 def locked() -> dict[str, set[str]]:

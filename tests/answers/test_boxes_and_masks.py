@@ -34,7 +34,7 @@ DIMMER = DETECTOR.replace("float {255.0}", "float {265.0}")
 @pytest.fixture(scope="module")
 def things(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     folder: Path = tmp_path_factory.mktemp("things")
-    with live_server(packed_graph(Things(), (DETECTOR, DIMMER), folder)) as server:
+    with live_server(packed_graph(Things(), (DETECTOR, DIMMER), folder), variant="fp32") as server:
         yield server
 
 

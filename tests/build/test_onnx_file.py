@@ -194,6 +194,15 @@ def test_weights_kept_in_another_file_are_taken_in(tmp_path: Path) -> None:
         read_bare(file)
 
 
+def test_weights_that_no_graph_can_hold_are_refused_before_they_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "large.onnx"
+    onnx.save(parse(CLASSIFIER), file, save_as_external_data=True, location="large.data", size_threshold=0)
+    with (tmp_path / "large.data").open("r+b") as stream:
+        stream.truncate(3_000_000_000)  # a hole, which takes no disk
+    with pytest.raises(WrapError, match=r"large\.onnx is too large: its weights take 3\.0 GB"):
+        read_bare(file)
+
+
 def test_labels_must_fit_an_output(classifier: Path, tmp_path: Path) -> None:
     with pytest.raises(WrapError, match=r"there are 2 labels, and no output .* of that size: y \['batch', 3\]"):
         read_bare(classifier, ["a", "b"])

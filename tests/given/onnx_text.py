@@ -37,7 +37,10 @@ COLOURS, NCHW = "m = GlobalAveragePool (input) f = Flatten (m) y = Softmax <axis
 
 
 def with_constants(model: onnx.ModelProto, constants: Mapping[str, Sequence[int]]) -> onnx.ModelProto:
-    """The same graph with int64 vectors by name."""
+    """The same graph with int64 vectors by name, instead of those that it has."""
+    others = [one for one in model.graph.initializer if one.name not in constants]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(others)
     for name, values in constants.items():
         model.graph.initializer.append(numpy_helper.from_array(np.array(values, np.int64), name))
     return model

@@ -10,16 +10,18 @@ from pathlib import Path
 import onnx
 import onnxruntime as ort
 
+from lading.artifact.external_data import external_files
 from lading.artifact.graph_versions import GraphVersions
 from lading.build.batch_axis import declared_axes, move_batch, names_in, real_inputs, rename
 from lading.build.classes import with_categories, with_classes, without_zipmap
 from lading.build.examples import open_graph
 from lading.build.export.cleanup import name_nodes, strip_notes
 from lading.build.export.lowest_versions import lower_versions
+from lading.build.graph_size import too_large
 from lading.build.onnx_batching import BareModel, batched, one_by_one
 from lading.build.onnx_pictures import PictureInput, fix_sizes, with_pictures
 from lading.build.onnx_tensors import DTYPES, LONGEST_NAME
-from lading.errors import LadingError, WrapError
+from lading.errors import ArtifactError, LadingError, WrapError
 from lading.errors.formats import format_of
 from lading.spec import Array, TensorSpec
 
@@ -96,6 +98,8 @@ def read_labels(file: Path) -> list[str]:
 
 
 def _load(file: Path) -> onnx.ModelProto:
+    if file.is_file() and (problem := too_large(_size(file))):
+        raise WrapError(f"{file} is too large: {problem}")
     try:
         model = onnx.load(file)
     except FileNotFoundError as error:
@@ -110,6 +114,15 @@ def _load(file: Path) -> onnx.ModelProto:
     if not model.graph.node:
         raise WrapError(f"{file} is not an ONNX file, or its graph is empty")
     return model
+
+
+def _size(file: Path) -> int:
+    """Bytes of a file and of those that it names, without reading any."""
+    try:
+        beside = [file.parent / location for location in external_files(file)]
+    except ArtifactError:
+        beside = []  # what is no graph is told later
+    return sum(one.stat().st_size for one in (file, *beside) if one.is_file())
 
 
 def _reason(file: Path, error: Exception) -> str:

@@ -24,6 +24,7 @@ from lading.artifact import Artifact
 from lading.build.export.cleanup import clean, quiet
 from lading.build.export.exporters import OPSET
 from lading.build.export.rewrites import rewrite
+from lading.build.graph_size import too_large
 from lading.build.onnx_file import pack_onnx
 from lading.build.onnx_pictures import PictureInput
 from lading.errors import ExportError, WrapError
@@ -120,8 +121,10 @@ def to_onnx(file: Path, program: torch.export.ExportedProgram) -> bytes:
     """Convert a program, and compare both on the inputs that the program was saved with.
 
     Raises:
-        ExportError: the exporter fails, or the answers differ.
+        ExportError: the weights are too large for a graph, the exporter fails, or the answers differ.
     """
+    if problem := too_large(sum(one.numel() * one.element_size() for one in program.state_dict.values())):
+        raise ExportError(file.name, [problem])
     try:
         with quiet():
             converted = torch.onnx.export(program, dynamo=True, external_data=False, opset_version=OPSET, verbose=False)

@@ -47,6 +47,12 @@ def test_a_graph_holds_no_trace_of_this_machine(tiny_onnx: Path) -> None:
     assert [path.name for path in tiny_onnx.parent.iterdir()] == ["fp32.onnx"]
 
 
+def test_weights_that_no_graph_can_hold_are_refused_before_anything_is_traced(tmp_path: Path) -> None:
+    large = nn.Linear(30_000, 30_000, device="meta")  # without memory
+    with pytest.raises(ExportError, match=r"its weights take 3\.6 GB, and a graph may have 2\.1 GB"):
+        export_module(TinyTable(), large, tmp_path / "large.onnx")
+
+
 def test_exporting_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     # Trained once: with other numbers of threads, which some test may have set, weights differ in their last bit.
     module = fit(TinyImage())

@@ -26,6 +26,7 @@ from torch.jit._trace import TracerWarning
 from lading.build.examples import real_examples
 from lading.build.export.cleanup import quiet
 from lading.build.export.parity import TYPICAL
+from lading.build.graph_size import too_large
 from lading.build.own_source import source_files
 from lading.errors import ExportError
 from lading.spec import BATCH, Array, ModelSpec
@@ -93,6 +94,9 @@ def to_onnx(spec: ModelSpec, module: nn.Module, exporter: Exporter) -> tuple[onn
     Raises:
         ExportError: the exporter fails; the sentence has the file and line where torch knows it.
     """
+    weights = {id(one): one.numel() * one.element_size() for one in (*module.parameters(), *module.buffers())}
+    if problem := too_large(sum(weights.values())):
+        raise ExportError(spec.name, [problem])
     if exporter == "torchscript":
         return _recorded(spec, module), None
     found = trace(spec, module)
