@@ -76,8 +76,10 @@ def _is_later(node: ast.stmt) -> bool:
 
 def _roots(first: Path) -> list[Path]:
     """Folders that the user's own modules are imported from, as ``lading.import_string`` sets them, and the path's."""
-    own = [first.parent.parent, first.parent, *(Path(entry or ".").resolve() for entry in sys.path)]
-    return [root for root in dict.fromkeys(own) if root.is_dir() and not _installed(root)]
+    own = [first.parent.parent, first.parent]
+    found = [Path(entry or ".").resolve() for entry in sys.path]
+    found = [root for root in found if not any(root.glob("*.dist-info"))]  # what pip installed with --target
+    return [root for root in dict.fromkeys([*own, *found]) if root.is_dir() and not _installed(root)]
 
 
 def _installed(path: Path) -> bool:
