@@ -125,7 +125,7 @@ def shape_of(value: Any) -> Any:
 def test_the_page_does_what_it_says(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     terminal = Terminal(tmp_path)
-    build, inspect, serve, curl, pack, serve_flat, _ = blocks("bash")
+    build, inspect, serve, curl, pack, serve_flat, *_ = blocks("bash")
     expected = json.loads(blocks("json")[0])
 
     assert "serving" in terminal.type(build)
