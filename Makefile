@@ -315,10 +315,10 @@ $(BOMS): build/%.cdx.json: requirements/%.txt | $(VENV)/.dev
 lock: $(UV) ## resolve requirements/*.txt from pyproject.toml
 	for set in serve bento drift load build dev batch; do \
 	  case $$set in serve) extras="--extra serve --extra payload --extra otel --extra text --extra audio";; bento) extras="--extra bento --extra payload --extra otel --extra text --extra audio";; \
-	    drift) extras="--extra serve --extra payload --extra drift --constraint requirements/dev.txt";; \
-	    load) extras="--extra serve --extra load --extra kubernetes";; \
+	    drift) extras="--extra serve --extra payload --extra drift --extra text --extra audio --constraint requirements/dev.txt";; \
+	    load) extras="--extra serve --extra load --extra kubernetes --extra text --extra audio";; \
 	    build) extras="--extra bento --extra build --extra cards --extra molecules --extra kubernetes --extra payload --extra text --extra audio";; \
-	    dev) extras="--all-extras";; batch) extras="--extra score --extra ray --constraint requirements/dev.txt";; esac; \
+	    dev) extras="--all-extras";; batch) extras="--extra score --extra ray --extra text --extra audio --constraint requirements/dev.txt";; esac; \
 	  $(UV) pip compile pyproject.toml $$extras --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --custom-compile-command "make lock" --quiet --output-file requirements/$$set.txt; \
 	done

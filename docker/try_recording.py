@@ -8,6 +8,7 @@ lock file in the image: ``bento``, ``serve`` or ``drift``.
 from __future__ import annotations
 
 import io
+import json
 import os
 import sys
 import tempfile
@@ -20,7 +21,11 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from lading.artifact.manifest import ModelInfo
+from lading.budget import Budget
+from lading.content.audio import Audio
 from lading.content.image import decode_image
+from lading.content.text.tokenizer import Tokenizer
+from lading.drift.reference import Reference
 from lading.record.batch import Batch
 from lading.record.exchange import Exchange
 from lading.record.log_source import files_of_feedback, files_of_model, log_source
@@ -29,7 +34,7 @@ from lading.record.payload_reader import read_rows, row_examples
 from lading.record.payload_store import sink
 from lading.settings import Settings
 from lading.settings.recording import RecordingSettings
-from lading.spec import TensorSpec
+from lading.spec import Padding, TensorSpec
 
 INPUTS = (
     TensorSpec(name="photo", dtype="uint8", shape=("batch", 8, 8, 3), content="image"),
@@ -40,6 +45,7 @@ OUTPUTS = (
     TensorSpec(name="label", dtype="float32", shape=("batch", 2), labels=("no", "yes")),
     TensorSpec(name="total", dtype="float64", shape=("batch", 1)),
 )
+AUDIO = Audio()
 MODEL = ModelInfo("tried", "1", "fp32", "sha256:0", INPUTS, OUTPUTS, 4)
 
 
@@ -78,7 +84,8 @@ def read(folder: Path) -> None:
     assert found["two"]["input.numbers"] is None, found
     assert "input.secret" not in found["one"], found
     manifest = SimpleNamespace(inputs=INPUTS, outputs=OUTPUTS)
-    assert [len(list(row_examples(manifest, row))) for row in found.values()] == [1, 1]  # type: ignore[arg-type]
+    none = Reference(examples=0)
+    assert [len(list(row_examples(manifest, row, none))) for row in found.values()] == [1, 1]  # type: ignore[arg-type]
     assert truths == ['"yes"'], truths
     assert list(folder.glob("**/pictures/*")), "the picture was not kept"
     print("the payload log can be written and read")
@@ -133,6 +140,20 @@ def decode() -> None:
     print("each format of pictures can be decoded")
 
 
+def decode_texts_and_recordings() -> None:
+    """Turn a text into tokens, and a recording of another rate into samples."""
+    model = {"type": "WordLevel", "vocab": {"?": 0, "ace": 1, "hearts": 2}, "unk_token": "?"}
+    tokenizer = {"version": "1.0", "added_tokens": [], "pre_tokenizer": {"type": "Whitespace"}, "model": model}
+    assert Tokenizer(json.dumps(tokenizer).encode(), Padding(max_length=8)).ids("ace of hearts") == [1, 0, 2]
+    sound, slower = (
+        TensorSpec(name="sound", dtype="float32", shape=("batch", 4000), content="audio", rate=rate)
+        for rate in (16_000, 8_000)
+    )
+    recording = AUDIO.draw(slower, np.random.default_rng(0))
+    assert AUDIO.decode(recording, sound, Budget()).shape == (4000,)
+    print("texts become tokens, and recordings samples")
+
+
 def compare() -> None:
     """Make Evidently's report, as ``lading drift serve`` does."""
     os.environ["DO_NOT_TRACK"] = "1"
@@ -159,6 +180,7 @@ if __name__ == "__main__":
         record(kept)
         read(Path(kept))
     decode()
+    decode_texts_and_recordings()
     if sys.argv[1] == "drift":
         compare()
     else:

@@ -50,7 +50,7 @@ ACCEPTED = {
 """Licences that every image may hold: permissive ones, and MPL, which covers only the files that carry it."""
 ACCEPTED_IN = {
     "LicenseRef-NVIDIA-Proprietary": {"trainer"},
-    "LGPL-2.1-or-later": {"server", "trainer"},
+    "LGPL-2.1-or-later": {"server", "drift", "load", "batch", "trainer"},
 }
 """Licences that some images may hold. CUDA's libraries may be used and passed on unchanged with a program. LGPL covers
 the library alone, which resamples audio: it is a package of its own, unchanged, that anybody can replace."""

@@ -30,7 +30,7 @@ def test_the_licence_of_every_package_is_accepted() -> None:
     ("expression", "images", "bad"),
     [
         ("GPL-3.0-only", {"server"}, {"GPL-3.0-only"}),
-        ("MIT AND LGPL-2.1-or-later", {"load"}, {"LGPL-2.1-or-later"}),
+        ("MIT AND LGPL-2.1-or-later", {"frontend"}, {"LGPL-2.1-or-later"}),
         ("unknown", {"batch"}, {"unknown"}),
         ("LicenseRef-NVIDIA-Proprietary", {"trainer", "server"}, {"LicenseRef-NVIDIA-Proprietary"}),
         ("LicenseRef-NVIDIA-Proprietary", {"trainer"}, set()),
