@@ -179,8 +179,8 @@ def test_requests_of_different_lengths_do_not_share_a_run() -> None:
     tokens = TensorSpec(name="tokens", dtype="int64", shape=("batch", "length"))
     short, long = (np.zeros((1, length), np.int64) for length in (3, 5))
     one, other = (CheckedInputs({"tokens": a}, {"batch": 1, "length": a.shape[1]}, 1) for a in (short, long))
-    assert same_shapes([tokens], one, one)
-    assert not same_shapes([tokens], one, other)
+    assert same_shapes([tokens], one, one, {})
+    assert not same_shapes([tokens], one, other, {})
 
 
 def test_ragged_models_without_owners_are_never_joined() -> None:

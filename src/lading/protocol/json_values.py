@@ -57,22 +57,28 @@ def read_inputs(
     aliases = {spec.alias: spec.name for spec in specs if spec.alias is not None and spec.name not in content}
     if aliases:
         content = {aliases.get(name, name): value for name, value in content.items()}
-    columns = {column.name for spec in specs for column in spec.columns}
     for name in content:
-        if name not in names and name not in columns and not any(spec.name == name for spec in specs):
-            known = [*names, *sorted(columns)]
-            raise InputNameError(f"{unknown('input', name, known)}{advice_on_name(name, content[name], names)}")
+        if name not in names:
+            _refuse_unknown(specs, names, name, content[name])
     arrays: dict[str, Array] = {}
     for spec in specs:
         if spec.name in content:
-            if any(column.name in content for column in spec.columns):
+            if spec.columns and any(column.name in content for column in spec.columns):
                 raise InputNameError(f"input {spec.name!r} is sent whole and as columns: send one of them")
             arrays[spec.name] = _read_tensor(spec, content[spec.name], max_batch=max_batch, budget=budget)
-        elif any(column.name in content for column in spec.columns):
+        elif spec.columns and any(column.name in content for column in spec.columns):
             arrays[spec.name] = _read_columns(spec, content, max_batch)
         elif not spec.optional:
             raise InputNameError(f"input {spec.name!r} is missing; the inputs are: {', '.join(names)}")
     return with_optional(specs, arrays, max_batch)
+
+
+def _refuse_unknown(specs: Sequence[TensorSpec], names: Sequence[str], name: str, value: Any) -> None:
+    columns = {column.name for spec in specs for column in spec.columns}
+    if name not in columns and not any(spec.name == name for spec in specs):
+        raise InputNameError(
+            f"{unknown('input', name, [*names, *sorted(columns)])}{advice_on_name(name, value, list(names))}"
+        )
 
 
 def with_optional(specs: Sequence[TensorSpec], arrays: Mapping[str, Array], max_batch: int) -> dict[str, Array]:
@@ -213,10 +219,9 @@ def _read_tensor(spec: TensorSpec, value: Any, *, max_batch: int, budget: Budget
     if spec.content is not None and isinstance(value, list) and value and set(map(type, value)) <= _FILES:
         files = (one if type(one) is bytes else from_base64(spec, row, one) for row, one in enumerate(value))
         return decode_rows(spec, files, budget)
-    content = content_of(spec)
-    if content is not None and content.textual:
+    if spec.content is not None and (content := content_of(spec)) is not None and content.textual:
         _refuse_no_text(spec, value)
-    return parse_tensor(spec, _with_holes(spec, value))
+    return parse_tensor(spec, value if spec.padding is None else _with_holes(spec, value))
 
 
 def _refuse_no_text(spec: TensorSpec, value: Any) -> None:

@@ -21,7 +21,7 @@ from lading.content import ContentType, content_of, decode_file, decode_rows
 from lading.errors import ContentError, ContentTypeError, InputShapeError, UnknownModelError
 from lading.protocol.base64_files import unfolded_base64
 from lading.protocol.codec import JSON, Encoded, media_type
-from lading.protocol.datatypes import as_json
+from lading.protocol.datatypes import PART, as_json
 from lading.protocol.form import file_in_form
 from lading.protocol.form_inputs import form_hint, read_form
 from lading.protocol.json_body import WANTED, parse
@@ -46,7 +46,12 @@ def encode_json(model: PlainModel, outputs: Mapping[str, Array]) -> bytes:
     Raises:
         UnanswerableError: a value is not finite.
     """
-    lists = {name: as_json(np.ascontiguousarray(array)) for name, array in outputs.items()}
+    lists = {
+        name: np.ascontiguousarray(array)
+        if array.size <= PART and array.dtype.kind not in "OU"
+        else as_json(np.ascontiguousarray(array))
+        for name, array in outputs.items()
+    }
     content: dict[str, Any] = {"outputs": lists}
     if model.labelled:
         content["labels"] = {spec.name: _best_labels(spec, outputs[spec.name]) for spec in model.labelled}

@@ -10,6 +10,8 @@ from lading.errors.sentences import shown, unknown
 from lading.protocol.json_body import as_object
 from lading.spec import TensorSpec
 
+_INNER = frozenset({list, dict})
+
 
 def is_table(specs: Sequence[TensorSpec]) -> bool:
     """Whether every input is a column of one value per row, or several such columns side by side."""
@@ -34,7 +36,7 @@ def columns_of(specs: Sequence[TensorSpec], body: Any, wanted: str, max_batch: i
     if isinstance(body, list) and body and set(map(type, body)) == {dict} and all(spec.batched for spec in specs):
         return _transposed(specs, body, max_batch)
     content = as_object(body, wanted)
-    if content and not any(type(value) in (list, dict) for value in content.values()) and is_table(specs):
+    if content and _INNER.isdisjoint(map(type, content.values())) and is_table(specs):
         return _transposed(specs, [content], max_batch)
     return content
 

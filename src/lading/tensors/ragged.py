@@ -134,13 +134,14 @@ def joinable(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> boo
     return tells_apart and all(spec.shape[spec.ragged_axis] in known for spec in outputs)
 
 
-def same_shapes(specs: Sequence[TensorSpec], one: CheckedInputs, other: CheckedInputs) -> bool:
+def same_shapes(
+    specs: Sequence[TensorSpec], one: CheckedInputs, other: CheckedInputs, padded: Mapping[str, Padding]
+) -> bool:
     """Whether two requests agree in every symbolic dim but padded ones and that along which each tensor is joined."""
-    padded = padded_dims(specs)
     for spec in specs:
         for axis, dim in enumerate(spec.shape):
-            free = axis == spec.ragged_axis or dim in padded or isinstance(dim, int)
-            if not free and one.sizes.get(str(dim)) != other.sizes.get(str(dim)):
+            bound = isinstance(dim, str) and axis != spec.ragged_axis and dim not in padded
+            if bound and one.sizes.get(str(dim)) != other.sizes.get(str(dim)):
                 return False
     return True
 
@@ -171,7 +172,7 @@ def group_requests(
     most = len(requests) * most_rows if padded else most_rows
     for index, inputs in enumerate(requests):
         first = requests[groups[-1][0]] if groups else None
-        if first is not None and rows + inputs.rows <= most and same_shapes(specs, first, inputs):
+        if first is not None and rows + inputs.rows <= most and same_shapes(specs, first, inputs, padded):
             groups[-1].append(index)
             rows += inputs.rows
         else:
