@@ -45,6 +45,8 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
 
 def opened(monkeypatch: pytest.MonkeyPatch, url: str) -> AppTest:
     monkeypatch.setenv("LADING_URL", url)
+    # The page's script becomes the main module, which processes that are started later would run.
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
     return AppTest.from_file(str(APP), default_timeout=60).run()
 
 

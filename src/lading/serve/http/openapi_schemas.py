@@ -13,6 +13,7 @@ from lading.content import content_of
 from lading.protocol.datatypes import BYTES, TO_V2, v2_shape
 from lading.protocol.plain import Classifier, labelled
 from lading.protocol.table import is_table
+from lading.record.truth import LARGEST_ERROR
 from lading.spec import TensorSpec
 
 Schema = dict[str, Any]
@@ -207,7 +208,7 @@ def _truth(spec: TensorSpec) -> Schema:
         return {"type": "string", "maxLength": spec.max_bytes}
     if spec.scores_labels:
         return {"type": "string", "enum": list(spec.labels or ())}
-    number = {"type": "number"}
+    number = {"type": "number", "minimum": -LARGEST_ERROR, "maximum": LARGEST_ERROR}
     size = math.prod(dim for dim in spec.example_shape if isinstance(dim, int))
     values: Schema = {"type": "array", "items": number}
     if spec.batched:
