@@ -91,11 +91,13 @@ def test_what_is_no_text_for_the_model_is_told(spec: TensorSpec, data: bytes, se
         content.decode(data, spec, Budget())
 
 
-def test_a_long_text_is_refused_before_it_is_read(spec: TensorSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_text_is_refused_before_it_is_read(spec: TensorSpec) -> None:
     most = BYTES_PER_TOKEN * LONGEST + SPARE_BYTES
-    monkeypatch.setattr(Tokenizer, "ids", lambda *_: pytest.fail("it was read"))
+    unreadable = spec.model_copy(update={"tokenizer": f"sha256:{'0' * 64}"})
+    with pytest.raises(SpecError):
+        tokenize(unreadable, "a cat")
     with pytest.raises(BodyTooLargeError, match=f"the text has {most + 2} bytes; at most {most} are accepted"):
-        tokenize(spec, "ü" * (most // 2 + 1))
+        tokenize(unreadable, "ü" * (most // 2 + 1))
 
 
 def test_a_long_text_is_cut_where_the_model_says_so(tmp_path: Path) -> None:
