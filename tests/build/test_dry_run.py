@@ -207,3 +207,30 @@ def test_torch_tensors_in_a_data_set_are_taken(tmp_path: Path) -> None:
     spec = model(tmp_path, MODEL.replace(EXAMPLE, as_tensors))
     dry_run(spec)
     export_module(spec, spec.build(), tmp_path / "fp32.onnx")
+
+
+SPLIT = """
+class Split(list):
+    prepared = 0
+
+    def prepare(self):
+        Split.prepared += 1
+        self.extend(self.rest)
+        self.rest = []
+
+
+"""
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_a_split_is_prepared_only_where_it_cannot_be_read_without(readable: bool, tmp_path: Path) -> None:
+    rows = f"[{EXAMPLE} for row in rows]"
+    text = MODEL.replace("class Network", SPLIT + "class Network").replace(
+        f"return {rows}",
+        f"split = Split({rows if readable else ''}); split.rest = {'[]' if readable else rows}; return split",
+    )
+    assert text.count("split.rest") == 1
+    spec = model(tmp_path, text)
+    dry_run(spec)
+    prepared = type(spec.dataset("valid")).prepared  # type: ignore[attr-defined]
+    assert prepared == (0 if readable else 3)  # a split each

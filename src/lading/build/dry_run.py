@@ -101,14 +101,12 @@ def _examples(own: _Own, split: str) -> list[Example]:
     spec, name = own.spec, f"dataset({split!r})"
     with own.telling(name):
         dataset: Dataset = spec.dataset(split)
-        prepare = getattr(dataset, "prepare", None)
     if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
         own.refuse(
             "dataset", f"{name} returns {_kind(dataset)}, which has no length or no items; return a list of pairs"
         )
     with own.telling(name):
-        if prepare is not None:
-            prepare()
+        _prepare_if_needed(dataset)
         size = len(dataset)
     if size == 0:
         own.refuse("dataset", f"{name} is empty: the {split} split of {spec.name} needs examples")
@@ -126,6 +124,19 @@ def _examples(own: _Own, split: str) -> list[Example]:
     if names[0] != names[-1]:
         own.refuse("dataset", f"the targets of {name}[0] are {names[0]}, and of its last example {names[-1]}")
     return found
+
+
+def _prepare_if_needed(dataset: Dataset) -> None:
+    """Two examples do not pay for preparing a whole split, where they can be read without."""
+    prepare = getattr(dataset, "prepare", None)
+    if prepare is None:
+        return
+    try:
+        readable = len(dataset) > 0 and dataset[len(dataset) - 1] is not None
+    except Exception:  # the user's data set may raise anything before it is prepared
+        readable = False
+    if not readable:
+        prepare()
 
 
 def _check_pair(own: _Own, name: str, raw: Any) -> None:
