@@ -28,6 +28,7 @@ from lading.tensors.ragged import dim_size
 
 _SHOWN_CATEGORIES = 8
 _EXACT = 2**53  # every integer up to this is a float64 of its own
+_LARGEST = {np.dtype(kind).itemsize: float(np.finfo(kind).max) for kind in (np.float16, np.float32, np.float64)}
 _LISTS, _BOOLS, _NUMBERS = frozenset({list}), frozenset({bool}), frozenset({int, float})
 _STRINGS = frozenset({str})
 _FILES = frozenset({str, bytes})
@@ -339,9 +340,8 @@ def _to_array(spec: TensorSpec, values: list[Any]) -> Array:
         if dtype.kind != "f":
             return np.array(values, dtype=dtype)
         wide = np.array(values, dtype=np.float64)
-        largest = float(np.finfo(dtype).max)
-        if wide.size and float(np.fmax.reduce(np.abs(wide), axis=None)) > largest:
-            raise OverflowError(f"a value beyond {largest:g}")
+        if wide.size and np.fmax.reduce(np.abs(wide), axis=None) > _LARGEST[dtype.itemsize]:
+            raise OverflowError("a value beyond the dtype's largest")
     except OverflowError:
         worst = _out_of_range(dtype, values)
         raise InputValueError(

@@ -91,7 +91,7 @@ def run_jobs(batch: Batch) -> None:
         groups = [[ready[place] for place in part] for part in parts_of]
     while groups and not batch.lost:
         group = groups.pop(0)
-        jobs, requests = [job for job, _ in group], [inputs for _, inputs in group]
+        jobs, requests = zip(*group, strict=True)
         alone = len(group) == 1
         batch.current = jobs
         batch.options = options = RunOptions()
@@ -115,7 +115,7 @@ def run_jobs(batch: Batch) -> None:
             outcomes.append((jobs[0], error))
             continue
         ended = time.perf_counter()
-        rows = sum([inputs.rows for inputs in requests])
+        rows = requests[0].rows if alone else sum([inputs.rows for inputs in requests])
         model.metrics.ran(ended - started, rows)
         parts = (
             [outputs] if alone and not model.padded else part_outputs(model.outputs, outputs, requests, model.padded)

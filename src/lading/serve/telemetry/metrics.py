@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.metrics_core import CounterMetricFamily, Metric
@@ -18,7 +18,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from lading.serve.telemetry.exemplars import Exemplars
-from lading.serve.telemetry.request_series import ROWS, SECONDS, RequestCounter, RequestHistogram
+from lading.serve.telemetry.request_series import ROWS, SECONDS, Answers, RequestCounter, RequestHistogram
 from lading.serve.telemetry.trace_context import TraceContext
 from lading.serve.worker_end import ended_workers
 
@@ -164,7 +164,7 @@ class Metrics:
         GCCollector(registry=self.registry)
         self.registry.register(_EndedWorkers(folder))
         self._shown: set[tuple[str, str]] = set()
-        self._counted: dict[tuple[str, str, str, int], tuple[Counter, Histogram, Counter, Counter]] = {}
+        self._counted: dict[tuple[str, str, str, int], Answers] = {}
 
     def show_ready(self, ready: Mapping[tuple[str, str], bool]) -> None:
         """Set ``lading_ready`` of every model and variant that is served. Those that are not any more lose it."""
@@ -213,17 +213,13 @@ class Metrics:
         known = self._counted.get((model, variant, protocol, code))
         if known is None:
             key = (model, variant, protocol)
-            known = self._counted[(*key, code)] = (
+            known = self._counted[(*key, code)] = Answers(
                 self._requests.labels(*key, str(code)),
                 self._request_duration.labels(*key),
                 self._request_bytes.labels(*key),
                 self._response_bytes.labels(*key),
             )
-        requests, duration, request_bytes, response_bytes = known
-        requests.inc()
-        duration.observe(seconds)
-        request_bytes.inc(received)
-        response_bytes.inc(sent)
+        known.add(seconds, received, sent)
         if code != _OK:
             self._failed_seconds.labels(model, variant).inc(seconds)
         if trace is not None and trace.sampled:
@@ -292,7 +288,7 @@ class Metrics:
 
     def _histogram(
         self, name: str, text: str, labels: tuple[str, ...] = MODEL, *, buckets: Iterable[float] = SECONDS
-    ) -> Histogram:
+    ) -> RequestHistogram:
         return RequestHistogram(name, text, labels, buckets=tuple(buckets), registry=self.registry)
 
 
