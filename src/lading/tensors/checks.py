@@ -11,6 +11,7 @@ import numpy as np
 from lading.errors import InputNameError, InputShapeError, InputTypeError, InputValueError, RequestError
 from lading.errors.sentences import shown, unknown
 from lading.spec import BATCH, Array, TensorSpec
+from lading.tensors.lengths import check_picture_size
 from lading.tensors.padded import check_length
 
 
@@ -40,6 +41,8 @@ def check_inputs(specs: Sequence[TensorSpec], inputs: Mapping[str, Array], *, ex
     for spec in wanted:
         if spec.batched and (spec.padding or spec.mask_of):
             check_length(spec, inputs[spec.name])
+        if spec.picture_dims is not None:
+            check_picture_size(spec, inputs[spec.name], example=example)
         _check_values(spec, inputs[spec.name], sizes)
     owners: dict[str | None, Array] = {spec.owner_of: inputs[spec.name] for spec in wanted if spec.owner_of}
     for spec in wanted:
