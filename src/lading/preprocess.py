@@ -105,6 +105,15 @@ class Preprocess(BaseModel, frozen=True, extra="forbid"):
         long, short = self.most
         return long * short
 
+    @property
+    def bound(self) -> str:
+        """With ``keep``: how large pictures and tensors may be, in words."""
+        long, short = self.most
+        steps = f", in multiples of {self.multiple}" if self.multiple > 1 else ""
+        if self.shortest is None:
+            return f"at most {self.longest} pixels on a side{steps}"
+        return f"of any size, resized to at most {long} x {short} pixels{steps}"
+
     def _rounded(self, side: int) -> int:
         return -(-side // self.multiple) * self.multiple
 

@@ -273,7 +273,8 @@ class Pictures(ContentType):
         return picture_descriptors(to_pixels(example, self.how))
 
     def describe(self) -> dict[str, Any]:
-        return super().describe() | {"preprocess": str(self.how)}
+        described = super().describe() | {"preprocess": str(self.how)}
+        return described | {"formats": f"{self.formats}, {self.how.bound}"} if self.how.kept else described
 
 
 _USUAL = (480, 640)
