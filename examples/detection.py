@@ -16,7 +16,7 @@ from lading.preprocess import Preprocess
 from lading.spec import Array, Example
 
 CLASSES = ("disc", "square")
-COUNTS = {"train": 2000, "valid": 300, "test": 600}
+COUNTS = {"train": 1500, "valid": 200, "test": 600}
 SIDE, STRIDE = 96, 8
 CELLS = SIDE // STRIDE
 MOST = 8

@@ -28,7 +28,7 @@ class UNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        widths = (8, 16, 24, 32)
+        widths = (12, 16, 24, 32)
         self.down = nn.ModuleList([block(before, width) for before, width in zip((3, *widths), widths, strict=False)])
         self.up = nn.ModuleList(
             [block(below + beside, beside) for below, beside in zip(widths[:0:-1], widths[-2::-1], strict=True)]

@@ -266,8 +266,8 @@ def _memory(plan: PodPlan) -> list[str]:
     read = f"a {plan.decoded} in its body" if plan.decode_mib else "a JSON body"
     held = f" + {plan.input_mib} of pictures" if plan.input_mib else ""
     return [
-        f"# MiB: ({BASE_MIB[plan.bento]} idle + {plan.cpus} * ({plan.peak_mib} for a run{held} + {plan.read_mib} to read"
-        f" {read}) + {plan.waiting_mib} of bodies,",
+        f"# MiB: ({BASE_MIB[plan.bento]} idle + {plan.cpus} * ({plan.peak_mib} for a run{held} +"
+        f" {plan.read_mib} to read {read}) + {plan.waiting_mib} of bodies,",
         f"# gRPC messages and connections) * {HEAD_ROOM} -> {plan.memory_mib}."
         " With larger settings below, raise it by as much,",
         "# and with idempotency_mb, feedback_mb or payload_log (payload_buffer_mb) by theirs: they are off here.",
