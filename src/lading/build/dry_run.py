@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lading.build.examples import read_example, spread, targets
+from lading.build.examples import join, read_example, spread, targets
 from lading.build.export.export import export_module
 from lading.build.export.exporters import place_of, shown_path, trace
 from lading.build.own_source import source_files
@@ -27,6 +27,7 @@ from lading.build.train.batches import join_examples
 from lading.errors import ExportError, LadingError, RequestError, SpecError
 from lading.spec import Array, Dataset, Example, ModelSpec, TensorSpec
 from lading.tensors.checks import check_inputs, fits
+from lading.tensors.lengths import Lengths
 
 TAKEN = 2
 """Examples of each split: a batch of one shows a missing dim, a batch of two what cannot be joined."""
@@ -160,7 +161,11 @@ def _without_batch(inputs: Sequence[TensorSpec], given: Mapping[str, Array]) -> 
 def _forward(own: _Own, module: nn.Module, split: str, examples: list[Example]) -> None:
     """Batches of one and of two, in evaluation mode."""
     module.eval()
-    for some in {1: examples[:1], len(examples): examples}.values():
+    if Lengths(tuple(own.spec.inputs)).pictures:  # they may differ in size until they are augmented
+        together = [[example] for example in examples]
+    else:
+        together = list({1: examples[:1], len(examples): examples}.values())
+    for some in together:
         _answer(own, module, split, some)
 
 
@@ -252,10 +257,8 @@ def _score(own: _Own, module: nn.Module, examples: list[Example]) -> None:
 def _score_of(own: _Own, module: nn.Module, examples: list[Example]) -> None:
     with torch.inference_mode():
         parts = [_answer(own, module, "valid", [example]) for example in examples]
-    outputs = {
-        tensor.name: np.concatenate([part[tensor.name].float().numpy() for part in parts], tensor.ragged_axis)
-        for tensor in own.spec.outputs
-    }
+    answers = [[part[tensor.name].float().numpy() for tensor in own.spec.outputs] for part in parts]
+    outputs = join(own.spec.outputs, answers)
     wanted = targets(examples)
     with own.telling("score()", f" ({_described(outputs, wanted)})"), warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 import onnx
 from pydantic import ValidationError
 
 from lading.build.batch_axis import real_inputs, shape_of
+from lading.build.onnx_trial import Trial
 from lading.content import check_contents
 from lading.errors import SpecError
 from lading.preprocess import PRESETS, Preprocess, preset
 from lading.spec import TensorSpec
+from lading.tensors.lengths import Lengths
 
 FORM = (
     "write NAME=WORDS, or WORDS alone if the graph has one such input: a preset "
@@ -80,6 +82,14 @@ def with_pictures(
     return tuple(specs.values())
 
 
+def of_allowed_size(trial: Trial, inputs: Sequence[TensorSpec]) -> Trial:
+    """The trial with made-up pictures of a size that the declaration allows, where it follows from the picture."""
+    lengths = Lengths(tuple(inputs))
+    if not lengths.pictures or trial.real is not None:
+        return trial
+    return replace(trial, sizes={**trial.sizes, **lengths.measured()[0]})
+
+
 def _find(shapes: Mapping[str, Sequence[Any]], names: Mapping[str, str], picture: PictureInput) -> str:
     if picture.name is not None:
         name = names.get(picture.name, picture.name)
@@ -98,9 +108,12 @@ def _declared(spec: TensorSpec, picture: PictureInput) -> TensorSpec:
     shape = spec.shape
     channels_first = len(shape) == _DIMS and shape[1] in {1, 3} and shape[3] not in {1, 3}
     sides = [dim for dim in (shape[2:] if channels_first else shape[1:3]) if isinstance(dim, int)]
-    if len(shape) == _DIMS and len(sides) < 2:
-        raise SpecError(f"--image: {spec.name!r} has no fixed height and width, {list(shape)}: add size=224")
     fields = _fields(picture.words, max(sides, default=1))
+    if len(shape) == _DIMS and len(sides) < 2 and fields.get("fit") != "keep":
+        raise SpecError(
+            f"--image: {spec.name!r} has no fixed height and width, {list(shape)}: add size=224, or "
+            "keep,shortest=800,longest=1333 for pictures of any size"
+        )
     fields.pop("size", None)
     grey = len(shape) == _DIMS and shape[1 if channels_first else 3] == 1
     layout = {"layout": "NCHW" if channels_first else "NHWC"}
@@ -176,7 +189,7 @@ _CHOICES = {
 """The field of a word that stands alone."""
 _SWITCHES = ("antialias", "reduced", "exif")
 _VALUES: Mapping[str, Callable[[str], Any]] = {
-    "resize": int,
+    **dict.fromkeys(("resize", "shortest", "longest", "multiple"), int),
     "fill": _colour,
     "scale": _number,
     "mean": _numbers,

@@ -19,7 +19,7 @@ from lading.build.export.cleanup import name_nodes, strip_notes
 from lading.build.export.lowest_versions import lower_versions
 from lading.build.graph_size import too_large
 from lading.build.onnx_batching import BareModel, batched, one_by_one
-from lading.build.onnx_pictures import PictureInput, fix_sizes, with_pictures
+from lading.build.onnx_pictures import PictureInput, fix_sizes, of_allowed_size, with_pictures
 from lading.build.onnx_tensors import DTYPES, LONGEST_NAME
 from lading.errors import ArtifactError, LadingError, WrapError
 from lading.errors.formats import format_of
@@ -77,6 +77,7 @@ def read_bare(
         for specs in (bare.inputs, bare.outputs)
     )
     inputs = with_categories(with_pictures(inputs, names, pictures), bare.model)
+    bare = replace(bare, trial=of_allowed_size(bare.trial, inputs))
     outputs = with_classes(outputs, bare.model, classes) if labels is None else _with_labels(file, outputs, labels)
     return replace(bare, inputs=inputs, outputs=outputs)
 

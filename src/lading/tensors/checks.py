@@ -12,6 +12,7 @@ import numpy as np
 from lading.errors import InputNameError, InputShapeError, InputTypeError, InputValueError, RequestError
 from lading.errors.sentences import shown, unknown
 from lading.spec import BATCH, Array, TensorSpec
+from lading.tensors.lengths import check_picture_size
 from lading.tensors.padded import check_length
 
 
@@ -46,6 +47,8 @@ def check_inputs(specs: Sequence[TensorSpec], inputs: Mapping[str, Array], *, ex
                 check_length(spec, array)
         else:
             within = True
+        if spec.picture_dims is not None:
+            check_picture_size(spec, array, example=example)
         _check_values(spec, array, sizes)
     if within:
         owners: dict[str | None, Array] = {spec.owner_of: inputs[spec.name] for spec in specs if spec.owner_of}
