@@ -21,6 +21,7 @@ from lading.build.quantize.quantize import quantize
 from lading.build.records import ExportedGraph, VerifiedVariant, graph_file, require_passed, write_export
 from lading.build.verify.drop import enough_examples
 from lading.errors import GateRefusedError
+from lading.errors.sentences import clipped
 from lading.predictor import open_session
 from lading.spec import BATCH, Array, Budget, Evaluated, Example, Quantization, TensorSpec, Variant, check_spec
 from lading.tensors.agreement import relative_error, same_label
@@ -45,6 +46,7 @@ def pack_onnx(
     axes: Mapping[str, int] | None = None,
     declared: Declared = NOTHING,
     tolerance: float | None = None,
+    made_by: str | None = None,
     tell: Callable[[str], object] | None = None,
 ) -> Artifact:
     """Wrap an ONNX file as an artifact.
@@ -62,6 +64,7 @@ def pack_onnx(
         declared: what the numbers of inputs and outputs stand for.
         tolerance: how far the int8 variant may be from the float32 one: as a share of changed labels, or as the
             relative error of other numbers. Default: 0.01.
+        made_by: what made the graph, in words; default: what the file says about its producer.
         tell: called with a sentence for the user where requests cannot be batched, and where int8 is refused.
 
     Raises:
@@ -85,7 +88,7 @@ def pack_onnx(
     check_spec(spec)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        exported = _export(bare, work / "export")
+        exported = _export(bare, work / "export", made_by)
         variants = quantize(spec, exported, work / "variants")
         verification = verify(spec, variants, work / "verify")
         try:
@@ -178,14 +181,23 @@ def _shown(spec: TensorSpec) -> str:
     return "[" + ", ".join(str(1 if dim == BATCH else dim) for dim in spec.shape) + "]"
 
 
-def _export(bare: BareModel, folder: Path) -> Path:
+def _export(bare: BareModel, folder: Path, made_by: str | None) -> Path:
     """Write what the export stage would write."""
     folder.mkdir()
     (folder / graph_file(0.0)).write_bytes(bare.model.SerializeToString(deterministic=True))
     opset = next((entry.version for entry in bare.model.opset_import if entry.domain in ("", "ai.onnx")), 0)
     parameters = sum(int(np.prod(initializer.dims)) for initializer in bare.model.graph.initializer)
+    named = f"{bare.model.producer_name or 'of an unknown exporter'} {bare.model.producer_version}".strip()
+    producer = "".join(letter for letter in named if letter.isprintable())
     graph = ExportedGraph(
-        file=graph_file(0.0), pruning=0.0, checkpoint="", max_difference=0.0, opset=opset, parameters=parameters
+        file=graph_file(0.0),
+        pruning=0.0,
+        checkpoint="",
+        max_difference=0.0,
+        opset=opset,
+        parameters=parameters,
+        exporter=bare.model.producer_name or "unknown",
+        made_by=made_by or clipped(f"given file, {producer}"),
     )
     write_export(folder, [graph])
     return folder

@@ -22,6 +22,7 @@ import torch
 
 from lading.artifact import Artifact
 from lading.build.export.cleanup import clean, quiet
+from lading.build.export.export import made_by
 from lading.build.export.exporters import OPSET
 from lading.build.export.rewrites import rewrite
 from lading.build.graph_size import too_large
@@ -85,6 +86,7 @@ def pack_program(
                 axes=axes,
                 declared=declared,
                 tolerance=tolerance,
+                made_by=f"given program, {made_by('dynamo')}",
                 tell=tell,
             )
         except WrapError as error:
