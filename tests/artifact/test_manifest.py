@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
 
-from lading.artifact.manifest import CostTable, ModelInfo
+from lading.artifact import Artifact
+from lading.artifact.manifest import CostTable, Manifest, ModelInfo
 from lading.spec import TensorSpec
 
 
@@ -62,3 +64,10 @@ def test_a_ragged_dim_is_limited_by_the_tensor_that_has_its_limit() -> None:
     nodes = TensorSpec(name="nodes", dtype="float32", shape=("nodes", 2), max_rows=5)
     owner = TensorSpec(name="owner", dtype="int64", shape=("nodes",), owner_of="nodes")
     assert ModelInfo("m", "1", "fp32", "", (nodes, owner), (), 4).largest_body == 256_000 + 64 * (4 * 5 * 2 + 4 * 5)
+
+
+def test_a_manifest_of_before_exporters_were_recorded_is_read(tiny_artifact: Artifact) -> None:
+    content = json.loads(tiny_artifact.manifest.model_dump_json())
+    for packed in content["variants"]:
+        del packed["exporter"]
+    assert {packed.exporter for packed in Manifest.model_validate(content).variants} == {""}

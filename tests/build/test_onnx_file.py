@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 
@@ -9,14 +10,17 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
+from rich.console import Console
 
 from lading.artifact import Artifact
 from lading.artifact.manifest import PackedVariant, RefusedVariant
 from lading.build.onnx_file import WrappedOnnx, pack_onnx
 from lading.build.onnx_reader import read_bare, read_labels
+from lading.build.verify.tables import describe
 from lading.drift.reference import Reference
 from lading.errors import SpecError, WrapError
 from lading.predictor import Predictor
+from lading.protocol.describe import describe_model
 from lading.spec import Array, TensorSpec, Variant
 from tests.given.onnx_text import CLASSIFIER, parse, save
 from tests.given.quick_verify import quick_verify
@@ -79,6 +83,32 @@ def test_calibration_data_add_an_int8_variant_that_is_compared_and_judged(
     assert reference.examples == 32
     golden = Artifact.load(tmp_path / "artifact").golden_inputs()["x"]
     assert all(any(np.array_equal(row, real) for real in rows) for row in golden)
+
+
+@pytest.mark.parametrize(
+    ("producer", "told"),
+    [
+        (("tf2onnx", "1.16"), "given file, tf2onnx 1.16"),
+        (("skl2onnx", ""), "given file, skl2onnx"),
+        (("", ""), "given file, of an unknown exporter"),
+        (("a\nb\x1b[2J" + "x" * 999, "1"), None),
+    ],
+)
+def test_what_made_a_graph_is_told_by_manifest_inspect_and_model(
+    producer: tuple[str, str], told: str | None, tmp_path: Path
+) -> None:
+    model = parse(CLASSIFIER)
+    model.producer_name, model.producer_version = producer
+    artifact = wrap(save(model, tmp_path / "given.onnx"), tmp_path / "artifact")
+    (packed,) = artifact.manifest.variants
+    assert packed.exporter.isprintable()
+    assert len(packed.exporter) < 600
+    if told is not None:
+        assert packed.exporter == told
+        stream = io.StringIO()
+        Console(file=stream, width=100).print(describe(artifact))
+        assert told in stream.getvalue()
+    assert describe_model(artifact, packed, "no classifier")["exporter"] == packed.exporter
 
 
 def test_too_few_rows_for_a_tolerance_are_told_with_the_number_or_tolerance_that_suffices(

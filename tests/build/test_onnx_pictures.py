@@ -7,7 +7,8 @@ from pathlib import Path
 import onnx
 import pytest
 
-from lading.build.onnx_pictures import PictureInput, read_words
+from lading.build.onnx_declared import Declared, Given
+from lading.build.onnx_pictures import read_words
 from lading.build.onnx_reader import read_bare
 from lading.errors import SpecError
 from lading.preprocess import PRESETS, Preprocess
@@ -22,7 +23,9 @@ def graph(shape: str = "N, 3, 224, 224", kind: str = "float") -> onnx.ModelProto
 
 
 def declared(folder: Path, words: str, shape: str = "N, 3, 224, 224", kind: str = "float") -> Preprocess | None:
-    (spec,) = read_bare(save(graph(shape, kind), folder / "m.onnx"), pictures=[read_words(words)]).inputs
+    (spec,) = read_bare(
+        save(graph(shape, kind), folder / "m.onnx"), declared=Declared(pictures=(read_words(words),))
+    ).inputs
     assert spec.content == "image"
     return spec.preprocess
 
@@ -50,16 +53,16 @@ def test_layout_and_grey_come_from_the_shape(tmp_path: Path) -> None:
 
 def test_a_graph_of_any_size_gets_one(tmp_path: Path) -> None:
     model = save(graph("N, 3, H, W"), tmp_path / "m.onnx")
-    bare = read_bare(model, pictures=[read_words("imagenet,size=96x64")])
+    bare = read_bare(model, declared=Declared(pictures=(read_words("imagenet,size=96x64"),)))
     assert bare.inputs[0].shape == ("batch", 3, 96, 64)
     with pytest.raises(SpecError, match=r"'input' has no fixed height and width, .*: add size=224"):
-        read_bare(model, pictures=[read_words("imagenet")])
+        read_bare(model, declared=Declared(pictures=(read_words("imagenet"),)))
 
 
 def test_an_original_name_is_taken(tmp_path: Path) -> None:
     model = graph()
     model.graph.input[0].name = model.graph.node[0].input[0] = "input:0"
-    bare = read_bare(save(model, tmp_path / "m.onnx"), pictures=[read_words("input:0=imagenet")])
+    bare = read_bare(save(model, tmp_path / "m.onnx"), declared=Declared(pictures=(read_words("input:0=imagenet"),)))
     assert [(spec.name, spec.content) for spec in bare.inputs] == [("input_0", "image")]
 
 
@@ -88,5 +91,5 @@ def test_integers_cannot_be_normalised(tmp_path: Path) -> None:
 
 
 def test_a_word_with_a_value_is_no_name() -> None:
-    assert read_words("resize=256,crop") == PictureInput(None, ("resize=256", "crop"))
-    assert read_words("x=crop") == PictureInput("x", ("crop",))
+    assert read_words("resize=256,crop") == Given(None, ("resize=256", "crop"))
+    assert read_words("x=crop") == Given("x", ("crop",))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lading.artifact import Artifact
+from lading.build.onnx_declared import Declared
 from lading.build.onnx_file import pack_onnx
 from lading.build.onnx_pictures import read_words
 from tests.given.onnx_text import CLASSIFIER, COLOURS, NCHW, parse, save
@@ -31,5 +32,5 @@ def packed_pictures(folder: Path, *images: str) -> Artifact:
             folder / "artifact",
             name="colours",
             labels=labels,
-            pictures=[read_words(one) for one in images],
+            declared=Declared(pictures=tuple(map(read_words, images))),
         )

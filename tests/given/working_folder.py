@@ -10,13 +10,16 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import permutations
 from pathlib import Path
 
 from lading.artifact import Artifact
+from tests.given.bare_encoder import write_encoder
 from tests.given.documented import ROOT, Documented
 from tests.given.live_server import wait_until
 from tests.given.onnx_text import CLASSIFIER, COLOURS, NCHW, parse, save
 from tests.given.packed_onnx import LABELS
+from tests.given.small_text import WORDS, write_tokenizer
 
 CHANGED = (".dvc", "configs", "k8s")
 """Folders that a command changes. The others are links."""
@@ -121,6 +124,11 @@ def fill(folder: WorkingFolder, artifacts: Mapping[str, Artifact], payloads: Pat
     for name in ("model.onnx", "network.onnx"):
         save(parse(CLASSIFIER), path / name)
     save(parse(COLOURS, NCHW), path / "resnet18.onnx")
+    write_encoder(path / "bert.onnx")
+    write_tokenizer(path / "tokenizer.json")
+    (path / "texts.txt").write_text("\n".join(" ".join(two) for two in permutations(WORDS[4:], 2)))
+    sound = "p = AveragePool <kernel_shape = [500], strides = [500]> (s) f = Flatten (p) y = LpNormalization (f)"
+    save(parse(f"s = Unsqueeze (x, last) {sound}", "float[N, 4000] x", "float[N, 8] y"), path / "encoder.onnx")
     (path / "labels.txt").write_text("\n".join(LABELS))
     (path / "keys").write_text("a-key-of-the-tests expires=2099-06-30\n")
     shutil.copy(path / "keys", path / "keys.txt")

@@ -242,6 +242,9 @@ class PackedVariant(Frozen):
     file: str
     precision: str
     """``fp32``, the precision of the variant's quantization method, or ``unknown`` for a graph quantized elsewhere."""
+    exporter: str = ""
+    """What made the graph that the variant comes from, in words: an exporter of torch with its version, or the producer
+    that a given file names. Empty in artifacts of before it was recorded."""
     passed: bool
     reasons: tuple[str, ...] = ()
     """Why the gates refused it; empty if it passed."""

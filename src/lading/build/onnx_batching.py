@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import onnxruntime as ort
 from lading.build.batch_axis import add_batch, real_inputs
 from lading.build.examples import open_graph
 from lading.build.onnx_tensors import input_specs, output_specs
-from lading.build.onnx_trial import Trial, batching_problem, find_trial, run
+from lading.build.onnx_trial import Trial, batching_problem, filling_problem, find_trial, run
 from lading.errors import LadingError, RequestError, WrapError
 from lading.spec import BATCH, Array, TensorSpec
 from lading.tensors.checks import check_inputs
@@ -23,6 +23,14 @@ REEXPORT = (
     "({0: 'batch'},)), or tf2onnx with an input signature of [None, ...]; or name the axis that the batch has with "
     "--batch-axis"
 )
+
+
+Declare = Callable[[tuple[TensorSpec, ...], ort.InferenceSession], tuple[TensorSpec, ...]]
+"""What is known about the inputs of a graph besides what it says itself, before it is tried."""
+
+
+def _nothing(inputs: tuple[TensorSpec, ...], _: ort.InferenceSession) -> tuple[TensorSpec, ...]:
+    return inputs
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,9 @@ class BareModel:
         return sorted({dim for spec in self.outputs for dim in spec.symbolic_dims} - known)
 
 
-def batched(file: Path, model: onnx.ModelProto, real: Mapping[str, Array] | None) -> BareModel | str:
+def batched(
+    file: Path, model: onnx.ModelProto, real: Mapping[str, Array] | None, declare: Declare = _nothing
+) -> BareModel | str:
     """The graph with a first dim ``batch`` everywhere, or why that is no batch.
 
     Raises:
@@ -69,17 +79,20 @@ def batched(file: Path, model: onnx.ModelProto, real: Mapping[str, Array] | None
         return _first_line(error)
     if real is not None and _one_dim_more(session, real):
         return "its examples have one dim more than its inputs"
-    inputs = _inputs(file, freed, session, real)
+    inputs = _inputs(file, freed, session, real, declare)
     trial = find_trial(session, inputs, real)
     problem = trial if isinstance(trial, str) else batching_problem(session, trial)
     if isinstance(trial, str) or problem is not None:
         return (
             f"its batch size is fixed at {fixed[0]}, and its nodes depend on it ({problem})" if fixed else f"{problem}"
         )
-    return BareModel(freed, inputs, output_specs(session, trial, inputs), trial)
+    # Rows of one length can share a run, but then only requests of one row of any length are safe.
+    return BareModel(freed, inputs, output_specs(session, trial, inputs), trial, filling_problem(session, trial))
 
 
-def one_by_one(file: Path, model: onnx.ModelProto, real: Mapping[str, Array] | None, problem: str) -> BareModel:
+def one_by_one(
+    file: Path, model: onnx.ModelProto, real: Mapping[str, Array] | None, problem: str, declare: Declare = _nothing
+) -> BareModel:
     """The graph with a first dim of 1 everywhere. What has none gets one.
 
     Raises:
@@ -88,7 +101,7 @@ def one_by_one(file: Path, model: onnx.ModelProto, real: Mapping[str, Array] | N
     single = _copy(model)
     add_batch(single, _without_batch(model, real))
     session = open_graph(single)
-    inputs = _inputs(file, single, session, real)
+    inputs = _inputs(file, single, session, real, declare)
     trial = find_trial(session, inputs, real, rows=1)
     if isinstance(trial, str):
         made_up = (
@@ -150,10 +163,14 @@ def _one_dim_more(session: ort.InferenceSession, real: Mapping[str, Array]) -> b
 
 
 def _inputs(
-    file: Path, model: onnx.ModelProto, session: ort.InferenceSession, real: Mapping[str, Array] | None
+    file: Path,
+    model: onnx.ModelProto,
+    session: ort.InferenceSession,
+    real: Mapping[str, Array] | None,
+    declare: Declare,
 ) -> tuple[TensorSpec, ...]:
-    """The inputs as the graph and the examples describe them."""
-    inputs = input_specs(model, session)
+    """The inputs as the graph, the examples and the user describe them."""
+    inputs = declare(input_specs(model, session), session)
     if real is None:
         return inputs
     holes = {name for name, array in real.items() if array.dtype.kind == "f" and np.isnan(array).any()}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, get_args
 
 import onnx
 from pydantic import ValidationError
 
 from lading.build.batch_axis import real_inputs, shape_of
+from lading.build.onnx_declared import Given, find
 from lading.build.onnx_trial import Trial
 from lading.content import check_contents
 from lading.errors import SpecError
@@ -24,24 +25,16 @@ FORM = (
 _DIMS = 4
 
 
-@dataclass(frozen=True)
-class PictureInput:
-    """One ``--image``: the name of an input, or ``None`` for the only one that fits, and the words."""
-
-    name: str | None
-    words: tuple[str, ...]
-
-
-def read_words(given: str) -> PictureInput:
+def read_words(given: str) -> Given:
     """Split the words of ``--image``. They are understood once the shape of the tensor is known."""
     words = [word.strip() for word in given.split(",")]
     name, equals, rest = words[0].partition("=")
     if not equals or name in _VALUES:
-        return PictureInput(None, tuple(words))
-    return PictureInput(name, (rest, *words[1:]))
+        return Given(None, tuple(words))
+    return Given(name, (rest, *words[1:]))
 
 
-def fix_sizes(model: onnx.ModelProto, names: Mapping[str, str], pictures: Sequence[PictureInput]) -> None:
+def fix_sizes(model: onnx.ModelProto, names: Mapping[str, str], pictures: Sequence[Given]) -> None:
     """Set the height and width of inputs without fixed ones to ``size``, in place.
 
     Args:
@@ -67,7 +60,7 @@ def fix_sizes(model: onnx.ModelProto, names: Mapping[str, str], pictures: Sequen
 
 
 def with_pictures(
-    inputs: Sequence[TensorSpec], names: Mapping[str, str], pictures: Sequence[PictureInput]
+    inputs: Sequence[TensorSpec], names: Mapping[str, str], pictures: Sequence[Given]
 ) -> tuple[TensorSpec, ...]:
     """The inputs, with the content ``image`` and its preprocessing where asked for.
 
@@ -90,21 +83,14 @@ def of_allowed_size(trial: Trial, inputs: Sequence[TensorSpec]) -> Trial:
     return replace(trial, sizes={**trial.sizes, **lengths.measured()[0]})
 
 
-def _find(shapes: Mapping[str, Sequence[Any]], names: Mapping[str, str], picture: PictureInput) -> str:
-    if picture.name is not None:
-        name = names.get(picture.name, picture.name)
-        if name not in shapes:
-            raise SpecError(f"--image: there is no input {picture.name!r}; the inputs are {', '.join(shapes)}: {FORM}")
-        return name
-    fitting = [name for name, shape in shapes.items() if len(shape) == _DIMS and {shape[1], shape[3]} & {1, 3}]
-    if len(fitting) != 1:
-        shown = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
-        which = "no input has" if not fitting else f"{len(fitting)} inputs have"
-        raise SpecError(f"--image: {which} four dims with 1 or 3 channels; the inputs are {shown}: {FORM}")
-    return fitting[0]
+def _find(shapes: Mapping[str, Sequence[Any]], names: Mapping[str, str], picture: Given) -> str:
+    def fits(_: str, shape: Sequence[Any]) -> bool:
+        return len(shape) == _DIMS and bool({shape[1], shape[3]} & {1, 3})
+
+    return find("--image", shapes, names, picture, fits=fits, wanted="four dims with 1 or 3 channels")
 
 
-def _declared(spec: TensorSpec, picture: PictureInput) -> TensorSpec:
+def _declared(spec: TensorSpec, picture: Given) -> TensorSpec:
     shape = spec.shape
     channels_first = len(shape) == _DIMS and shape[1] in {1, 3} and shape[3] not in {1, 3}
     sides = [dim for dim in (shape[2:] if channels_first else shape[1:3]) if isinstance(dim, int)]

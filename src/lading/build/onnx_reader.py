@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,22 +19,27 @@ from lading.build.export.cleanup import name_nodes, strip_notes
 from lading.build.export.lowest_versions import lower_versions
 from lading.build.graph_size import too_large
 from lading.build.onnx_batching import BareModel, batched, one_by_one
-from lading.build.onnx_pictures import PictureInput, fix_sizes, of_allowed_size, with_pictures
-from lading.build.onnx_tensors import DTYPES, LONGEST_NAME
+from lading.build.onnx_declared import Declared, fix_samples, with_answers, with_recordings
+from lading.build.onnx_pictures import fix_sizes, of_allowed_size, with_pictures
+from lading.build.onnx_tensors import DTYPES, LONGEST_NAME, input_specs
+from lading.build.onnx_texts import find_texts, refuse_other_rows, with_texts
 from lading.errors import ArtifactError, LadingError, WrapError
 from lading.errors.formats import format_of
 from lading.spec import Array, TensorSpec
 
 _HEAD = 200  # bytes that say what a file is
+NOTHING = Declared()
+RealRows = Callable[[Sequence[TensorSpec]], Mapping[str, Array]]
+"""Reads examples of the inputs, once it is known what these are."""
 
 
 def read_bare(
     file: Path,
     labels: Sequence[str] | None = None,
     *,
-    real: Mapping[str, Array] | None = None,
+    real: Mapping[str, Array] | RealRows | None = None,
     axes: Mapping[str, int] | None = None,
-    pictures: Sequence[PictureInput] = (),
+    declared: Declared = NOTHING,
 ) -> BareModel:
     """Read, rename, batch and describe a graph.
 
@@ -47,10 +52,10 @@ def read_bare(
         real: examples by input, along the first dim. They decide whether the graph runs and batches; without them,
             made-up inputs do.
         axes: axis of the batch, for inputs and outputs that do not have it in front.
-        pictures: inputs that take pictures.
+        declared: what the numbers of inputs and outputs stand for.
 
     Raises:
-        SpecError: an input cannot take pictures as asked for.
+        SpecError: a tensor cannot be what was declared.
         WrapError: it is not ONNX, ONNX Runtime cannot run it, a tensor is of a kind that cannot be served, no input at
             which it runs was found, the examples do not fit, or no output has as many entries as there are labels.
     """
@@ -59,27 +64,33 @@ def read_bare(
     zipped = without_zipmap(model)
     names = _rename_tensors(model)
     classes = {names.get(name, name): found for name, found in zipped.items()}
-    fix_sizes(model, names, pictures)
+    fix_sizes(model, names, declared.pictures)
+    fix_samples(model, names, declared.recordings)
+    texts = find_texts(model, names, declared.texts)
     session = _open(file, model)
     for kind, nodes in (("input", session.get_inputs()), ("output", session.get_outputs())):
         _check_kinds(file, kind, nodes)
     _check_ranks(file, model)
+
+    def declare(specs: tuple[TensorSpec, ...], of: ort.InferenceSession) -> tuple[TensorSpec, ...]:
+        return with_texts(specs, of, model, texts) if texts else specs
+
+    if callable(real):
+        real = real(_aliased(declare(input_specs(model, session), session), names))
     known = {names.get(name, name): array for name, array in real.items()} if real is not None else None
+    refuse_other_rows(known or {}, texts)
     moved = onnx.ModelProto()
     moved.CopyFrom(model)
     move_batch(moved, {names.get(name, name): axis for name, axis in (axes or declared_axes(model.graph)).items()})
-    bare = batched(file, moved, known)
+    bare = batched(file, moved, known, declare)
     if isinstance(bare, str):
-        bare = one_by_one(file, moved if axes else model, known, bare)
-    given = {clean: name for name, clean in names.items()}
-    inputs, outputs = (
-        tuple(spec.model_copy(update={"alias": given.get(spec.name)}) for spec in specs)
-        for specs in (bare.inputs, bare.outputs)
-    )
-    inputs = with_categories(with_pictures(inputs, names, pictures), bare.model)
+        bare = one_by_one(file, moved if axes else model, known, bare, declare)
+    inputs, outputs = _aliased(bare.inputs, names), _aliased(bare.outputs, names)
+    inputs = with_recordings(with_pictures(inputs, names, declared.pictures), names, declared.recordings)
     bare = replace(bare, trial=of_allowed_size(bare.trial, inputs))
+    outputs = with_answers(outputs, names, declared.answers, labels)
     outputs = with_classes(outputs, bare.model, classes) if labels is None else _with_labels(file, outputs, labels)
-    return replace(bare, inputs=inputs, outputs=outputs)
+    return replace(bare, inputs=with_categories(inputs, bare.model), outputs=outputs)
 
 
 def read_labels(file: Path) -> list[str]:
@@ -198,9 +209,16 @@ def _rename_tensors(model: onnx.ModelProto) -> dict[str, str]:
     return renamed
 
 
+def _aliased(specs: Sequence[TensorSpec], names: Mapping[str, str]) -> tuple[TensorSpec, ...]:
+    """The specs with their names in the file, where these had to be changed."""
+    given = {clean: name for name, clean in names.items()}
+    return tuple(spec.model_copy(update={"alias": given.get(spec.name)}) for spec in specs)
+
+
 def _with_labels(file: Path, outputs: Sequence[TensorSpec], labels: Sequence[str]) -> tuple[TensorSpec, ...]:
-    fits = [tensor for tensor in outputs if len(tensor.shape) > 1 and tensor.shape[-1] == len(labels)]
-    if not fits:
+    plain = [tensor for tensor in outputs if tensor.content is None]
+    fits = [tensor for tensor in plain if len(tensor.shape) > 1 and tensor.shape[-1] == len(labels)]
+    if not fits and not any(tensor.classes for tensor in outputs):
         shapes = ", ".join(f"{tensor.name} {list(tensor.shape)}" for tensor in outputs)
         raise WrapError(f"there are {len(labels)} labels, and no output of {file} ends in a dim of that size: {shapes}")
     return tuple(

@@ -10,10 +10,12 @@ from typing import get_args
 import onnx
 import onnxruntime as ort
 
-from lading.build.onnx_trial import STYLES, Trial, run
+from lading.build.onnx_trial import STYLES, Trial, of_other_lengths, run
 from lading.build.table_bounds import with_table_bounds
 from lading.content import content_types
 from lading.spec import BATCH, Array, DType, TensorSpec
+from lading.tensors.padded import padded_dims
+from lading.tensors.ragged import collate, dim_size, separate
 
 DTYPES: dict[str, DType] = {
     "tensor(float)": "float32",
@@ -63,8 +65,15 @@ def output_specs(
     session: ort.InferenceSession, trial: Trial, inputs: Sequence[TensorSpec], rows: int = 2
 ) -> tuple[TensorSpec, ...]:
     """Describe the outputs by running the graph, because a file may not have their shapes."""
-    free = any(len(spec.symbolic_dims) > 1 for spec in inputs)
-    runs = [run(session, trial.feed(rows))]
+    padded = padded_dims(inputs)
+    free = any({*spec.symbolic_dims} - {BATCH, *padded} for spec in inputs)
+    feeds = [trial.feed(rows)]
+    if padded and not any(padding.buckets for padding in padded.values()):
+        # What changes with the length of a text has its dim.
+        cut, *_ = of_other_lengths(inputs, [given for given, _ in separate(inputs, (), feeds[0], {})] * 2)
+        feeds.append(collate(inputs, [cut] * rows))
+    lengths = {dim: [dim_size(dim, inputs, feed) for feed in feeds] for dim in padded}
+    runs = [run(session, feed) for feed in feeds]
     if rows == 1:  # a graph that finds things finds another number of them elsewhere
         others = [] if trial.real is None else [{k: v[at : at + 1] for k, v in trial.real.items()} for at in range(8)]
         others += [replace(trial, style=style).feed(1) for style in STYLES] if trial.real is None else []
@@ -81,6 +90,10 @@ def output_specs(
             size = int(array.shape[axis])
             # An output that is empty here has another size elsewhere.
             symbolic = varies or size == 0
+            sizes = [one[index].shape[axis] for one in runs[: len(feeds)]]
+            as_long = [name for name, known in lengths.items() if len(feeds) > 1 and known == sizes]
+            if symbolic and dim not in padded and len(as_long) == 1:
+                (dim,) = as_long
             shape.append(
                 dims.of(node.name, axis, None if isinstance(dim, int) and dim < 1 else dim) if symbolic else size
             )

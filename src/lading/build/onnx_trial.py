@@ -11,6 +11,8 @@ import onnxruntime as ort
 
 from lading.spec import BATCH, Array, TensorSpec
 from lading.tensors.agreement import max_abs_difference
+from lading.tensors.padded import padded_dims
+from lading.tensors.ragged import collate, separate
 from lading.tensors.random import random_inputs
 
 BATCHES = (2, 3)
@@ -69,7 +71,11 @@ class Trial:
             return {spec.name: self.real[spec.name][chosen] for spec in self.inputs}
         drawn = random_inputs(self.inputs, {**self.sizes, BATCH: rows}, np.random.default_rng(rows))
         bounds = {spec.name: (spec.minimum, spec.maximum) for spec in self.inputs}
-        styled = {name: np.asarray(self.style(array), array.dtype) for name, array in drawn.items()}
+        filled_in = {spec.name for spec in self.inputs if spec.optional}
+        styled = {
+            name: array if name in filled_in else np.asarray(self.style(array), array.dtype)
+            for name, array in drawn.items()
+        }
         return {
             name: array if bounds[name] == (None, None) else np.asarray(np.clip(array, *bounds[name]), array.dtype)
             for name, array in styled.items()
@@ -136,6 +142,47 @@ def batching_problem(session: ort.InferenceSession, trial: Trial) -> str | None:
     return None
 
 
+def filling_problem(session: ort.InferenceSession, trial: Trial) -> str | None:
+    """Compare examples of different lengths, filled up to the longest of them, with each of them alone.
+
+    Returns:
+        A sentence if they differ or cannot be run; ``None`` also for a graph of one length, which is always filled up.
+    """
+    padded = padded_dims(trial.inputs)
+    if not padded or any(padding.buckets for padding in padded.values()):
+        return None
+    names = [node.name for node in session.get_outputs()]
+    examples = of_other_lengths(trial.inputs, [given for given, _ in separate(trial.inputs, (), trial.feed(3), {})])
+    try:
+        joined = run(session, collate(trial.inputs, examples), names)
+        for row, example in enumerate(examples):
+            alone = run(session, collate(trial.inputs, [example]), names)
+            for name, one, all_rows in zip(names, alone, joined, strict=True):
+                cut = all_rows[(slice(row, row + 1), *map(slice, one.shape[1:]))]
+                if one.dtype == object:
+                    continue
+                largest = float(np.abs(one[np.isfinite(one)].astype(np.float64)).max(initial=1e-6))
+                if cut.shape != one.shape or not max_abs_difference(cut, one) <= TOLERANCE * largest:
+                    return f"output {name!r} of a text changes where a longer one is in the same run"
+    except Exception as error:  # ONNX Runtime's exceptions share no public base class.
+        return _sentence(error)
+    return None
+
+
+def of_other_lengths(inputs: Sequence[TensorSpec], examples: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
+    """The examples with padded dims cut to different lengths: the first to the shortest, the last not at all."""
+    padded, cut = padded_dims(inputs), []
+    for place, example in enumerate(examples, 1):
+        one = dict(example)
+        for spec in inputs:
+            for axis, dim in enumerate(spec.example_shape):
+                if dim in padded and spec.name in one:
+                    size = max(1, one[spec.name].shape[axis] * place // len(examples))
+                    one[spec.name] = np.asarray(one[spec.name].take(np.arange(size), axis=axis))
+        cut.append(one)
+    return cut
+
+
 def run(session: ort.InferenceSession, feed: Mapping[str, Array], names: Sequence[str] | None = None) -> list[Array]:
     """Run a graph that may fail. The runtime prints nothing: its error says the same."""
     options = ort.RunOptions()
@@ -161,7 +208,12 @@ def _sizes(inputs: Sequence[TensorSpec]) -> Iterator[dict[str, int]]:
     if len(dims) > 1:
         candidates += [dict.fromkeys(dims, SIZES[0]) | {dim: size} for dim in dims for size in LONE_SIZES]
         candidates += [dict.fromkeys(dims, 1) | {dim: size} for dim in dims for size in SIZES]
-    for sizes in candidates:
+    padded = padded_dims(inputs)
+    for given in candidates:
+        sizes = {
+            d: padded[d].run_length(min(size, padded[d].max_length)) if d in padded else size
+            for d, size in given.items()
+        }
         elements = (math.prod(dim if isinstance(dim, int) else sizes.get(dim, 1) for dim in s.shape) for s in inputs)
         if max(elements) <= MOST_ELEMENTS:
             yield sizes

@@ -193,6 +193,7 @@ def _packed(entry: VerifiedVariant, golden: Mapping[str, Array]) -> PackedVarian
         variant=entry.variant,
         file=f"variants/{entry.variant.name}.onnx",
         precision=entry.precision,
+        exporter=entry.exporter,
         passed=entry.passed,
         reasons=entry.reasons,
         golden_atol=golden_atol(entry.variant.quantization, entry.precision, golden),

@@ -32,6 +32,8 @@ class ExportedGraph(Frozen):
     parameters: int
     exporter: str = "dynamo"
     """Which of torch's exporters made it: ``dynamo``, or the old one, ``torchscript``, where that failed."""
+    made_by: str = ""
+    """The exporter with its version, in words."""
 
 
 def graph_file(pruning: float) -> str:
@@ -81,6 +83,8 @@ class BuiltVariant(Frozen):
     precision: str
     problem: str | None = None
     """Why the variant could not be built."""
+    exporter: str = ""
+    """What made the float32 graph, in words."""
     details: dict[str, Any] = Field(default_factory=dict)
     """Nodes that stayed in float32, calibration, sensitivity table."""
 
@@ -121,6 +125,8 @@ class VerifiedVariant(Frozen):
     precision: str
     problem: str | None = None
     """Why it could not be built or run."""
+    exporter: str = ""
+    """What made the float32 graph, in words."""
     scores: dict[str, float] = Field(default_factory=dict)
     """Score by split, also where nothing was timed."""
     measurement: Measurement | None = None

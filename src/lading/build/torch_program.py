@@ -13,7 +13,7 @@ import json
 import re
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,13 @@ import torch
 
 from lading.artifact import Artifact
 from lading.build.export.cleanup import clean, quiet
+from lading.build.export.export import made_by
 from lading.build.export.exporters import OPSET
 from lading.build.export.rewrites import rewrite
 from lading.build.graph_size import too_large
+from lading.build.onnx_declared import Declared
 from lading.build.onnx_file import pack_onnx
-from lading.build.onnx_pictures import PictureInput
+from lading.build.onnx_reader import NOTHING
 from lading.errors import ExportError, WrapError
 from lading.errors.sentences import clipped
 from lading.predictor import open_session
@@ -60,7 +62,7 @@ def pack_program(
     labels: Path | None = None,
     calibration: Path | None = None,
     axes: Mapping[str, int] | None = None,
-    pictures: Sequence[PictureInput] = (),
+    declared: Declared = NOTHING,
     tolerance: float | None = None,
     tell: Callable[[str], object] | None = None,
 ) -> Artifact:
@@ -82,8 +84,9 @@ def pack_program(
                 labels=labels,
                 calibration=calibration,
                 axes=axes,
-                pictures=pictures,
+                declared=declared,
                 tolerance=tolerance,
+                made_by=f"given program, {made_by('dynamo')}",
                 tell=tell,
             )
         except WrapError as error:

@@ -173,7 +173,10 @@ def pack(
     labels: Annotated[Path | None, typer.Option(help="bare file: text file with one label per line")] = None,
     calibration: Annotated[
         Path | None,
-        typer.Option(help="bare file: .npz with real examples by input; they decide what runs, and add int8"),
+        typer.Option(
+            help="bare file: .npz with real examples by input, or texts as .txt (one a line), .csv or .jsonl; they "
+            "decide what runs, and add int8"
+        ),
     ] = None,
     batch_axis: Annotated[
         list[str] | None,
@@ -187,6 +190,29 @@ def pack(
             "or words such as crop,resize=256,scale=1/255,mean=imagenet",
         ),
     ] = None,
+    audio: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]RATE[,WORDS]",
+            help="bare file: an input takes recordings of this many samples a second, such as 16000 or 16000,middle",
+        ),
+    ] = None,
+    tokenizer: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]FILE[,WORDS]",
+            help="bare file: an input takes texts; the tokenizer.json of the network, and words such as "
+            "max_length=128,truncate=yes,pad=0. The server fills in mask and token types",
+        ),
+    ] = None,
+    answer: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]KIND",
+            help="bare file: what the numbers of an output stand for: embedding, boxes or mask; the classes of boxes "
+            "and masks come from --labels",
+        ),
+    ] = None,
     tolerance: Annotated[
         float | None,
         typer.Option(min=0, max=1, help="bare file: how far int8 may be from float32; a larger one takes fewer rows"),
@@ -196,13 +222,19 @@ def pack(
 ) -> None:
     """Pack the variants that passed verify into an artifact, or pack a bare file.
 
-    A bare file has graph and weights: ONNX, or a program of torch.export.
+    A bare file has graph and weights: ONNX, or a program of torch.export. --image, --audio, --tokenizer and --answer
+    say what the numbers of its tensors stand for. Each is [NAME=]WHAT[,WORDS] and may be repeated; NAME is left out
+    where one tensor alone fits.
 
     Example: `lading pack models/cards.py:Cards`
 
     Example: `lading pack model.onnx --name wine --labels labels.txt`
 
     Example: `lading pack resnet18.onnx --labels labels.txt --image imagenet`
+
+    Example: `lading pack bert.onnx --tokenizer tokenizer.json --calibration texts.txt`
+
+    Example: `lading pack encoder.onnx --audio 16000 --answer embedding`
     """
     bare = source.lower().endswith((".onnx", ".pt2"))
     of_bare = {
@@ -211,6 +243,9 @@ def pack(
         "--calibration": calibration,
         "--batch-axis": batch_axis or None,
         "--image": image or None,
+        "--audio": audio or None,
+        "--tokenizer": tokenizer or None,
+        "--answer": answer or None,
         "--tolerance": tolerance,
     }
     _refuse_unused(
@@ -220,6 +255,7 @@ def pack(
     if bare and calibration is None:
         _refuse_unused({"--tolerance": tolerance}, "int8 takes --calibration")
     if bare:
+        from lading.build.onnx_declared import Declared, read_given
         from lading.build.onnx_file import pack_onnx
         from lading.build.onnx_pictures import read_words
         from lading.build.torch_program import pack_program
@@ -233,7 +269,12 @@ def pack(
             labels=labels,
             calibration=calibration,
             axes=_axes(batch_axis) or None,
-            pictures=[read_words(one) for one in image or ()],
+            declared=Declared(
+                pictures=tuple(map(read_words, image or ())),
+                recordings=tuple(map(read_given, audio or ())),
+                texts=tuple(map(read_given, tokenizer or ())),
+                answers=tuple(map(read_given, answer or ())),
+            ),
             tolerance=tolerance,
             tell=console().print,
         )

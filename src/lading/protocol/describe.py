@@ -39,6 +39,7 @@ def describe_model(
         "description": manifest.description,
         "variant": packed.variant.name,
         "precision": packed.precision,
+        "exporter": packed.exporter,
         "digest": artifact.digest,
         "classify": isinstance(classifier, Classifier),
         "file": classifier.content.describe() if isinstance(classifier, Classifier) else None,

@@ -38,7 +38,7 @@ def check_inputs(specs: Sequence[TensorSpec], inputs: Mapping[str, Array], *, ex
         _refuse_names([spec.name for spec in specs], inputs)
     sizes: dict[str, int] = {}
     for spec in specs:
-        _check_tensor(spec, inputs[spec.name], sizes, example=example)
+        _check_tensor(spec, inputs[spec.name], sizes, specs, example=example)
     within = False  # there are rules inside one example
     for spec in specs:
         array = inputs[spec.name]
@@ -65,7 +65,17 @@ def _refuse_names(names: Sequence[str], inputs: Mapping[str, Array]) -> NoReturn
     raise InputNameError(f"input {missing!r} is missing; the inputs are: {', '.join(names)}")
 
 
-def _check_tensor(spec: TensorSpec, array: Array, sizes: dict[str, int], *, example: bool) -> None:
+def never_empty(specs: Sequence[TensorSpec]) -> frozenset[str | None]:
+    """The dims of which a request has at least one: its examples, the rows that make an example, and its padded dims.
+
+    Any other symbolic dim may be 0, such as the edges of a graph of one node.
+    """
+    return frozenset({BATCH, *(spec.owner_of for spec in specs), *(spec.padded_dim for spec in specs)})
+
+
+def _check_tensor(
+    spec: TensorSpec, array: Array, sizes: dict[str, int], specs: Sequence[TensorSpec], *, example: bool
+) -> None:
     if array.dtype != spec.numpy_dtype and not (spec.dtype == "string" and array.dtype.kind == "U"):
         raise InputTypeError(f"input {spec.name!r} has dtype {array.dtype}; the model takes {spec.dtype}")
     shape = spec.example_shape if example else spec.shape
@@ -82,7 +92,7 @@ def _check_tensor(spec: TensorSpec, array: Array, sizes: dict[str, int], *, exam
                 + (f", and {dim!r} is {known} in another input" if isinstance(dim, str) else "")
                 + ("" if example else advice_on_shape(spec, array.shape))
             )
-        if size == 0 and (dim == BATCH or spec.indexes is None):
+        if size == 0 and dim in never_empty(specs):
             raise InputShapeError(f"input {spec.name!r} has shape {shown(array.shape)}: the dim {dim!r} is empty")
 
 

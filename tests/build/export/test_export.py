@@ -304,9 +304,13 @@ class OnlyRecorded(nn.Module):
 
 def test_the_old_exporter_makes_the_graph_where_the_new_one_fails_and_it_is_recorded(tmp_path: Path) -> None:
     graph = export_module(Broken(OnlyRecorded()), OnlyRecorded(), tmp_path / "fp32.onnx")
-    assert graph.exporter == "torchscript"
+    assert (graph.exporter, graph.made_by) == (
+        "torchscript",
+        f"older exporter (torchscript) of torch {torch.__version__}",
+    )
     assert graph.max_difference < 1e-4
-    assert export_module(TinyTable(), TinyTable().build(), tmp_path / "other.onnx").exporter == "dynamo"
+    other = export_module(TinyTable(), TinyTable().build(), tmp_path / "other.onnx")
+    assert (other.exporter, other.made_by) == ("dynamo", f"dynamo exporter of torch {torch.__version__}")
 
 
 class Frozen(OnlyRecorded):

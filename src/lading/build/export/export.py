@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import onnx
+import torch
 from torch import nn
 
 from lading.build.export.cleanup import clean
@@ -100,8 +101,15 @@ def export_module(
             opset=OPSET,
             parameters=sum(parameter.numel() for parameter in module.parameters()),
             exporter=exporter,
+            made_by=made_by(exporter),
         )
     raise ExportError(spec.name, failures)
+
+
+def made_by(exporter: Exporter) -> str:
+    """An exporter in words, with the version of torch."""
+    which = {"dynamo": "dynamo exporter", "torchscript": "older exporter (torchscript)"}[exporter]
+    return f"{which} of torch {torch.__version__}"
 
 
 def _proven(spec: ModelSpec, module: nn.Module, exporter: Exporter, atol: float) -> tuple[bytes, float]:

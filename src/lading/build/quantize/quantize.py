@@ -41,12 +41,14 @@ def quantize(spec: Evaluated, exported: Path, out: Path) -> Path:
     with progress_bars() as progress:
         sources = {share: Source(spec, share, file, data, progress) for share, file in files.items()}
         variants = progress.track(spec.variants, description="building variants")
+        made_by = {graph.pruning: graph.made_by for graph in export.graphs}
         built = [
             _build(sources[variant.pruning], variant, out)
             if variant.pruning in sources
             else _absent(variant, export.problems[variant.pruning])
             for variant in variants
         ]
+        built = [one.model_copy(update={"exporter": made_by.get(one.variant.pruning, "")}) for one in built]
     return write_variants(out, built)
 
 

@@ -238,6 +238,7 @@ def _provenance(manifest: Manifest) -> Table:
     rows = [
         ("created", source.created),
         ("spec", source.spec or "wrapped ONNX file"),
+        *_exporters(manifest),
         ("training run", source.run_id or ""),
         ("git commit", commit),
         ("data", source.data_fingerprint or ""),
@@ -247,6 +248,14 @@ def _provenance(manifest: Manifest) -> Table:
         ("packages", ", ".join(f"{name} {version}" for name, version in sorted(source.packages.items()))),
     ]
     return _pairs("Provenance", rows)
+
+
+def _exporters(manifest: Manifest) -> list[tuple[str, str]]:
+    """What made the graphs: one line, or one for each variant whose graph something else made."""
+    known = {packed.variant.name: packed.exporter for packed in manifest.variants}
+    if len({*known.values()}) == 1:
+        return [("graph", next(iter(known.values())))]
+    return [(f"graph of {name}", exporter) for name, exporter in known.items()]
 
 
 def run_line(source: Provenance, place: int) -> str:

@@ -131,6 +131,7 @@ def verify(
                 file=entry.file if entry.variant.name in sessions else None,
                 precision=entry.precision,
                 problem=candidate.problem,
+                exporter=entry.exporter,
                 scores=evidence.finite_scores(entry.variant.name),
                 measurement=candidate.measurement,
                 passed=not why,

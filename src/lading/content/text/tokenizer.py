@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -68,6 +70,34 @@ def content_of_tokenizer(tokenizer: str) -> bytes:
     if name not in _FILES:
         raise SpecError(f"the tokenizer {name} is not here: read the artifact, or the model's source, that has it")
     return _FILES[name]
+
+
+@dataclass(frozen=True)
+class FileSays:
+    """What a ``tokenizer.json`` says about the tensors of its network, where it does.
+
+    Attributes:
+        max_length: tokens that a longer text is cut to.
+        pad: the number of the token that a shorter one is filled up with.
+    """
+
+    max_length: int | None
+    pad: int | None
+
+
+def what_file_says(tokenizer: str) -> FileSays:
+    """Read truncation and padding of the tokenizer of this hash.
+
+    Raises:
+        SpecError: the package is not installed, or cannot read the file.
+    """
+    content = content_of_tokenizer(tokenizer)
+    _opened(content)
+    told = json.loads(content)
+    truncation, padding = told.get("truncation") or {}, told.get("padding") or {}
+    added = {token.get("content"): token.get("id") for token in told.get("added_tokens") or ()}
+    known = next((added[name] for name in ("[PAD]", "<pad>", "<|pad|>", "<|endoftext|>") if name in added), None)
+    return FileSays(truncation.get("max_length"), padding.get("pad_id", known))
 
 
 class Tokenizer:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import structlog
 from onnxruntime import RunOptions
 
-from lading.errors import ExpiredError, InputShapeError, LadingError, forget_frames
+from lading.errors import ExpiredError, InputShapeError, LadingError, UnanswerableError, forget_frames
 from lading.serve.engine.model import Job, JobOutcome, ServedModel
 from lading.serve.engine.pieces import Pieces
 from lading.spec import BATCH, Array
@@ -109,9 +109,7 @@ def run_jobs(batch: Batch) -> None:
             if not alone:
                 groups[:0] = [[entry] for entry in group]  # one request's values must not fail the others
                 continue
-            if not isinstance(error, LadingError):
-                log.error("the model failed on a request", model=model.name, error=type(error).__name__)
-            outcomes.append((jobs[0], error))
+            outcomes.append((jobs[0], _failed(model, requests[0], error)))
             continue
         ended = time.perf_counter()
         rows = requests[0].rows if alone else sum([inputs.rows for inputs in requests])
@@ -128,6 +126,17 @@ def run_jobs(batch: Batch) -> None:
     if ready and not batch.lost:
         seconds = (time.perf_counter() - batch.begin) / len(batch.jobs)
         model.service_seconds += MEMORY * (seconds - model.service_seconds)
+
+
+def _failed(model: ServedModel, inputs: CheckedInputs, error: Exception) -> Exception:
+    """The outcome of a request that failed alone. No operator is bound to take what is empty."""
+    if isinstance(error, LadingError):
+        return error
+    empty = next((dim for dim, size in inputs.sizes.items() if size == 0), None)
+    if empty is not None:
+        return UnanswerableError(f"the model has no answer where {empty!r} is empty: send at least one")
+    log.error("the model failed on a request", model=model.name, error=type(error).__name__)
+    return error
 
 
 def _too_much(batch: Batch, job: Job, inputs: CheckedInputs) -> bool:

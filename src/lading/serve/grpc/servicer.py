@@ -17,7 +17,7 @@ from lading.serve.grpc.inference import abort, metadata_of
 from lading.serve.grpc.reading import Context, Reading, well_formed
 from lading.serve.grpc.wire import Parse
 from lading.serve.http.app import App
-from lading.serve.http.oip import EXTENSIONS, PLATFORM, check_load_parameters, tensor_metadata
+from lading.serve.http.oip import EXTENSIONS, PLATFORM, check_load_parameters, inputs_metadata, tensor_metadata
 from lading.serve.not_offered import INSTEAD, not_offered
 from lading.serve.outcome import UNEXPECTED, Outcome
 from lading.serve.request import REQUEST_ID, choose_id
@@ -60,7 +60,7 @@ class Servicer:
             name=model.name,
             versions=self._app.repository.versions(model.name),
             platform=PLATFORM,
-            inputs=[pb.ModelMetadataResponse.TensorMetadata(**tensor_metadata(spec)) for spec in model.inputs],
+            inputs=[pb.ModelMetadataResponse.TensorMetadata(**entry) for entry in inputs_metadata(model.inputs)],
             outputs=[pb.ModelMetadataResponse.TensorMetadata(**tensor_metadata(spec)) for spec in model.outputs],
         )
 

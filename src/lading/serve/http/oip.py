@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -12,9 +12,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 import lading
+from lading.content import content_of
 from lading.errors import NotReadyError, RequestError
 from lading.errors.sentences import clipped, shown
-from lading.protocol.datatypes import TO_V2, v2_shape
+from lading.protocol.datatypes import BYTES, TO_V2, v2_shape
 from lading.protocol.json_body import parse_object
 from lading.serve.engine.engine import Engine
 from lading.serve.engine.model import ServedModel
@@ -103,7 +104,7 @@ class V2Rest:
                 "name": model.name,
                 "versions": self._repository.versions(model.name),
                 "platform": PLATFORM,
-                "inputs": [tensor_metadata(spec) for spec in model.inputs],
+                "inputs": inputs_metadata(model.inputs),
                 "outputs": [tensor_metadata(spec) for spec in model.outputs],
                 "parameters": parameters(self._engine, self._repository, model),
             }
@@ -176,16 +177,42 @@ def _not_offered(instead: str) -> Endpoint:
     return refuse
 
 
+def inputs_metadata(specs: Sequence[TensorSpec]) -> list[dict[str, Any]]:
+    """What a request must send: a client that knows nothing else fills these tensors, and is answered.
+
+    A text is BYTES of shape [batch], because tokens without their tokenizer mean nothing. What the server fills in for
+    it, such as a mask, is not listed; it may be sent with tokens (``tensors`` of :func:`parameters`).
+    """
+    of_text = {spec.padded_dim for spec in specs if _is_text(spec)}
+    needed = [spec for spec in specs if not (spec.optional and of_text.intersection(spec.symbolic_dims))]
+    return [
+        {"name": spec.name, "datatype": BYTES, "shape": [-1]} if _is_text(spec) else tensor_metadata(spec)
+        for spec in needed
+    ]
+
+
+def _is_text(spec: TensorSpec) -> bool:
+    content = content_of(spec)
+    return content is not None and content.textual
+
+
 def tensor_metadata(spec: TensorSpec) -> dict[str, Any]:
     """Name, datatype and shape as the protocol gives them."""
     return {"name": spec.name, "datatype": TO_V2[spec.dtype], "shape": v2_shape(spec)}
 
 
 def parameters(engine: Engine, repository: Repository, model: ServedModel) -> dict[str, Any]:
-    """What is particular to this server: labels of outputs, the variant, and how it is run."""
+    """What is particular to this server: labels of outputs, the variant, and how it is run.
+
+    ``files`` are the formats that BYTES of an input may be in, and ``tensors`` all inputs as numbers.
+    """
     labels = {spec.name: spec.labels for spec in model.outputs if spec.labels}
+    files = {spec.name: content.formats for spec in model.inputs if (content := content_of(spec)) is not None}
+    tensors = [tensor_metadata(spec) for spec in model.inputs]
     return {
         **({"labels": labels} if labels else {}),
+        **({"files": files} if files else {}),
+        **({"tensors": tensors} if tensors != inputs_metadata(model.inputs) else {}),
         "variant": model.variant,
         "variants": list(repository.variants(model)),
         "precision": model.packed.precision,

@@ -15,6 +15,7 @@ from lading.protocol.plain import Classifier, labelled
 from lading.protocol.table import is_table
 from lading.record.truth import LARGEST_ERROR
 from lading.spec import TensorSpec
+from lading.tensors.checks import never_empty
 
 Schema = dict[str, Any]
 
@@ -24,7 +25,8 @@ def inputs_schema(inputs: Sequence[TensorSpec], max_batch: int) -> Schema:
 
     A table is that, or a list per column, or a list of records, or one record.
     """
-    properties = {spec.name: _input(spec, max_batch) for spec in inputs}
+    filled = never_empty(inputs)
+    properties = {spec.name: _input(spec, max_batch, filled) for spec in inputs}
     whole = _closed(properties) | {"required": [spec.name for spec in inputs if not spec.optional]}
     if not is_table(inputs):
         return whole
@@ -127,8 +129,8 @@ def feedback_answer(outputs: Sequence[TensorSpec]) -> Schema:
     return {spec.name: _scored(spec) for spec in outputs}
 
 
-def _input(spec: TensorSpec, max_batch: int) -> Schema:
-    nested = _nested(spec, max_batch, bounds=True)
+def _input(spec: TensorSpec, max_batch: int, filled: frozenset[str | None]) -> Schema:
+    nested = _nested(spec, max_batch, bounds=True, filled=filled)
     notes = [spec.description, f"{spec.dtype} {list(spec.shape)}", f"in {spec.unit}" if spec.unit else ""]
     if spec.indexes:
         notes.append(f"each value is a row of {spec.indexes!r}, counted from 0")
@@ -151,15 +153,17 @@ def _input(spec: TensorSpec, max_batch: int) -> Schema:
     return {"description": f"{description}; or {content.one_of_bytes} each", "anyOf": [file, batch, nested]}
 
 
-def _nested(spec: TensorSpec, max_batch: int | None, *, bounds: bool) -> Schema:
-    """Lists in lists, as deep as the tensor has dims."""
+def _nested(
+    spec: TensorSpec, max_batch: int | None, *, bounds: bool, filled: frozenset[str | None] = frozenset()
+) -> Schema:
+    """Lists in lists, as deep as the tensor has dims; those of the dims ``filled`` have at least one entry."""
     schema = _number(spec, bounds=bounds)
     for dim in reversed(spec.shape):
         schema = {"type": "array", "items": schema}
         if isinstance(dim, int):
             schema |= {"minItems": dim, "maxItems": dim}
         elif bounds:
-            schema["minItems"] = 0 if spec.indexes else 1
+            schema["minItems"] = int(dim in filled)
             if max_batch is not None and dim == "batch":
                 schema["maxItems"] = max_batch
     return schema
