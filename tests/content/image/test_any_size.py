@@ -1,4 +1,4 @@
-"""Pictures of any size: how large their tensors are, what bounds them, and that it is told before a pixel is decoded."""
+"""Pictures of any size: how large their tensors are, and what is too large, told before a pixel is decoded."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_picture_becomes_what_a_plain_reader_makes_of_it(spec: TensorSpec, dat
 def test_the_sizes_are_those_of_torchvision(columns: int, rows: int, shortest: int, more: int) -> None:
     how = Preprocess(fit="keep", shortest=shortest, longest=shortest + more)
     wide, tall = how.resized(columns, rows)
-    assert 1 <= min(wide, tall)
+    assert min(wide, tall) >= 1
     assert max(wide, tall) <= how.longest
     if more and min(columns, rows) * how.longest // max(columns, rows):  # torchvision makes no empty picture either
         resized = v2.Resize(shortest, max_size=how.longest)(torch.zeros(1, rows, columns))
