@@ -143,7 +143,7 @@ def declared(fit: dict[str, Any]) -> TensorSpec:
 
 class Letterboxed(Things):
     inputs = (declared({"fit": "letterbox"}),)
-    variants = (FP32,)
+    variants = (FP32, Things.variants[1])
 
 
 class Cropped(Ground):
@@ -152,7 +152,7 @@ class Cropped(Ground):
 
 @pytest.fixture(scope="module")
 def things(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    with live_server(packed_graph(Letterboxed(), (DETECTOR,), tmp_path_factory.mktemp("things"))) as server:
+    with live_server(packed_graph(Letterboxed(), (DETECTOR, DETECTOR), tmp_path_factory.mktemp("things"))) as server:
         yield server
 
 

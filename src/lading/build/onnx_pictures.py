@@ -57,9 +57,10 @@ def fix_sizes(model: onnx.ModelProto, names: Mapping[str, str], pictures: Sequen
         name = _find({name: shape_of(value) or () for name, value in values.items()}, names, picture)
         size = _fields(picture.words, 0).get("size")
         dims = values[name].type.tensor_type.shape.dim
-        if size is None or len(dims) != _DIMS:
+        if size is None or len(dims) not in {_DIMS, _DIMS - 1}:
             continue
-        first = 2 if dims[1].dim_value in {1, 3} else 1
+        batch = len(dims) == _DIMS
+        first = batch + (1 if dims[batch].dim_value in {1, 3} else 0)
         for dim, pixels in zip(dims[first : first + 2], size, strict=True):
             if dim.dim_value not in {0, pixels}:
                 raise SpecError(f"--image: {name!r} takes pictures of {dim.dim_value} pixels, not size={pixels}")
@@ -96,11 +97,14 @@ def _find(shapes: Mapping[str, Sequence[Any]], names: Mapping[str, str], picture
         if name not in shapes:
             raise SpecError(f"--image: there is no input {picture.name!r}; the inputs are {', '.join(shapes)}: {FORM}")
         return name
-    fitting = [name for name, shape in shapes.items() if len(shape) == _DIMS and {shape[1], shape[3]} & {1, 3}]
+    # A graph of one picture has no batch yet; it gets one.
+    fitting = [
+        name for name, shape in shapes.items() if len(shape) in {_DIMS, _DIMS - 1} and {shape[-3], shape[-1]} & {1, 3}
+    ]
     if len(fitting) != 1:
         shown = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
         which = "no input has" if not fitting else f"{len(fitting)} inputs have"
-        raise SpecError(f"--image: {which} four dims with 1 or 3 channels; the inputs are {shown}: {FORM}")
+        raise SpecError(f"--image: {which} the dims of pictures, with 1 or 3 channels; the inputs are {shown}: {FORM}")
     return fitting[0]
 
 
