@@ -118,8 +118,9 @@ class Detection(ModelSpec):
         # Most cells are empty, so what is easily right counts little (focal loss, arXiv:1708.02002).
         empty = (-((1 - right) ** 2) * right.clamp_min(1e-6).log()).sum() / there.sum().clamp_min(1)
         found = boxes_of(cells, grid)[picture, place[picture, thing]]
-        edges: torch.Tensor = torchvision.ops.generalized_box_iou_loss(found, boxes[picture, thing, :4], reduction="mean")
-        return empty + edges
+        apart = torchvision.ops.generalized_box_iou_loss(found, boxes[picture, thing, :4], reduction="mean")
+        loss: torch.Tensor = empty + apart
+        return loss
 
     def score(self, outputs: Mapping[str, Array], targets: Mapping[str, Array]) -> float:
         """Right boxes of all boxes: found with their class and an IoU of at least 0.5."""
