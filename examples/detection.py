@@ -40,10 +40,11 @@ class Detector(nn.Module):
         self.head = nn.Conv2d(48, len(CLASSES) + 4, 1)
         middles = (torch.arange(CELLS) + 0.5) / CELLS
         grid = torch.stack([middles.repeat(CELLS), middles.repeat_interleave(CELLS)], 1)
+        self.middles: torch.Tensor
         self.register_buffer("middles", grid, persistent=False)
 
     def forward(self, photo: torch.Tensor) -> torch.Tensor:
-        cells = self.head(self.features(photo)).flatten(2).transpose(1, 2)
+        cells: torch.Tensor = self.head(self.features(photo)).flatten(2).transpose(1, 2)
         if self.training:
             return cells  # the loss compares cells, which have a gradient
         scores, kinds = cells[..., : len(CLASSES)].sigmoid().max(2)
@@ -117,8 +118,9 @@ class Detection(ModelSpec):
         # Most cells are empty, so what is easily right counts little (focal loss, arXiv:1708.02002).
         empty = (-((1 - right) ** 2) * right.clamp_min(1e-6).log()).sum() / there.sum().clamp_min(1)
         found = boxes_of(cells, grid)[picture, place[picture, thing]]
-        edges = torchvision.ops.generalized_box_iou_loss(found, boxes[picture, thing, :4], reduction="mean")
-        return empty + edges
+        apart = torchvision.ops.generalized_box_iou_loss(found, boxes[picture, thing, :4], reduction="mean")
+        loss: torch.Tensor = empty + apart
+        return loss
 
     def score(self, outputs: Mapping[str, Array], targets: Mapping[str, Array]) -> float:
         """Right boxes of all boxes: found with their class and an IoU of at least 0.5."""

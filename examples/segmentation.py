@@ -44,7 +44,7 @@ class UNet(nn.Module):
         for layer, beside in zip(self.up, seen[-2::-1], strict=True):
             larger = functional.interpolate(features, scale_factor=2.0, mode="nearest")
             features = layer(torch.cat([larger, beside], 1))
-        scores = self.head(features)
+        scores: torch.Tensor = self.head(features)
         # The loss needs scores, which have a gradient; clients get the classes.
         return scores if self.training else scores.argmax(1).to(torch.uint8)
 

@@ -51,10 +51,10 @@ class Sides(Evaluated):
 
     def dataset(self, split: str) -> list[Example]:
         rng = np.random.default_rng(len(split))
-        examples = []
+        examples: list[Example] = []
         for turn in range(60):
             array = as_input(pixels(*SHAPES[turn % len(SHAPES)], rng))
-            examples.append(({"photo": array}, {"light": np.float32(array.mean())}))
+            examples.append(({"photo": array}, {"light": np.asarray(array.mean(), np.float32)}))
         return examples
 
     def score(self, outputs: Mapping[str, Array], targets: Mapping[str, Array]) -> float:

@@ -143,6 +143,11 @@ ROWS = [
     Row(Way.PAGE, r"lading import ", by="tests/build/weights/test_imported.py"),
     Row(Way.PAGE, r"lading build examples/code_or_prose.py", by="tests/models/test_code_or_prose.py"),
     Row(Way.PAGE, r"lading build examples/table.py", by="tests/models/test_table.py"),
+    Row(
+        Way.PAGE,
+        r"lading (build|pack) .*(detection|segmentation|fasterrcnn)|curl -F photo=@",
+        by="tests/models/test_detection_and_segmentation.py",
+    ),
     Row(Way.PAGE, r"k8s/gke/publish ", by="tests/k8s/test_gke.py"),
     Row(Way.PAGE, r"lading (up|down) ", by="tests/e2e/cluster/test_up.py"),
     Row(Way.PAGE, r"lading image ", by="tests/deploy/test_up.py"),

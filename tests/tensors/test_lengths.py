@@ -94,7 +94,7 @@ def test_what_is_measured_is_accepted_and_ends_with_the_largest(
         longest=longest,
         shortest=None if shortest is None else min(shortest, longest),
         multiple=min(multiple, longest),
-        layout=layout,  # type: ignore[arg-type]
+        layout=layout,
     )
     shape = ("batch", "high", "wide", 3) if layout == "NHWC" else ("batch", 3, "high", "wide")
     lengths = Lengths((TensorSpec(name="x", dtype="uint8", shape=shape, content="image", preprocess=how),))

@@ -50,9 +50,10 @@ def fix_sizes(model: onnx.ModelProto, names: Mapping[str, str], pictures: Sequen
         name = _find({name: shape_of(value) or () for name, value in values.items()}, names, picture)
         size = _fields(picture.words, 0).get("size")
         dims = values[name].type.tensor_type.shape.dim
-        if size is None or len(dims) != _DIMS:
+        if size is None or len(dims) not in {_DIMS, _DIMS - 1}:
             continue
-        first = 2 if dims[1].dim_value in {1, 3} else 1
+        batch = len(dims) == _DIMS
+        first = batch + (1 if dims[batch].dim_value in {1, 3} else 0)
         for dim, pixels in zip(dims[first : first + 2], size, strict=True):
             if dim.dim_value not in {0, pixels}:
                 raise SpecError(f"--image: {name!r} takes pictures of {dim.dim_value} pixels, not size={pixels}")
@@ -85,9 +86,10 @@ def of_allowed_size(trial: Trial, inputs: Sequence[TensorSpec]) -> Trial:
 
 def _find(shapes: Mapping[str, Sequence[Any]], names: Mapping[str, str], picture: Given) -> str:
     def fits(_: str, shape: Sequence[Any]) -> bool:
-        return len(shape) == _DIMS and bool({shape[1], shape[3]} & {1, 3})
+        # A graph of one picture has no batch yet; it gets one.
+        return len(shape) in {_DIMS, _DIMS - 1} and bool({shape[-3], shape[-1]} & {1, 3})
 
-    return find("--image", shapes, names, picture, fits=fits, wanted="four dims with 1 or 3 channels")
+    return find("--image", shapes, names, picture, fits=fits, wanted="the dims of pictures, with 1 or 3 channels")
 
 
 def _declared(spec: TensorSpec, picture: Given) -> TensorSpec:

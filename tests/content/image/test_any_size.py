@@ -1,4 +1,4 @@
-"""Pictures of any size: how large their tensors are, what bounds them, and that this is told before decoding."""
+"""Pictures of any size: how large their tensors are, and what is too large, told before a pixel is decoded."""
 
 from __future__ import annotations
 
