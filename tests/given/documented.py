@@ -148,6 +148,8 @@ ROWS = [
         r"lading (build|pack) .*(detection|segmentation|fasterrcnn)|curl -F photo=@",
         by="tests/models/test_detection_and_segmentation.py",
     ),
+    Row(Way.PAGE, r"lading build examples/embeddings.py", by="tests/models/test_embeddings.py"),
+    Row(Way.PAGE, r"lading build examples/two_pictures.py", by="tests/models/test_two_pictures.py"),
     Row(Way.PAGE, r"k8s/gke/publish ", by="tests/k8s/test_gke.py"),
     Row(Way.PAGE, r"lading (up|down) ", by="tests/e2e/cluster/test_up.py"),
     Row(Way.PAGE, r"lading image ", by="tests/deploy/test_up.py"),

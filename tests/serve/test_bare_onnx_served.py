@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,15 @@ import grpc
 import numpy as np
 import pytest
 
+from lading.build.batch_axis import rename
+from lading.build.onnx_file import pack_onnx
 from lading.protocol.proto import inference_pb2 as pb
 from lading.protocol.proto.inference_pb2_grpc import GRPCInferenceServiceStub
 from tests.given.browser import browser
 from tests.given.live_server import live_server
+from tests.given.onnx_text import parse, save
 from tests.given.packed_onnx import LABELS, packed_classifier
+from tests.given.quick_verify import quick_verify
 
 __all__ = ["browser"]
 ROWS = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
@@ -38,6 +43,30 @@ def test_labels_given_when_it_was_packed_are_in_every_answer(tmp_path: Path) -> 
         with grpc.insecure_channel(live.grpc) as channel:
             raw = GRPCInferenceServiceStub(channel).ModelInfer(message).raw_output_contents[0]  # type: ignore[no-untyped-call]
         assert [raw.count(label.encode()) for label in LABELS] == [best.count(label) for label in LABELS]
+
+
+def test_an_output_is_answered_under_the_name_that_it_was_asked_for(tmp_path: Path) -> None:
+    model = parse("z = Softmax <axis = 1> (x) y = Identity (z)", "float[N, 4] x", "float[N, 4] y, float[N, 4] z")
+    rename(model.graph, "y", "Identity:0")
+    with quick_verify():
+        artifact = pack_onnx(save(model, tmp_path / "named.onnx"), tmp_path / "artifact", name="named")
+    with live_server(artifact) as live, grpc.insecure_channel(live.grpc) as channel:
+        assert [spec.name for spec in artifact.manifest.outputs] == ["Identity_0", "z"]
+        tensor = {"name": "x", "datatype": "FP32", "shape": [3, 4], "data": ROWS.ravel().tolist()}
+        for name in ("Identity:0", "Identity_0", "z"):
+            for parameters in ({}, {"classification": 1}, {"binary_data": True}):
+                wanted = [{"name": name, "parameters": parameters}]
+                answer = live.client.post("/v2/models/named/infer", json={"inputs": [tensor], "outputs": wanted})
+                head = answer.content[: int(answer.headers.get("inference-header-content-length", len(answer.content)))]
+                assert [output["name"] for output in json.loads(head)["outputs"]] == [name]
+            for classes in (0, 1):
+                message = pb.ModelInferRequest(model_name="named", raw_input_contents=[ROWS.tobytes()])
+                message.inputs.add(name="x", datatype="FP32", shape=[3, 4])
+                output = message.outputs.add(name=name)
+                if classes:
+                    output.parameters["classification"].int64_param = classes
+                stub = GRPCInferenceServiceStub(channel)  # type: ignore[no-untyped-call]
+                assert [output.name for output in stub.ModelInfer(message).outputs] == [name]
 
 
 @pytest.mark.slow

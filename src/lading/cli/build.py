@@ -26,7 +26,12 @@ Weights = Annotated[
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="CKPT", help="weights: safetensors, .pth, .pt, .ckpt or .bin")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CKPT", help="weights: safetensors, .pth, .pt, .ckpt or .bin, or the .index.json of their shards"
+        ),
+    ],
     model: Target,
     out: Annotated[
         Path | None, typer.Option(help=".safetensors file to write; default: next to the model, where builds look")
@@ -43,6 +48,8 @@ def import_(
     Reads safetensors and what torch.save wrote, by Lightning, DDP, FSDP, torch.compile or EMA, without running code.
 
     Example: `lading import last.ckpt models/cards.py:Cards --out cards.safetensors`
+
+    Example: `lading import model.safetensors.index.json reviews.py:Reviews --out reviews.safetensors`
     """
     from lading.build.weights.imported import import_weights
 
@@ -159,11 +166,13 @@ def verify(
     console().print(verification_table(verification))
     console().print(f"report: {folder / REPORT}")
     require_passed(verification)
-    if shift and verification.chosen:
+    if shift and not verification.chosen:
+        console().print("--shift scores the variant that is served, and none passed: nothing was scored")
+    elif shift:
         from lading.build.verify.shift import score_shift
 
-        graph = graphs / f"{verification.chosen}.onnx"
-        console().print(score_shift(spec, graph, verification.chosen, folder).table())
+        chosen = str(verification.chosen)
+        console().print(score_shift(spec, graphs / f"{chosen}.onnx", chosen, folder).table())
         console().print(f"plot: {folder / 'shift.svg'}")
 
 

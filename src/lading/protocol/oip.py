@@ -47,6 +47,13 @@ class WantedOutput(NamedTuple):
     """As raw bytes, in a protocol where each output has its own form."""
     classes: int = 0
     """How many of its best classes are sent instead of the tensor; 0: the tensor itself."""
+    alias: str | None = None
+    """The name that it was asked for by, if that is its name in the file that the graph came from."""
+
+    @property
+    def name(self) -> str:
+        """The name of the answer: the client looks for the one that it asked for."""
+        return self.alias or self.spec.name
 
 
 def output_of(specs: Sequence[TensorSpec], name: Any, wanted: Collection[str]) -> TensorSpec:

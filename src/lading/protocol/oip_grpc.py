@@ -70,7 +70,11 @@ class OipGrpcCodec:
         for output in body.outputs:
             wanted = output_of(self._model.outputs, output.name, self._wanted)
             sent = _parameters(output, f"output {wanted.name!r}", output=True) if output.parameters else {}
-            self._wanted[wanted.name] = WantedOutput(wanted, classes=count_of_classes(sent, wanted))
+            self._wanted[wanted.name] = WantedOutput(
+                wanted,
+                classes=count_of_classes(sent, wanted),
+                alias=wanted.alias if output.name == wanted.alias else None,
+            )
         if raw and len(raw) != len(body.inputs):
             raise RequestError(f"there are {len(body.inputs)} inputs and {len(raw)} raw_input_contents: send one each")
         model, arrays = self._model, dict[str, Array]()
@@ -102,16 +106,17 @@ class OipGrpcCodec:
         model = self._model
         wanted = list(self._wanted.values()) or [WantedOutput(spec) for spec in model.outputs]
         # FP16 has no typed contents, and the protocol knows no mixture: one such output makes all of them raw.
-        raw = self._raw or any(not classes and TO_V2[spec.dtype] not in CONTENTS for spec, _, classes in wanted)
+        raw = self._raw or any(not classes and TO_V2[spec.dtype] not in CONTENTS for spec, _, classes, _ in wanted)
         response = pb.ModelInferResponse(model_name=model.name, model_version=model.version, id=self.message_id or "")
         response.parameters["variant"].string_param = model.variant
-        for spec, _, classes in wanted:
-            if classes:
-                self._write_classes(response, spec, outputs, classes, raw=raw)
+        for one in wanted:
+            spec = one.spec
+            if one.classes:
+                self._write_classes(response, one, outputs, raw=raw)
                 continue
             array = np.ascontiguousarray(outputs[spec.name])
             datatype = TO_V2[spec.dtype]
-            tensor = response.outputs.add(name=spec.name, datatype=datatype, shape=array.shape)
+            tensor = response.outputs.add(name=one.name, datatype=datatype, shape=array.shape)
             if raw:
                 response.raw_output_contents.append(raw_bytes(array))
             else:
@@ -123,10 +128,10 @@ class OipGrpcCodec:
         return bytes(response.SerializeToString())
 
     def _write_classes(
-        self, response: pb.ModelInferResponse, spec: TensorSpec, outputs: Mapping[str, Array], count: int, *, raw: bool
+        self, response: pb.ModelInferResponse, one: WantedOutput, outputs: Mapping[str, Array], *, raw: bool
     ) -> None:
-        shape, texts = best_classes(spec, outputs[spec.name], count, self._budget)
-        tensor = response.outputs.add(name=spec.name, datatype=BYTES, shape=shape)
+        shape, texts = best_classes(one.spec, outputs[one.spec.name], one.classes, self._budget)
+        tensor = response.outputs.add(name=one.name, datatype=BYTES, shape=shape)
         if raw:
             response.raw_output_contents.append(raw_strings(texts))
         else:

@@ -82,15 +82,15 @@ class OipRestCodec:
             content["id"] = self.message_id
         content["parameters"] = {"variant": model.variant}
         tensors, raw = [], list[bytes]()
-        for spec, binary, classes in self.outputs or [WantedOutput(spec, self.binary) for spec in model.outputs]:
-            tensor, data = self._classes(spec, outputs, classes) if classes else _whole(spec, outputs)
-            if binary:
+        for one in self.outputs or [WantedOutput(spec, self.binary) for spec in model.outputs]:
+            tensor, data = self._classes(one, outputs) if one.classes else _whole(one, outputs)
+            if one.binary:
                 raw.append(raw_strings(data) if isinstance(data, list) else raw_bytes(data))
                 tensor["parameters"] = {"binary_data_size": len(raw[-1])}
             elif isinstance(data, list):
                 tensor["data"] = data
             else:
-                refuse_not_finite({spec.name: data})
+                refuse_not_finite({one.name: data})
                 # numpy's half floats are not numbers to orjson.
                 tensor["data"] = as_json((data.astype(np.float32) if data.dtype == np.float16 else data).ravel())
             tensors.append(tensor)
@@ -101,9 +101,9 @@ class OipRestCodec:
         headers = [(b"content-type", b"application/octet-stream"), (JSON_LENGTH, str(len(head)).encode())]
         return Encoded(headers, b"".join([head, *raw]))
 
-    def _classes(self, spec: TensorSpec, outputs: Mapping[str, Array], count: int) -> tuple[dict[str, Any], list[str]]:
-        shape, texts = best_classes(spec, outputs[spec.name], count, self.budget)
-        return {"name": spec.name, "datatype": BYTES, "shape": shape}, texts
+    def _classes(self, one: WantedOutput, outputs: Mapping[str, Array]) -> tuple[dict[str, Any], list[str]]:
+        shape, texts = best_classes(one.spec, outputs[one.spec.name], one.classes, self.budget)
+        return {"name": one.name, "datatype": BYTES, "shape": shape}, texts
 
     def _obey(self, parameters: dict[str, Any]) -> None:
         """Apply the parameters of the request."""
@@ -205,7 +205,8 @@ class OipRestCodec:
                 parameters = _checked_parameters(parameters, holder, output=True)
                 binary = flag(parameters, "binary_data", holder, default=binary)
                 classes = count_of_classes(parameters, spec)
-            wanted[spec.name] = WantedOutput(spec, binary, classes)
+            alias = spec.alias if output["name"] == spec.alias else None
+            wanted[spec.name] = WantedOutput(spec, binary, classes, alias)
         return tuple(wanted.values())
 
 
@@ -277,6 +278,6 @@ def _declared(spec: TensorSpec, tensor: dict[str, Any]) -> tuple[str, list[int]]
     return datatype, shape
 
 
-def _whole(spec: TensorSpec, outputs: Mapping[str, Array]) -> tuple[dict[str, Any], Array]:
-    array = np.ascontiguousarray(outputs[spec.name])
-    return {"name": spec.name, "datatype": TO_V2[spec.dtype], "shape": list(array.shape)}, array
+def _whole(one: WantedOutput, outputs: Mapping[str, Array]) -> tuple[dict[str, Any], Array]:
+    array = np.ascontiguousarray(outputs[one.spec.name])
+    return {"name": one.name, "datatype": TO_V2[one.spec.dtype], "shape": list(array.shape)}, array

@@ -155,6 +155,24 @@ def test_a_folder_without_a_run_cannot_be_resumed(tmp_path: Path) -> None:
         train_command(TARGET, [], out=None, resume=tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("model", "elsewhere", "message"),
+    [
+        (TARGET.rpartition(":")[0] + ":Another", None, "holds a run of .*, and not of .*:Another: give that model"),
+        ("elsewhere.py:" + TARGET.rpartition(":")[2], None, "holds a run of .*, and not of elsewhere.py:"),
+        (TARGET, "other", "--out other would have no effect: --resume goes on in"),
+    ],
+)
+def test_what_a_resumed_run_would_ignore_is_refused(
+    model: str, elsewhere: str | None, message: str, tmp_path: Path
+) -> None:
+    OmegaConf.save(composed(), tmp_path / "config.yaml")
+    (tmp_path / "last.ckpt").write_bytes(b"")
+    out = None if elsewhere is None else Path(elsewhere)
+    with pytest.raises(SpecError, match=message):
+        train_command(model, [], out=out, resume=tmp_path)
+
+
 def test_a_score_that_stops_rising_stops_the_run(tmp_path: Path) -> None:
     config = composed("trainer.max_epochs=30", "trainer.patience=1", "optimizer.lr=0.0")
     train(TinyImage(), config, tmp_path)

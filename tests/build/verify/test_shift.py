@@ -8,12 +8,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from lading.build.records import BuiltVariant, write_variants
 from lading.build.verify.shift import SEVERITIES, corruptions_of, within_limits
+from lading.cli import app
 from lading.content.image import CORRUPTIONS
-from lading.spec import TensorSpec
+from lading.spec import TensorSpec, Variant
 from lading.tensors.checks import check_inputs
 from lading.tensors.random import random_inputs
+from tests.given.onnx_text import parse, save
+from tests.given.quick_verify import quick_verify
 from tests.given.small_artifacts import COLUMNS
 
 IMAGE = TensorSpec(name="image", dtype="uint8", shape=("batch", 16, 16, 3), content="image")
@@ -57,6 +62,31 @@ def test_numbers_are_corrupted_in_the_scale_of_their_column_and_stay_within_limi
 
 def test_indexes_are_left_alone() -> None:
     assert corruptions_of((INDEX,), [{"edges": np.zeros((2, 3), np.int64)}]) == {}
+
+
+HOPELESS = """
+from lading import Budget, Variant
+from tests.given.tiny import TinyTable
+
+
+class Hopeless(TinyTable):
+    variants = (Variant(name="fp32", max_score_drop=0.0),)
+    budget = Budget(min_score=2)
+"""
+
+
+def test_nothing_is_scored_where_no_variant_passed_and_that_is_told(tmp_path: Path) -> None:
+    (tmp_path / "hopeless.py").write_text(HOPELESS)
+    graph = parse("value = ReduceSum <keepdims = 1> (features, last)", "float[N, 4] features", "float[N, 1] value")
+    fp32 = save(graph, tmp_path / "fp32.onnx")
+    write_variants(
+        tmp_path, [BuiltVariant(variant=Variant(name="fp32", max_score_drop=0.0), file=fp32.name, precision="fp32")]
+    )
+    words = ["verify", f"{tmp_path}/hopeless.py:Hopeless", "--variants", str(tmp_path), "--out", str(tmp_path / "out")]
+    with quick_verify():
+        done = CliRunner().invoke(app, [*words, "--shift"])
+    assert done.exit_code == 0, done.output
+    assert "--shift scores the variant that is served, and none passed" in " ".join(done.output.split())
 
 
 @pytest.mark.slow

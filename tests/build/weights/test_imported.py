@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import OrderedDict
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from lading.build.train.checkpoint import card_file, load_checkpoint, new_card, 
 from lading.build.train.config import compose
 from lading.build.train.lineage import lineage, newest_training
 from lading.build.train.train import train
+from lading.build.weights.file import read_weights
 from lading.build.weights.imported import import_weights, taken
 from lading.build.weights.load import load_into
 from lading.cli import app
@@ -205,3 +207,67 @@ def test_a_layer_that_asks_for_its_version_is_told_it(suffix: str, tmp_path: Pat
         save_file(module.state_dict(), file)
     load_into(again, file, "versioned")
     assert torch.equal(layer_again.weight, layer.weight)
+
+
+def sharded(network: nn.Module, folder: Path, suffix: str = "safetensors") -> Path:
+    """The weights in two files and an index, as transformers saves large ones."""
+    folder.mkdir(exist_ok=True)
+    tensors = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    names = sorted(tensors)
+    where = {name: f"model-{1 + place % 2:05}-of-00002.{suffix}" for place, name in enumerate(names)}
+    for shard in sorted({*where.values()}):
+        own = {name: tensors[name] for name in names if where[name] == shard}
+        if suffix == "safetensors":
+            save_file(own, folder / shard)
+        else:
+            torch.save(own, folder / shard)
+    index = folder / f"model.{suffix}.index.json"
+    index.write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": where}))
+    return index
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "bin"])
+def test_the_shards_of_an_index_are_imported_whole(suffix: str, network: nn.Module, tmp_path: Path) -> None:
+    index = sharded(network, tmp_path / "shards", suffix)
+    import_weights(TinyImage(), index, tmp_path / "tiny.safetensors")
+    module, card = load_checkpoint(TinyImage(), tmp_path / "tiny.safetensors")
+    assert same(module, network)
+    assert card is not None
+    assert card.config["imported"]["format"] == "shards"
+
+
+def test_another_shard_is_imported_again(network: nn.Module, tmp_path: Path) -> None:
+    index = sharded(network, tmp_path / "shards")
+    first, _ = taken(TinyImage(), index, tmp_path / "import")
+    assert first.parent == tmp_path / "import"
+    before = first.read_bytes()
+    assert taken(TinyImage(), index, tmp_path / "import")[0].read_bytes() == before
+    other = TinyImage().build()
+    torch.nn.init.ones_(next(iter(other.parameters())))
+    sharded(other, tmp_path / "shards")
+    assert taken(TinyImage(), index, tmp_path / "import")[0].read_bytes() != before
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ("{", "is no index of shards: it needs a weight_map"),
+        ('{"weights": 1}', "is no index of shards"),
+        ('{"weight_map": {}}', "shards are weights files next to the index"),
+        ('{"weight_map": {"a": "../other.safetensors"}}', "names '../other.safetensors': shards are"),
+        ('{"weight_map": {"a": "model.safetensors.index.json"}}', "shards are weights files next to the index"),
+        ('{"weight_map": {"a": "lost.safetensors"}}', "names lost.safetensors, which is not next to it: copy all"),
+        ('{"weight_map": {"a": "here.safetensors"}}', "says that here.safetensors holds 'a', and it does not"),
+    ],
+)
+def test_an_index_that_does_not_fit_is_refused(told: str, message: str, tmp_path: Path) -> None:
+    save_file({"b": torch.ones(1)}, tmp_path / "here.safetensors")
+    (tmp_path / "model.safetensors.index.json").write_text(told)
+    with pytest.raises(CheckpointError, match=message):
+        read_weights(tmp_path / "model.safetensors.index.json")
+
+
+def test_a_folder_with_an_index_names_it(network: nn.Module, tmp_path: Path) -> None:
+    index = sharded(network, tmp_path / "shards")
+    with pytest.raises(CheckpointError, match=f"give the file with the weights in it, such as .*{index.name}"):
+        read_weights(tmp_path / "shards")

@@ -60,7 +60,7 @@ def train_command(
 
     Raises:
         OccupiedError: the folder holds weights of another run.
-        SpecError: the configuration is wrong, or the folder to resume holds no run.
+        SpecError: the configuration is wrong, or the folder to resume holds no run, or that of another model.
     """
     with joined() as group:
         if restartable and resume is None:
@@ -68,7 +68,9 @@ def train_command(
                 raise SpecError("--restartable needs --out: a restart continues from that folder")
             resume = group.agree(out if (out / LAST).is_file() else None)
         if resume is not None:
-            return _resume(resume, overrides, profile=profile)
+            if out not in (None, resume):
+                raise SpecError(f"--out {out} would have no effect: --resume goes on in {resume}. Leave it out")
+            return _resume(resume, overrides, target=target, profile=profile)
         spec = load_spec(target)
         config = compose(target, overrides)
         started = datetime.now().strftime("%Y%m%d-%H%M%S")
@@ -78,7 +80,7 @@ def train_command(
         return _start(spec, config, folder, profile=profile)
 
 
-def _resume(folder: Path, overrides: Sequence[str], *, profile: bool) -> Path:
+def _resume(folder: Path, overrides: Sequence[str], *, target: str, profile: bool) -> Path:
     if not (folder / CONFIG).is_file() or not (folder / LAST).is_file():
         raise SpecError(f"{folder} holds no interrupted run: {CONFIG} and {LAST} are both needed")
     config = OmegaConf.load(folder / CONFIG)
@@ -88,7 +90,17 @@ def _resume(folder: Path, overrides: Sequence[str], *, profile: bool) -> Path:
     except OmegaConfBaseException as error:
         raise SpecError(f"the training configuration is wrong: {str(error).splitlines()[0]}") from None
     assert isinstance(config, DictConfig)
+    if target and not _same_target(target, str(config.target)):
+        raise SpecError(
+            f"{folder} holds a run of {config.target}, and not of {target}: give that model, or another run"
+        )
     return _start(load_spec(config.target), config, folder, resume=True, profile=profile)
+
+
+def _same_target(one: str, other: str) -> bool:
+    """Whether two import strings name the same class; a file may be named by any path to it."""
+    (file, _, name), (other_file, _, other_name) = one.partition(":"), other.partition(":")
+    return name == other_name and (file == other_file or Path(file).resolve() == Path(other_file).resolve())
 
 
 def _start(spec: ModelSpec, config: DictConfig, folder: Path, **going: bool) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import json
 import re
 import warnings
 import zipfile
@@ -23,8 +24,12 @@ from lading.build.weights.harmless import HARMLESS
 from lading.errors import CheckpointError
 from lading.errors.formats import format_of
 from lading.errors.sentences import clipped
+from lading.files import read_bounded
 
-SAFETENSORS, TORCH = "safetensors", "torch"
+SAFETENSORS, TORCH, SHARDS = "safetensors", "torch", "shards"
+INDEX = ".index.json"
+"""End of the name of a file that says in which shard each tensor is, as transformers writes it."""
+_LARGEST_INDEX = 64 * 1024 * 1024
 _OLD_TORCH = (b"\x80\x02\x8a\x0a", b"\x80\x04\x8a\x0a")  # pickle of torch's magic number, up to version 1.5
 _HEAD = 300  # bytes that say what a file is
 _REFUSED = re.compile(r"GLOBAL ([A-Za-z_][\w.]*\w)")
@@ -52,6 +57,8 @@ def read_weights(path: Path) -> WeightsFile:
         raise CheckpointError(_of_folder(path))
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}: `lading train` makes one")
+    if path.name.endswith(INDEX):
+        return _read_shards(path)
     with path.open("rb") as stream:
         head = stream.read(_HEAD)
     if head.startswith((b"PK", *_OLD_TORCH)):
@@ -62,6 +69,44 @@ def read_weights(path: Path) -> WeightsFile:
     raise CheckpointError(
         f"{path} holds no weights: {otherwise or f'{_what(head)}; give a file of safetensors or torch.save'}"
     )
+
+
+def shards_of(index: Path) -> dict[str, list[str]]:
+    """The names of the tensors in each shard, by the name of its file, which is next to the index.
+
+    Raises:
+        CheckpointError: the index cannot be read, or names another place than a file next to it.
+    """
+    try:
+        told = json.loads(read_bounded(index, _LARGEST_INDEX))
+        where = told["weight_map"]
+        shards: dict[str, list[str]] = {}
+        for name, shard in where.items():
+            shards.setdefault(str(shard), []).append(name)
+    except OSError as error:
+        raise CheckpointError(f"{index} cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise CheckpointError(f"{index} is no index of shards: it needs a weight_map of names to files") from None
+    odd = next((name for name in shards if Path(name).name != name or name.endswith(INDEX)), None)
+    if odd is not None or not shards:
+        raise CheckpointError(f"{index} names {clipped(repr(odd))}: shards are weights files next to the index")
+    return shards
+
+
+def _read_shards(index: Path) -> WeightsFile:
+    found: dict[str, torch.Tensor] = {}
+    shards = shards_of(index)
+    lost = sorted(name for name in shards if not (index.parent / name).is_file())
+    if lost:
+        more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
+        raise CheckpointError(f"{index} names {', '.join(lost[:3])}{more}, which is not next to it: copy all shards")
+    for shard, names in shards.items():
+        tensors = read_weights(index.parent / shard).tensors
+        missing = next((name for name in names if name not in tensors), None)
+        if missing is not None:
+            raise CheckpointError(f"{index} says that {shard} holds {clipped(repr(missing))}, and it does not")
+        found |= {name: tensors[name] for name in names}
+    return WeightsFile(SHARDS, found)
 
 
 def equal(one: torch.Tensor, other: torch.Tensor) -> bool:
@@ -75,7 +120,9 @@ def _of_folder(path: Path) -> str:
             f"{path} is a sharded checkpoint of torch.distributed; make one file of it: "
             f"`python -m torch.distributed.checkpoint.format_utils dcp_to_torch {path} weights.pth`"
         )
-    return f"{path} is a folder; give the file with the weights in it"
+    index = next(iter(sorted(path.glob(f"*{INDEX}"))), None)
+    which = f", such as {index}" if index is not None else ""
+    return f"{path} is a folder; give the file with the weights in it{which}"
 
 
 def _what(head: bytes) -> str:

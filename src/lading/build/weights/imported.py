@@ -20,7 +20,7 @@ from lading.build.train.checkpoint import (
     read_card,
     save_checkpoint,
 )
-from lading.build.weights.file import SAFETENSORS
+from lading.build.weights.file import INDEX, SAFETENSORS, shards_of
 from lading.build.weights.load import Loaded, load_into
 from lading.errors import CheckpointError, OccupiedError
 from lading.spec import ModelSpec
@@ -141,5 +141,11 @@ def _is_of(out: Path, path: Path | None = None) -> bool:
 
 
 def _sha256(path: Path) -> str:
+    """Of a file; of an index of shards, that of its own hash and theirs."""
+    if path.name.endswith(INDEX):
+        own = hashlib.sha256(path.read_bytes()).hexdigest()
+        return hashlib.sha256(
+            " ".join([own, *(_sha256(path.parent / shard) for shard in shards_of(path))]).encode()
+        ).hexdigest()
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
