@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import onnx
@@ -10,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lading.build.examples import open_graph
-from lading.build.quantize.calibration import float_activations, observe
+from lading.build.quantize.calibration import Method, float_activations, observe
 from lading.build.quantize.static_int8 import (
     ELEMENTWISE,
     FORMS,
@@ -23,6 +24,7 @@ from lading.spec import Quantization
 from lading.tensors.agreement import relative_error
 
 SHAPE = (2, 8, 16, 16)
+METHODS: tuple[Method, ...] = get_args(Method)
 
 
 def weights(name: str, *shape: int) -> onnx.TensorProto:
@@ -84,9 +86,45 @@ def test_a_family_is_quantized_and_answers_as_before(model: onnx.ModelProto, for
     feed: dict[str, NDArray[np.float32]] = {"x": np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)}
     seen = observe(prepared, float_activations(prepared, ELEMENTWISE), [feed], histograms=False)
     ranges = {name: activation.range("minmax") for name, activation in seen.items()}
-    layers = quantizable_layers(prepared, (), form)
+    layers = quantizable_layers(prepared, ranges, (), form)
     assert len(layers) == 3
     made = quantize_static(prepared, ranges, Quantization(method="static"), layers=layers, form=form)
     assert [node.op_type for node in made.graph.node].count("QuantizeLinear") >= 3
     before, after = (open_graph(graph).run(None, feed)[0] for graph in (model, made))
     assert relative_error({"y": before}, {"y": after}) < 0.05
+
+
+MISSING = "s = Mul (x, half) n = IsNaN (s) f = Where (n, none, s) "
+FILLED = MISSING + convolutions().replace("(x, w1, b1)", "(f, w1, b1)")
+HIDDEN = "m = Add (h, mask) p = Softmax <axis = 3> (m)"
+MASK = np.where(np.arange(16) % 3, 0, -np.inf).astype(np.float32).reshape(1, 1, 1, 16)
+CONSTANTS = (
+    onnx.numpy_helper.from_array(np.array(0.5, np.float32), "half"),
+    onnx.numpy_helper.from_array(np.array(0, np.float32), "none"),
+    onnx.numpy_helper.from_array(MASK, "mask"),
+)
+MASKED = convolutions(between=HIDDEN).replace("(m, w2, b2)", "(p, w2, b2)")
+NOT_FINITE = {"missing values": FILLED, "a mask of infinity": MASKED}
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
+@pytest.mark.parametrize("text", NOT_FINITE.values(), ids=NOT_FINITE.keys())
+def test_what_is_not_finite_stays_in_float_and_the_rest_is_quantized(text: str, form: Form, tmp_path: Path) -> None:
+    model = network(text, 17, *CONSTANTS)
+    onnx.save(model, tmp_path / "given.onnx")
+    prepared = prepare(tmp_path / "given.onnx")
+    values = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
+    feed = {"x": np.where(values > 1, np.float32(np.nan), values) if text == FILLED else values}
+    seen = observe(prepared, float_activations(prepared, ELEMENTWISE), [feed], histograms=True)
+    for method in METHODS:
+        ranges = {name: activation.range(method) for name, activation in seen.items()}
+        layers = quantizable_layers(prepared, ranges, (), form)
+        assert layers, "what is finite is quantized"
+        made = quantize_static(prepared, ranges, Quantization(method="static"), layers=layers, form=form)
+        rounded = {node.input[0] for node in made.graph.node if node.op_type == "QuantizeLinear"}
+        odd = {name for name, reach in ranges.items() if not np.isfinite(reach).all()}
+        assert odd
+        assert not odd & rounded
+        before, after = (open_graph(graph).run(None, feed)[0] for graph in (model, made))
+        assert np.isfinite(after).all()
+        assert relative_error({"y": before}, {"y": after}) < 0.1

@@ -91,7 +91,7 @@ class _Made:
         self.ranges = source.ranges(quantization)
 
     def layers(self, form: Form) -> list[str]:
-        return quantizable_layers(self.source.prepared, self.quantization.exclude, form)
+        return quantizable_layers(self.source.prepared, self.ranges, self.quantization.exclude, form)
 
     def graph(self, form: Form, excluded: Sequence[str] = ()) -> onnx.ModelProto:
         """A form, without the layers that stay in float32."""

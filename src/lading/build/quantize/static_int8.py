@@ -7,6 +7,7 @@ pair runs on the VNNI instructions. With AVX2 only, sums saturate unless weights
 
 from __future__ import annotations
 
+import math
 import re
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
@@ -80,6 +81,8 @@ as ``thick``, 3.1 and 2.8 as ``all``; MobileNetV2 1.7 and 1.6 as ``thick``, 2.5 
 EfficientNet-B0 0.8 and 0.6 as ``thick``, 1.3 and 1.7 as ``but-first``."""
 
 
+Ranges = Mapping[str, tuple[float, float]]
+"""Lowest and highest value by tensor; infinite where it was NaN or infinite."""
 OLDEST_OPSET = 13
 """The first opset in which DequantizeLinear has a scale for each channel."""
 
@@ -173,17 +176,20 @@ def _flatten_biases(graph: onnx.GraphProto) -> None:
             node.input[2] = name
 
 
-def quantizable_layers(model: onnx.ModelProto, exclude: Sequence[str] = (), form: Form = FORMS[0]) -> list[str]:
+def quantizable_layers(
+    model: onnx.ModelProto, ranges: Ranges, exclude: Sequence[str] = (), form: Form = FORMS[0]
+) -> list[str]:
     """Names of the layers that a form has in int8, in graph order.
 
     Args:
         model: a prepared graph.
+        ranges: lowest and highest value by tensor. A layer that reads or writes one of infinite range stays in float32.
         exclude: regular expressions. A node with a matching name stays in float32.
 
     Raises:
         QuantizationError: a pattern matches no node, or is not a regular expression.
     """
-    excluded = excluded_nodes(model, exclude)
+    excluded = excluded_nodes(model, exclude) | _unbounded(model, ranges)
     weights = {initializer.name: tuple(initializer.dims) for initializer in model.graph.initializer}
     weighted = [node for node in model.graph.node if node.op_type in WEIGHTED and node.input[1] in weights]
     thin = [node.name for node in weighted if node.op_type == "Conv" and weights[node.input[1]][1] < THIN]
@@ -213,7 +219,7 @@ def excluded_nodes(model: onnx.ModelProto, patterns: Sequence[str]) -> set[str]:
 
 def quantize_static(
     model: onnx.ModelProto,
-    ranges: Mapping[str, tuple[float, float]],
+    ranges: Ranges,
     quantization: Quantization,
     *,
     layers: Collection[str],
@@ -223,7 +229,7 @@ def quantize_static(
 
     Args:
         model: a prepared graph; it is left as it is.
-        ranges: lowest and highest value by tensor.
+        ranges: lowest and highest value by tensor. Operators at one of infinite range stay in float32.
         quantization: gives ``per_channel``, ``reduce_range`` and ``exclude``.
         layers: names of weighted nodes to quantize; the others stay in float32.
         form: gives the operators between them.
@@ -234,9 +240,9 @@ def quantize_static(
     if not layers:
         raise QuantizationError(
             f"there is nothing to quantize: the graph has no {', '.join(WEIGHTED)} with constant weights outside of "
-            "what is excluded"
+            "what is excluded, and of what is NaN or infinite on the calibration examples"
         )
-    patterns = excluded_nodes(model, quantization.exclude)
+    patterns = excluded_nodes(model, quantization.exclude) | _unbounded(model, ranges)
     behind = _behind(model, layers)
     skipped = [
         node.name
@@ -245,7 +251,9 @@ def quantize_static(
     ]
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    extremes = {name: (np.float32(low), np.float32(high)) for name, (low, high) in ranges.items()}
+    extremes = {
+        name: (np.float32(low), np.float32(high)) for name, (low, high) in ranges.items() if math.isfinite(high - low)
+    }
     try:
         with quiet():
             quantizer = QDQQuantizer(
@@ -264,6 +272,12 @@ def quantize_static(
     except Exception as error:  # The quantizer raises ValueError, KeyError, RuntimeError and AssertionError alike.
         raise QuantizationError(f"the graph cannot be quantized: {error}") from error
     return strip_notes(quantizer.model.model)
+
+
+def _unbounded(model: onnx.ModelProto, ranges: Ranges) -> set[str]:
+    """Names of the nodes that read or write a tensor of infinite range, such as a column with missing values."""
+    unbounded = {name for name, (low, high) in ranges.items() if not math.isfinite(high - low)}
+    return {node.name for node in model.graph.node if unbounded.intersection((*node.input, *node.output))}
 
 
 def _behind(model: onnx.ModelProto, layers: Collection[str]) -> set[str]:
