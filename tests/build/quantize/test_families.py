@@ -32,10 +32,10 @@ def weights(name: str, *shape: int) -> onnx.TensorProto:
     return onnx.numpy_helper.from_array((rng.normal(size=shape) / 4).astype(np.float32), name)
 
 
-def network(text: str, opset: int, *more: onnx.TensorProto) -> onnx.ModelProto:
+def network(text: str, opset: int, *more: onnx.TensorProto, sides: str = "16,16") -> onnx.ModelProto:
     model: onnx.ModelProto = onnx.parser.parse_model(
         f'<ir_version: 7, opset_import: ["" : {opset}]> '
-        f"g (float[batch,8,16,16] x) => (float[batch,8,h,w] y) {{ {text} }}"
+        f"g (float[batch,8,{sides}] x) => (float[batch,8,h,w] y) {{ {text} }}"
     )
     own = [weights("w1", 8, 8, 3, 3), weights("w2", 8, 8, 3, 3), weights("b1", 8), weights("b2", 8)]
     read = {name for node in model.graph.node for name in node.input}
@@ -64,6 +64,19 @@ def dense(*bias: int) -> onnx.ModelProto:
 RESIZED = 'm = Resize <mode = "linear", axes = [2, 3]> (h, , , sizes)'
 SIZES = onnx.numpy_helper.from_array(np.array([32, 32], np.int64), "sizes")
 ODD = onnx.numpy_helper.from_array(np.array([31, 23], np.int64), "sizes")
+UNEVEN = onnx.numpy_helper.from_array(np.array([23, 19], np.int64), "sizes")
+"""Twelve times the nearest float32 to 23 / 12 is a little less than 23."""
+SMALLER = "p = MaxPool <kernel_shape = [5, 5]> (h) "
+DOUBLED = onnx.numpy_helper.from_array(np.array([2.0, 2.0], np.float32), "twice")
+COMPUTED = (
+    "s = Shape <start = 2> (x) t = Add (s, s) "
+    'm = Resize <mode = "linear", axes = [2, -1], keep_aspect_ratio_policy = "stretch"> (h, , , t)'
+)
+RATIO = (
+    "s = Shape <start = 2> (x) f = Cast <to = 1> (s) o = Div (f, f) t = Add (o, o) "
+    'm = Resize <mode = "linear", axes = [2, 3]> (h, , t)'
+)
+NEAREST = SMALLER + 'm = Resize <mode = "nearest", axes = [2, 3]> (p, , , sizes)'
 FAMILIES = {
     "opset 7": network(convolutions(), 7),
     "opset 9": network(convolutions(), 9),
@@ -73,6 +86,11 @@ FAMILIES = {
     "shared weights": network(convolutions(weight="w1"), 17),
     "upsampling to sizes by axes": network(convolutions(between=RESIZED), 18, SIZES),
     "resizing to odd sizes": network(convolutions(between=RESIZED), 18, ODD),
+    "sizes that no scale gives": network(convolutions(between=SMALLER + RESIZED.replace("(h", "(p")), 18, UNEVEN),
+    "the nearest pixel of uneven sizes": network(convolutions(between=NEAREST), 18, UNEVEN),
+    "sizes that the graph computes": network(convolutions(between=COMPUTED), 18, sides="a,b"),
+    "scales by axes": network(convolutions(between=RESIZED.replace(", , , sizes", ", , twice")), 18, DOUBLED),
+    "scales that the graph computes": network(convolutions(between=RATIO), 18, sides="a,b"),
     "a bias of one row": dense(1, 8),
     "a bias of one value": dense(1, 1),
 }
