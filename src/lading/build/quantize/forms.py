@@ -50,7 +50,7 @@ def ranked_forms(
     for form in FORMS:
         if quantization.form not in ("measured", form.name):
             continue
-        layers = quantizable_layers(source.prepared, quantization.exclude, form)
+        layers = quantizable_layers(source.prepared, ranges, quantization.exclude, form)
         try:
             made = quantize_static(source.prepared, ranges, quantization, layers=layers, form=form)
         except QuantizationError as error:
