@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from lading.build.collected import load_spec
+from lading.cli.sign import SigningKey, sign_artifact, signing_key
 from lading.cli.terminal import console
 from lading.cli.train import Overrides, Target
 from lading.errors import SpecError
@@ -193,6 +194,7 @@ def pack(
     ] = None,
     checkpoint: Weights = None,
     out: Annotated[Path | None, typer.Option(help="artifact folder; default artifacts/NAME")] = None,
+    sign_key: SigningKey = None,
 ) -> None:
     """Pack the variants that passed verify into an artifact, or pack a bare file.
 
@@ -204,6 +206,7 @@ def pack(
 
     Example: `lading pack resnet18.onnx --labels labels.txt --image imagenet`
     """
+    key = signing_key(sign_key)
     bare = source.lower().endswith((".onnx", ".pt2"))
     of_bare = {
         "--name": name,
@@ -253,6 +256,7 @@ def pack(
             target=source,
         )
     console().print(f"artifact: {artifact.path} ({artifact.digest[:19]}), serving {artifact.manifest.chosen}")
+    sign_artifact(artifact.path, key)
 
 
 def _axes(given: list[str] | None) -> dict[str, int]:
@@ -279,6 +283,7 @@ def build(
     work: Annotated[Path | None, typer.Option(help="folder for the stages' files; default build/NAME")] = None,
     effort: Effort = "quick",
     bento: Annotated[bool, typer.Option("--bento", help="also build a Bento named after the model")] = False,
+    sign_key: SigningKey = None,
 ) -> None:
     """Run all stages in order: train if needed, prune, export, quantize, verify, pack.
 
@@ -290,6 +295,7 @@ def build(
 
     if bento:
         require_bentoml()  # before the stages, which take minutes
+    key = signing_key(sign_key)
     from lading.build.build import build as run
     from lading.build.registry import fetch_version, is_address
 
@@ -308,6 +314,7 @@ def build(
         effort=effort,
         console=console(),
     )
+    sign_artifact(out, key)
     if bento:
         console().print(f"bento: {build_bento(out)}; serve it with `bentoml serve {spec.name}:latest`")
 
