@@ -43,7 +43,7 @@ for command in (
 ):
     app.command(command.__name__.rstrip("_").replace("_", "-"))(command)
 app.add_typer(drift)
-app.add_typer(keys, name="keys")
+app.add_typer(keys)
 
 
 @app.callback(invoke_without_command=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from pathlib import Path
@@ -25,7 +26,7 @@ SigningKey = Annotated[
     ),
 ]
 
-keys = typer.Typer(no_args_is_help=True, help="Make keys to sign artifacts with.")
+keys = typer.Typer(name="keys", no_args_is_help=True, help="Make keys to sign artifacts with, and show those trusted.")
 
 
 @keys.command()
@@ -51,6 +52,24 @@ def new(
     public, identity = new_keys(file, curve=curve, passphrase=secret)
     console().print(f"private key: {file} ({'encrypted' if secret else 'not encrypted'})", soft_wrap=True)
     console().print(f"public key: {public}, id {identity}", soft_wrap=True)
+
+
+@keys.command()
+def show(
+    places: Annotated[
+        list[Path] | None,
+        typer.Argument(help="public keys, or folders of them with a policy.txt; default: those of LADING_TRUSTED_KEYS"),
+    ] = None,
+) -> None:
+    """Show the keys that a server would trust: id, file, and last day.
+
+    Example: `lading keys show release.pub`
+    """
+    from lading.signing.trusted_keys import TrustedKeys
+
+    for identity, key in TrustedKeys(_places(places)).keys.items():
+        end = "does not expire" if key.expires == math.inf else f"until {key.last_day}"
+        console().print(f"{identity}  {key.file}  {end}", soft_wrap=True, highlight=False)
 
 
 def sign(
@@ -106,13 +125,18 @@ def verify_signature(
     Example: `lading verify-signature artifacts/cards --key release.pub`
     """
     from lading.artifact import Artifact
+
+    loaded = Artifact.load(artifact, _places(key))
+    console().print(f"{artifact} is signed by key {loaded.signed_by}, as it is", soft_wrap=True)
+
+
+def _places(given: list[Path] | None) -> tuple[Path, ...]:
     from lading.signing.trusted_keys import trusted_paths
 
-    places = tuple(key or trusted_paths())
+    places = tuple(given or trusted_paths())
     if not places:
-        raise SettingsError("no key is named: give --key release.pub, or set LADING_TRUSTED_KEYS")
-    loaded = Artifact.load(artifact, places)
-    console().print(f"{artifact} is signed by key {loaded.signed_by}, as it is", soft_wrap=True)
+        raise SettingsError("no key is named: give a file such as release.pub, or set LADING_TRUSTED_KEYS")
+    return places
 
 
 def _ask(file: Path, *, twice: bool = False) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lading.errors import OccupiedError, SettingsError
+from lading.errors.sentences import shown
 from lading.files import open_flags, read_bounded
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ def key_id(key: EllipticCurvePublicKey) -> str:
 
 
 def short(identity: str) -> str:
-    """The beginning of a key id, for sentences."""
-    return identity[:12]
+    """The beginning of a key id, for sentences. What a bundle gives for one may be any text."""
+    return identity[:12] if re.fullmatch("[0-9a-f]{64}", identity) else shown(identity[:12])
 
 
 def public_pem(key: EllipticCurvePublicKey) -> bytes:

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lading.errors import UntrustedError
-from lading.errors.sentences import shown
 from lading.files import read_bounded, write_atomically
 from lading.signing import SIGNATURE
 from lading.signing.bundle import read_bundle, write_bundle
 from lading.signing.folder import compare, file_digest, signed_files
 from lading.signing.keys import short
 from lading.signing.statement import read_statement, root_digest, write_statement
-from lading.signing.trusted_keys import TrustedKeys
+from lading.signing.trusted_keys import TrustedKeys, trusted_paths
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -77,7 +76,7 @@ def check_folder(folder: Path, trusted: TrustedKeys, required: str) -> Verified:
         bundle = read_bundle(content)
     except ValueError as error:
         raise UntrustedError(f"{file} is not a signature that can be checked: {error}", "altered") from None
-    known, signer = trusted.keys.get(bundle.key), shown(short(bundle.key))
+    known, signer = trusted.keys.get(bundle.key), short(bundle.key)
     if known is None:
         raise UntrustedError(
             f"{folder} is signed by key {signer}, which is not trusted here. Trusted are the keys {trusted.ids()}",
@@ -98,5 +97,26 @@ def check_folder(folder: Path, trusted: TrustedKeys, required: str) -> Verified:
         raise UntrustedError(f"{file}, by key {signer}, cannot be used: {error}", "altered") from None
     if required not in signed.files:
         raise UntrustedError(f"{file}, by key {signer}, does not cover {required}: sign the whole folder", "altered")
-    compare(folder, signed.files, signed.ignored, signer)
+    try:
+        compare(folder, signed.files, signed.ignored, signer)
+    except OSError as error:
+        unread = f"{error.filename} cannot be read to check its signature: {error.strerror}"
+        raise UntrustedError(unread, "altered") from None
     return Verified(bundle.key, known.file, root_digest(signed.files), signed.files)
+
+
+def signature_line(folder: Path, required: str) -> str:
+    """Who signed a folder, for a table; whether that holds where ``LADING_TRUSTED_KEYS`` says whom to trust."""
+    if places := trusted_paths():
+        try:
+            found = check_folder(folder, TrustedKeys(places), required)
+        except UntrustedError as error:
+            return f"refused: {error}"
+        return f"key {short(found.key)} ({found.file}), which is trusted"
+    try:
+        key = read_bundle(read_bounded(folder / SIGNATURE, LARGEST)).key
+    except FileNotFoundError:
+        return "by nobody"
+    except (OSError, ValueError) as error:
+        return f"{SIGNATURE} cannot be read: {error}"
+    return f"key {short(key)}, which was not checked: LADING_TRUSTED_KEYS names no key"
