@@ -158,7 +158,7 @@ ROWS = [
     Row(
         Way.PAGE,
         r"lading (keys|sign|verify-signature) |export LADING_TRUSTED_KEYS|python -m model_signing",
-        by="tests/signing/test_page.py",
+        by="tests/signing/test_documented_commands.py",
     ),
     # Requests.
     Row(Way.PAGE, r"curl .*gcloud auth", by="tests/deploy/test_cloud_run.py"),

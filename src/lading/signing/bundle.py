@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -70,14 +71,18 @@ def read_bundle(content: bytes) -> Bundle:
             raise ValueError("it names no key: only signatures with a key are accepted here")
         if envelope["payloadType"] != PAYLOAD_TYPE:
             raise ValueError(f"its payload is of the type {str(envelope['payloadType'])[:80]!r}")
-        (signature,) = envelope["signatures"]
+        signatures = envelope["signatures"]
+        if len(signatures) != 1:
+            raise ValueError(f"it has {len(signatures)} signatures, and one is wanted")
         return Bundle(
             key=str(material["publicKey"]["hint"]),
             payload=base64.b64decode(envelope["payload"], validate=True),
-            signature=base64.b64decode(signature["sig"], validate=True),
+            signature=base64.b64decode(signatures[0]["sig"], validate=True),
         )
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, UnicodeDecodeError):
         raise ValueError("it is not JSON: it was truncated or changed") from None
+    except binascii.Error:
+        raise ValueError("its payload or its signature is not base64: it was changed") from None
     except (LookupError, TypeError, AttributeError, RecursionError):
         raise ValueError("it is not a Sigstore bundle with one signature by a key") from None
 

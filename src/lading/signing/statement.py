@@ -77,7 +77,9 @@ def read_statement(payload: bytes) -> Signed:
         kind, predicate_kind = statement["_type"], statement["predicateType"]
         if (kind, predicate_kind) != (STATEMENT, PREDICATE):
             raise ValueError(f"it is a statement of {str(predicate_kind)[:80]!r}, and {PREDICATE!r} is wanted")
-        (subject,) = statement["subject"]
+        if len(statement["subject"]) != 1:
+            raise ValueError(f"it has {len(statement['subject'])} subjects, and one is wanted")
+        subject = statement["subject"][0]
         predicate = statement["predicate"]
         serialization = predicate["serialization"]
         method = (serialization["method"], serialization["hash_type"])
