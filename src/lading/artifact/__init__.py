@@ -10,6 +10,7 @@
       reference.json         statistics of normal traffic, for drift detection
       tokenizer.json         of a model that takes text
       model.sig              who signed all of it, if anyone did (lading.signing)
+      attestations/          signed statements about it: where it came from, and what was measured
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from lading.content import check_contents, content_type
 from lading.errors import ArtifactError, SpecError, UntrustedError
 from lading.errors.sentences import shown
 from lading.files import check_own, read_bounded, replaced_folder
-from lading.signing import SIGNATURE
+from lading.signing import MEASUREMENTS, PROVENANCE, SIGNATURE
 from lading.signing.folder import file_digest
 from lading.signing.sign import check_folder
 from lading.signing.trusted_keys import TrustedKeys, trusted_paths
@@ -204,7 +205,7 @@ def check_place(path: Path) -> None:
     """
     try:
         listed = json.loads(read_bounded(path / MANIFEST, LARGEST_MANIFEST))["files"]
-        own = {MANIFEST, SIGNATURE, *listed}  # of any version of the schema
+        own = {MANIFEST, SIGNATURE, PROVENANCE, MEASUREMENTS, *listed}  # of any version of the schema
     except (OSError, ValueError, TypeError, KeyError):
         own = set()
     check_own(path, own)

@@ -94,11 +94,13 @@ def sign_artifact(artifact: Path, key: EllipticCurvePrivateKey | None) -> None:
     if key is None:
         return
     from lading.artifact import Artifact
+    from lading.artifact.statements import attest_artifact
     from lading.signing.keys import key_id
     from lading.signing.sign import sign_folder
 
-    Artifact.load(artifact, trusted=())
+    loaded = Artifact.load(artifact, trusted=())
     file = sign_folder(artifact, key)
+    attest_artifact(loaded, key)
     console().print(f"signature: {file}, by key {key_id(key.public_key())}", soft_wrap=True)
 
 

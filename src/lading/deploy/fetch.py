@@ -13,7 +13,7 @@ from lading.artifact import LARGEST_MANIFEST, MANIFEST, Artifact, check_place, r
 from lading.deploy.sources import ArtifactSource, FolderSource
 from lading.errors import ArtifactError, FetchError, SettingsError, UntrustedError
 from lading.files import shown
-from lading.signing import SIGNATURE
+from lading.signing import MEASUREMENTS, PROVENANCE, SIGNATURE
 from lading.signing.sign import LARGEST as LARGEST_SIGNATURE
 from lading.signing.trusted_keys import trusted_paths
 
@@ -58,7 +58,7 @@ def fetch(uri: str, digest: str, out: Path) -> Artifact:
             target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("wb") as file:
                 file.writelines(source.read(name))
-        _fetch_signature(source, staging / SIGNATURE)
+        _fetch_signed(source, staging)
         Artifact.load(staging)
     return Artifact.load(out)
 
@@ -83,19 +83,23 @@ def open_source(uri: str) -> ArtifactSource:
     raise FetchError(f"{scheme}:// cannot be fetched from: use {', '.join(BUCKETS)}, oci or a path")
 
 
-def _fetch_signature(source: ArtifactSource, target: Path) -> None:
-    """Copy the signature, if there is one.
+def _fetch_signed(source: ArtifactSource, staging: Path) -> None:
+    """Copy the signature and the signed statements that are there.
 
     Raises:
-        FetchError: it cannot be read, and keys are set to trust.
+        FetchError: the signature cannot be read, and keys are set to trust.
     """
-    try:
-        content = b"".join(_at_most(source.read(SIGNATURE), LARGEST_SIGNATURE, SIGNATURE))
-    except FetchError:
-        if trusted_paths():
-            raise
-        return  # a bucket that does not list may deny what is not there
-    target.write_bytes(content)
+    for name in (SIGNATURE, PROVENANCE, MEASUREMENTS):
+        try:
+            content = b"".join(_at_most(source.read(name), LARGEST_SIGNATURE, name))
+        except FetchError:
+            if name == SIGNATURE and trusted_paths():
+                raise
+            if name == SIGNATURE:
+                return  # a bucket that does not list may deny what is not there
+            continue
+        (staging / name).parent.mkdir(exist_ok=True)
+        (staging / name).write_bytes(content)
 
 
 def _digest(content: bytes) -> str:

@@ -9,13 +9,15 @@ from pathlib import Path, PurePosixPath
 
 from lading.errors import UntrustedError
 from lading.errors.sentences import shown
-from lading.signing import SIGNATURE
+from lading.signing import ATTESTATIONS, SIGNATURE
 
 IGNORED = (SIGNATURE, ".git", ".gitattributes", ".github", ".gitignore")
 """Paths that no signature covers, as ``model_signing`` leaves them out. Of a folder, all that is in it."""
+LEFT_OUT = (*IGNORED, ATTESTATIONS)
+"""Paths that our signatures do not cover, and say so."""
 
 
-def signed_files(folder: Path, ignored: Collection[str] = IGNORED) -> Iterator[str]:
+def signed_files(folder: Path, ignored: Collection[str] = LEFT_OUT) -> Iterator[str]:
     """The paths of all files, with slashes, in the order of each folder's names.
 
     Raises:

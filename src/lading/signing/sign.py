@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from lading.errors import UntrustedError
 from lading.files import read_bounded, write_atomically
 from lading.signing import SIGNATURE
-from lading.signing.bundle import read_bundle, write_bundle
+from lading.signing.bundle import Bundle, read_bundle, write_bundle
 from lading.signing.folder import compare, file_digest, signed_files
 from lading.signing.keys import short
 from lading.signing.statement import read_statement, root_digest, write_statement
-from lading.signing.trusted_keys import TrustedKeys, trusted_paths
+from lading.signing.trusted_keys import TrustedKey, TrustedKeys, trusted_paths
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -76,21 +76,8 @@ def check_folder(folder: Path, trusted: TrustedKeys, required: str) -> Verified:
         bundle = read_bundle(content)
     except ValueError as error:
         raise UntrustedError(f"{file} is not a signature that can be checked: {error}", "altered") from None
-    known, signer = trusted.keys.get(bundle.key), short(bundle.key)
-    if known is None:
-        raise UntrustedError(
-            f"{folder} is signed by key {signer}, which is not trusted here. Trusted are the keys {trusted.ids()}",
-            "unknown",
-        )
+    known = require_signer(bundle, trusted, folder, file)
     signer = f"{short(bundle.key)} ({known.file})"
-    if time.time() >= known.expires:
-        raise UntrustedError(
-            f"{folder} is signed by key {signer}, which expired at the end of {known.last_day}. Trusted are the keys "
-            f"{trusted.ids()}; sign it again",
-            "expired",
-        )
-    if not bundle.verify(known.key):
-        raise UntrustedError(f"{file} was not made by key {signer}, which it names: it was altered", "altered")
     try:
         signed = read_statement(bundle.payload)
     except ValueError as error:
@@ -103,6 +90,36 @@ def check_folder(folder: Path, trusted: TrustedKeys, required: str) -> Verified:
         unread = f"{error.filename} cannot be read to check its signature: {error.strerror}"
         raise UntrustedError(unread, "altered") from None
     return Verified(bundle.key, known.file, root_digest(signed.files), signed.files)
+
+
+def require_signer(bundle: Bundle, trusted: TrustedKeys, what: Path, file: Path) -> TrustedKey:
+    """The trusted key that made a bundle.
+
+    Args:
+        bundle: the bundle.
+        trusted: keys that may have made it.
+        what: what it is about, for sentences.
+        file: where it stands.
+
+    Raises:
+        UntrustedError: its key is unknown or has expired, or did not make it.
+    """
+    known, signer = trusted.keys.get(bundle.key), short(bundle.key)
+    if known is None:
+        raise UntrustedError(
+            f"{what} is signed by key {signer}, which is not trusted here. Trusted are the keys {trusted.ids()}",
+            "unknown",
+        )
+    signer = f"{signer} ({known.file})"
+    if time.time() >= known.expires:
+        raise UntrustedError(
+            f"{what} is signed by key {signer}, which expired at the end of {known.last_day}. Trusted are the keys "
+            f"{trusted.ids()}; sign it again",
+            "expired",
+        )
+    if not bundle.verify(known.key):
+        raise UntrustedError(f"{file} was not made by key {signer}, which it names: it was altered", "altered")
+    return known
 
 
 def signature_line(folder: Path, required: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from lading.signing.folder import IGNORED
+from lading.signing.folder import IGNORED, LEFT_OUT
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT = "https://in-toto.io/Statement/v1"
@@ -56,7 +56,7 @@ def write_statement(name: str, files: Mapping[str, str]) -> bytes:
                     "method": "files",
                     "hash_type": "sha256",
                     "allow_symlinks": False,
-                    "ignore_paths": list(IGNORED),
+                    "ignore_paths": list(LEFT_OUT),
                 },
                 "resources": [
                     {"name": path, "algorithm": "sha256", "digest": digest} for path, digest in ordered.items()
