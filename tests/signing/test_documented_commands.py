@@ -48,7 +48,14 @@ def test_the_commands_do_what_the_page_says(tmp_path: Path) -> None:
 def test_a_signature_that_leaves_files_out(tmp_path: Path, options: list[str], sentence: str) -> None:
     """``lading.json`` vouches for what it lists, so it alone must be signed."""
     signer, folder = Signer(tmp_path), table_artifact(tmp_path / "table").path
-    words = ["--private_key", signer.private, "--signature", folder / "model.sig", options[0], folder / options[1]]
+    words: list[str | Path] = [
+        "--private_key",
+        signer.private,
+        "--signature",
+        folder / "model.sig",
+        options[0],
+        folder / options[1],
+    ]
     done = peer("sign", "key", *words, folder)
     assert done.returncode == 0, done.stderr
     if not sentence:
