@@ -40,6 +40,7 @@ ARGUMENTS = {
     "0033_decode_skew": "{out} --decks 1 --photos 1",
     "0034_padding": "--width 16 --layers 1 --longest 64 --turns 2 --rounds 1",
     "0036_int8_recipes": "--models squeezenet1_1 --pixels 32 --rounds 1",
+    "0039_shapes": "--largest 64 --turns 2 --rounds 1",
     "0038_forty_kinds": "--only GaussianNB,lstm --out {out}/rows.md",
     "0043_signature_check": "{tiny} --rounds 3",
 }
@@ -62,6 +63,7 @@ SHOWN = {
     "0032_onnx_node_tests": "served in batches, equal",
     "0033_decode_skew": "1 photos, and a graph of floats",
     "0034_padding": "in the cheapest groups",
+    "0039_shapes": "one size, cheapest groups",
     "0036_int8_recipes": "but-first",
     "0038_forty_kinds": "kinds are served with their library's answers",
     "0043_signature_check": "added ms",
