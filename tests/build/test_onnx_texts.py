@@ -115,6 +115,14 @@ def test_positions_that_a_client_would_have_to_send_are_refused(tokenizer: Path,
         read_bare(graph, declared=declared(str(tokenizer)))
 
 
+def test_positions_that_the_padding_token_does_not_take_are_counted(tokenizer: Path, tmp_path: Path) -> None:
+    graph = write_encoder(tmp_path / "counted.onnx", Encoder(positions=LONGEST, padding=1))
+    bare = read_bare(graph, declared=declared(f"{tokenizer},pad=1"))
+    assert bare.inputs[0].padding is not None
+    assert bare.inputs[0].padding.max_length == LONGEST - 2
+    assert bare.one_by_one is None
+
+
 def test_a_graph_without_a_longest_text_needs_one(tokenizer: Path, tmp_path: Path) -> None:
     graph = write_encoder(tmp_path / "endless.onnx", WithoutMask(), ("input_ids",))
     with pytest.raises(SpecError, match="says how long a text may be: add max_length=512"):
