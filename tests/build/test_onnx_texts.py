@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from rich.console import Console
 from tokenizers import Tokenizer
 
 from lading.artifact import Artifact
 from lading.build.onnx_declared import Declared, read_given
 from lading.build.onnx_file import pack_onnx
 from lading.build.onnx_reader import read_bare
+from lading.build.verify.tables import describe
 from lading.errors import SpecError, WrapError
 from tests.given.bare_encoder import LONGEST, Encoder, WithoutMask, by_hand, write_encoder
 from tests.given.live_server import live_server
@@ -52,6 +55,9 @@ def test_a_text_gets_the_answer_of_tokenizer_and_runtime_on_every_port(
 ) -> None:
     artifact = packed(graph, str(tokenizer), tmp_path / "artifact")
     assert artifact.manifest.max_batch is None
+    stream = io.StringIO()
+    Console(file=stream, width=160).print(describe(artifact))
+    assert f"text, at most {LONGEST} length" in stream.getvalue()
     with live_server(artifact) as live:
         for group in ([TEXTS[0]], [TEXTS[2]], list(TEXTS), random_texts(5)):
             wanted = [by_hand(graph, tokenizer, text) for text in group]
