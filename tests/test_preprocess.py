@@ -26,7 +26,7 @@ from lading.spec import TensorSpec
         ({"std": (1.0, 1.0, 1.0), "colours": "grey"}, "std=.* needs 1 number, or 1"),
         ({"std": (0.0,)}, "the std above 0"),
         ({"scale": 0.0}, "the scale is not 0"),
-        ({"fit": "squash"}, "'stretch', 'crop' or 'letterbox'"),
+        ({"fit": "squash"}, "'stretch', 'crop', 'letterbox' or 'keep'"),
     ],
 )
 def test_a_declaration_that_contradicts_itself_is_refused(fields: dict[str, Any], sentence: str) -> None:

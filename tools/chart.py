@@ -34,6 +34,7 @@ CHART = Path(__file__).parents[1] / "helm" / "lading"
 DRAFT = "http://json-schema.org/draft-07/schema#"
 SET_BY_CHART = frozenset(
     {"artifact", "digest", "models", "http_host", "http_port", "grpc_port", "api_keys", "tls_certificate", "tls_key"}
+    | {"trusted_keys"}
 )
 """Settings that the chart sets from other values. They are not allowed under ``settings``."""
 INT32 = 2**31 - 1

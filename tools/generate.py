@@ -12,6 +12,7 @@ from typing import Any
 import typer
 
 from lading.artifact.manifest import manifest_json_schema
+from lading.artifact.statements import measurements_json_schema
 from lading.cli.main import app
 from lading.deploy.why.causes import CAUSES
 from lading.monitoring.write import generate as generate_monitoring
@@ -117,6 +118,7 @@ def _default_shown(value: Any) -> str:
 
 def main() -> None:
     (DOCS / "lading.schema.json").write_text(manifest_json_schema())
+    (DOCS / "measurements.schema.json").write_text(measurements_json_schema())
     (DOCS / "settings.md").write_text(NOTE + settings_markdown())
     (DOCS / "commands.md").write_text(commands_markdown())
     (DOCS / "causes.md").write_text(NOTE + causes_markdown())

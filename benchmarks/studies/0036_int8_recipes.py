@@ -68,7 +68,7 @@ def graphs(model: onnx.ModelProto, ranges: Ranges) -> Iterator[tuple[str, onnx.M
     """The forms that a build tries, then two that it does not."""
     recipe = Quantization(method="static")
     for form in FORMS:
-        layers = quantizable_layers(model, (), form)
+        layers = quantizable_layers(model, ranges, (), form)
         yield form.name, quantize_static(model, ranges, recipe, layers=layers, form=form)
     yield "elementwise, signed activations", _other(model, ranges, signed=True)
     yield "elementwise, QOperator", _other(model, ranges, signed=False)

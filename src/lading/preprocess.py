@@ -11,6 +11,9 @@ from pydantic import BaseModel, model_validator
 Layout = Literal["NHWC", "NCHW"]
 LEVELS = 255
 """The highest level of a pixel."""
+LONGEST = 1333
+"""Most pixels of a side where a declaration does not say: those of torchvision's and Detectron's detectors."""
+LONGEST_OF_ALL = 16_384
 
 
 class Preprocess(BaseModel, frozen=True, extra="forbid"):
@@ -20,13 +23,21 @@ class Preprocess(BaseModel, frozen=True, extra="forbid"):
     levels from 0 to 255, choose ``colours``, and compute ``(level * scale - mean) / std``.
     """
 
-    fit: Literal["stretch", "crop", "letterbox"] = "stretch"
+    fit: Literal["stretch", "crop", "letterbox", "keep"] = "stretch"
     """``stretch`` to the tensor's height and width; ``crop`` the centre after the short side is ``resize``; or shrink
-    it to fit and fill the rest with ``fill`` (``letterbox``)."""
+    it to fit and fill the rest with ``fill`` (``letterbox``). ``keep`` its proportions, for a tensor whose height and
+    width have names instead of sizes."""
     resize: int | None = None
     """Pixels of the short side before the centre is cropped; default: as few as cover the tensor."""
+    shortest: int | None = None
+    """With ``keep``: pixels of the short side, or fewer where the long one would have more than ``longest``. Default:
+    the picture keeps its size, and is refused if a side is longer than ``longest``."""
+    longest: int = LONGEST
+    """With ``keep``: most pixels of a side. It bounds the memory and the time that a request can take."""
+    multiple: int = 1
+    """With ``keep``: height and width become multiples of this by margins on the right and at the bottom."""
     fill: tuple[int, int, int] = (0, 0, 0)
-    """RGB of a letterbox's margins, 0 to 255."""
+    """RGB of the margins of a letterbox or of ``multiple``, 0 to 255."""
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
     antialias: bool = True
     """Widen the filter when a picture shrinks, as Pillow does and as ``antialias=True`` does in torchvision. Without
@@ -52,8 +63,9 @@ class Preprocess(BaseModel, frozen=True, extra="forbid"):
             raise ValueError(f"resize={self.resize} is the short side in pixels before a crop, and fit is {self.fit!r}")
         if not all(0 <= level <= LEVELS for level in self.fill):
             raise ValueError(f"fill={self.fill} is a colour: red, green and blue from 0 to {LEVELS}")
-        if any(self.fill) and self.fit != "letterbox":
+        if any(self.fill) and self.fit != "letterbox" and self.multiple == 1:
             raise ValueError(f"fill={self.fill} has no effect with fit={self.fit!r}: only a letterbox has margins")
+        self._check_kept()
         if self.interpolation == "nearest" and self.antialias:
             raise ValueError("interpolation='nearest' takes single pixels: set antialias=False")
         if self.interpolation == "lanczos" and not self.antialias:
@@ -67,6 +79,84 @@ class Preprocess(BaseModel, frozen=True, extra="forbid"):
             raise ValueError(f"scale={self.scale:g} and std={self.std}: the scale is not 0, and the std above 0")
         return self
 
+    def _check_kept(self) -> None:
+        if self.fit != "keep" and (self.shortest, self.longest, self.multiple) != (None, LONGEST, 1):
+            raise ValueError(f"shortest, longest and multiple are for fit='keep', and fit is {self.fit!r}")
+        if not 1 <= self.longest <= LONGEST_OF_ALL or not 1 <= self.multiple <= self.longest:
+            raise ValueError(
+                f"longest={self.longest} is from 1 to {LONGEST_OF_ALL}, and multiple={self.multiple} from 1 to longest"
+            )
+        if self.shortest is not None and not 1 <= self.shortest <= self.longest:
+            raise ValueError(f"shortest={self.shortest} is from 1 to longest={self.longest}")
+
+    @property
+    def kept(self) -> bool:
+        """Whether height and width of the tensor follow from the picture."""
+        return self.fit == "keep"
+
+    @property
+    def most(self) -> tuple[int, int]:
+        """With ``keep``: most pixels of a tensor's long and of its short side, margins included."""
+        return self._rounded(self.longest), self._rounded(self.shortest or self.longest)
+
+    @property
+    def most_pixels(self) -> int:
+        """With ``keep``: most pixels of one tensor. A run never has more, however many pictures share it."""
+        long, short = self.most
+        return long * short
+
+    @property
+    def bound(self) -> str:
+        """With ``keep``: how large pictures and tensors may be, in words."""
+        long, short = self.most
+        steps = f", in multiples of {self.multiple}" if self.multiple > 1 else ""
+        if self.shortest is None:
+            return f"at most {self.longest} pixels on a side{steps}"
+        return f"of any size, resized to at most {long} x {short} pixels{steps}"
+
+    def _rounded(self, side: int) -> int:
+        return -(-side // self.multiple) * self.multiple
+
+    def resized(self, columns: int, rows: int) -> tuple[int, int]:
+        """With ``keep``: columns and rows of an upright picture of this size in the tensor, without margins.
+
+        Raises:
+            ValueError: it is too large; the clause says how large it may be.
+        """
+        short, long = sorted((columns, rows))
+        if self.shortest is None:
+            if long > self.longest:
+                raise ValueError(f"at most {self.longest} on a side are accepted")
+            return columns, rows
+        # Whole numbers, as torchvision.transforms.v2.Resize(shortest, max_size=longest) has.
+        wide = self.shortest * long // short
+        narrow, wide = (self.shortest, wide) if wide <= self.longest else (self.longest * short // long, self.longest)
+        narrow = max(1, narrow)
+        return (narrow, wide) if columns <= rows else (wide, narrow)
+
+    def framed(self, columns: int, rows: int) -> tuple[int, int]:
+        """With ``keep``: height and width of the tensor of an upright picture of this size.
+
+        Raises:
+            ValueError: it is too large.
+        """
+        columns, rows = self.resized(columns, rows)
+        return self._rounded(rows), self._rounded(columns)
+
+    def sizes(self, height: int, width: int) -> str | None:
+        """With ``keep``: why a tensor cannot have this height and width, as a clause; ``None``: it can."""
+        long, short = self.most
+        if max(height, width) > long or min(height, width) > short:
+            of = f"{long} on the long side and {short} on the short one" if short < long else f"{long} on a side"
+            return f"at most {of} are accepted"
+        if height % self.multiple or width % self.multiple:
+            return f"height and width must be multiples of {self.multiple}"
+        return None
+
+    def axes(self) -> tuple[int, int]:
+        """Where height and width are in the shape, batch dim included."""
+        return (1, 2) if self.layout == "NHWC" else (2, 3)
+
     @property
     def channels(self) -> int:
         return 1 if self.colours == "grey" else 3
@@ -76,25 +166,37 @@ class Preprocess(BaseModel, frozen=True, extra="forbid"):
         """Whether levels become other numbers."""
         return self.scale != 1 or any(self.mean) or any(value != 1 for value in self.std)
 
-    def size(self, shape: tuple[int | str, ...]) -> tuple[int, int]:
-        """Height and width of a tensor of this shape, batch dim included.
+    def size(self, shape: tuple[int | str, ...]) -> tuple[int, int] | None:
+        """Height and width of a tensor of this shape, batch dim included; ``None`` where they follow from the picture.
 
         Raises:
-            ValueError: they are not fixed, or it has other channels or another number of dims.
+            ValueError: they contradict ``fit``, or it has other channels or another number of dims.
         """
-        height, width, channels = (1, 2, 3) if self.layout == "NHWC" else (2, 3, 1)
+        (height, width), channels = self.axes(), 3 if self.layout == "NHWC" else 1
         wanted = "(batch, height, width, {})" if self.layout == "NHWC" else "(batch, {}, height, width)"
         if len(shape) != 4 or shape[channels] != self.channels:
             raise ValueError(f"{self.layout} in {self.colours} has shape {wanted.format(self.channels)}, not {shape}")
         rows, columns = shape[height], shape[width]
-        if not (isinstance(rows, int) and isinstance(columns, int)):
-            raise ValueError(f"an image needs a fixed height and width, not {shape}")
-        return rows, columns
+        if isinstance(rows, int) and isinstance(columns, int):
+            if self.kept:
+                raise ValueError(f"fit='keep' needs names for height and width, such as 'height', not {shape}")
+            return rows, columns
+        if not self.kept:
+            raise ValueError(
+                f"an image needs a fixed height and width, not {shape}; pictures of any size need "
+                "preprocess=Preprocess(fit='keep', longest=...)"
+            )
+        if not (isinstance(rows, str) and isinstance(columns, str)) or rows == columns:
+            raise ValueError(f"fit='keep' needs two names for height and width, not {shape}")
+        return None
 
     def __str__(self) -> str:
         """In the words of ``lading pack --image``: ``crop,resize=256,bilinear,antialias,RGB``."""
         words = [self.fit, *([f"resize={self.resize}"] if self.resize else [])]
-        words += [f"fill={_numbers(self.fill)}"] if self.fit == "letterbox" else []
+        words += [f"shortest={self.shortest}"] if self.shortest else []
+        words += [f"longest={self.longest}"] if self.kept else []
+        words += [f"multiple={self.multiple}"] if self.multiple > 1 else []
+        words += [f"fill={_numbers(self.fill)}"] if self.fit == "letterbox" or self.multiple > 1 else []
         words += [self.interpolation, f"antialias={_yes(self.antialias)}", f"reduced={_yes(self.reduced)}"]
         words += [self.colours, f"exif={_yes(self.exif)}", self.layout]
         if self.normalises:

@@ -236,6 +236,14 @@ class TensorSpec(Frozen):
         """The dim that :attr:`padding` is about."""
         return None if self.padding is None else self.symbolic_dims[1]
 
+    @property
+    def picture_dims(self) -> tuple[str, str] | None:
+        """Names of height and width, where they follow from the picture."""
+        if self.preprocess is None or not self.preprocess.kept:
+            return None
+        height, width = self.preprocess.axes()
+        return str(self.shape[height]), str(self.shape[width])
+
     @cached_property
     def columns(self) -> tuple[TensorSpec, ...]:
         """The columns of a table that make this tensor of shape (batch, n), each (batch,); empty without labels."""

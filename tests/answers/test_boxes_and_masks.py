@@ -69,7 +69,7 @@ FOUND = [
         (BOXES, {"classes": None}, "boxes need classes="),
         (MASK, {"dtype": "float32"}, "a mask is an integer tensor .* end forward with .argmax"),
         (MASK, {"shape": ("batch", 3, 4, 4)}, "a mask is an integer tensor"),
-        (MASK, {"shape": ("batch", "h", "w")}, "a mask is an integer tensor"),
+        (MASK, {"shape": ("batch", "h")}, "a mask is an integer tensor"),
         (MASK, {"classes": None}, "a mask needs classes="),
         (MASK, {"classes": tuple(map(str, range(257)))}, "at most 256 names"),
     ],

@@ -13,7 +13,7 @@ from lading.build.dry_run import dry_run
 from lading.build.export.export import export_module
 from lading.errors import SpecError
 from lading.import_string import load_spec
-from lading.spec import ModelSpec
+from lading.spec import VARIANTS, ModelSpec, Variant
 from tests.given.tiny import TinyGraph, TinyImage, TinyTable
 
 MODEL = """
@@ -166,8 +166,10 @@ def test_what_does_not_fit_is_one_sentence_with_a_line_of_the_user(
     assert line in lines[named[0] - 1], sentence
 
 
-def test_a_model_that_fits_costs_a_few_examples(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("variants", "most"), [(VARIANTS[:1], 20), (VARIANTS, 60)], ids=["not pruned", "pruned"])
+def test_a_model_that_fits_costs_a_few_examples(variants: tuple[Variant, ...], most: int, tmp_path: Path) -> None:
     spec, rows = model(tmp_path), list[int]()
+    spec.variants = variants
     module = spec.build()
 
     def count(_module: torch.nn.Module, inputs: tuple[torch.Tensor], _answer: torch.Tensor) -> None:
@@ -176,7 +178,7 @@ def test_a_model_that_fits_costs_a_few_examples(tmp_path: Path) -> None:
 
     module.register_forward_hook(count)
     dry_run(spec, module)
-    assert 0 < sum(rows) <= 20
+    assert 0 < sum(rows) <= most
 
 
 @pytest.mark.parametrize("spec", [TinyImage(), TinyTable(), TinyGraph()], ids=lambda spec: spec.name)

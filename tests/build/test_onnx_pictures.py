@@ -71,7 +71,7 @@ def test_an_original_name_is_taken(tmp_path: Path) -> None:
     [
         ("imagnet", "N, 3, 8, 8", "the word 'imagnet' is unknown: write NAME=WORDS"),
         ("photo=imagenet", "N, 3, 8, 8", "there is no input 'photo'; the inputs are input"),
-        ("imagenet", "N, 5, 8, 8", "no input has four dims with 1 or 3 channels"),
+        ("imagenet", "N, 5, 8, 8", "no input has the dims of pictures, with 1 or 3 channels"),
         ("resize=many", "N, 3, 8, 8", "'resize=many' has no value that resize can have"),
         ("crop,resize=4", "N, 3, 8, 8", "resize=4, and a crop of 8 x 8 does not fit"),
         ("mean=0.5:0.5", "N, 3, 8, 8", "needs 1 number, or 3"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,10 +15,13 @@ from torch import nn
 
 from lading.artifact import Artifact
 from lading.build.build import build
+from lading.build.channels import check_pruned, remove_channels
+from lading.build.dry_run import dry_run
 from lading.build.optional import REFUSING
-from lading.build.prune import check_pruned, remove_channels
 from lading.build.records import read_export
 from lading.build.train.checkpoint import new_card, save_checkpoint
+from lading.build.train.config import compose
+from lading.build.train.train import train
 from lading.errors import ExportError, LadingError, PruneError, SpecError
 from lading.spec import Array, Budget, Example, ModelSpec, Quantization, TensorSpec, Variant
 from tests.given.quick_verify import quick_verify
@@ -222,3 +226,41 @@ def test_a_layer_to_protect_that_does_not_exist_is_wrong_usage_and_stops() -> No
     with pytest.raises(SpecError, match="there is no such submodule") as stopped:
         remove_channels(Misspelt(), Misspelt().build(), 0.3)
     assert not isinstance(stopped.value, REFUSING)
+
+
+@pytest.mark.parametrize("network", [Recurrent, Enlarging, Heads, Literal])
+def test_a_dry_run_tells_what_cannot_be_pruned_and_leaves_the_module(network: type[nn.Module]) -> None:
+    spec = spec_with(network, Rows.variants)
+    module = spec.build()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    (sentence,) = dry_run(spec, module, round_to=1)
+    with pytest.raises(PruneError) as stopped:
+        pruned(spec, spec.build())
+    assert _sizeless(sentence) == _sizeless(f"there will be no variant with 30% pruned: {stopped.value}")
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+    required = spec_with(network, (FP32, PRUNED.model_copy(update={"required": True})))
+    with pytest.raises(PruneError) as refused:
+        dry_run(required, module, round_to=1)
+    assert _sizeless(str(refused.value)) == _sizeless(str(stopped.value))
+
+
+def _sizeless(sentence: str) -> str:
+    """A trial takes larger steps, so other numbers of channels are left."""
+    return re.sub(r"\[[\d, ]+\]|\d+(?=%)", "N", sentence)
+
+
+def test_a_dry_run_has_nothing_to_tell_of_what_can_be_pruned() -> None:
+    assert dry_run(spec_with(Doubles, Rows.variants), round_to=1) == []
+    assert dry_run(spec_with(Heads, (FP32,))) == []
+
+
+def test_what_cannot_be_pruned_is_told_before_the_first_epoch(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["data.workers=0", "trainer.max_epochs=1", "trainer.progress=false", "logger.wandb=false"]
+    train(spec_with(Heads, Rows.variants), compose(TARGET, words), tmp_path / "run")
+    assert "there will be no variant with 30% pruned: rows: only 0%" in capsys.readouterr().out
+    required = spec_with(Heads, (FP32, PRUNED.model_copy(update={"required": True})))
+    with pytest.raises(PruneError):
+        train(required, compose(TARGET, words), tmp_path / "none")
+    assert not (tmp_path / "none").exists()

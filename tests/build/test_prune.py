@@ -11,8 +11,9 @@ import torch
 from torch import nn
 from torchvision.models import mobilenet_v3_small
 
+from lading.build.channels import count_macs, remove_channels
 from lading.build.export.export import export_module
-from lading.build.prune import count_macs, prune, remove_channels
+from lading.build.prune import prune
 from lading.build.train.checkpoint import load_checkpoint, new_card, save_checkpoint
 from lading.build.train.config import compose
 from lading.build.train.train import train

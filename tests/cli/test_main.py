@@ -33,6 +33,7 @@ COMMANDS = (
         "check",
     ),
     *("image", "up", "down", "promote", "candidate"),
+    *("sign", "verify-signature"),
 )
 
 
@@ -48,10 +49,13 @@ def test_the_commands_are_those_of_the_design() -> None:
 
 
 def test_groups_of_commands_are_those_of_the_design() -> None:
-    assert [group.typer_instance.info.name for group in app.registered_groups if group.typer_instance] == ["drift"]
+    assert [group.typer_instance.info.name for group in app.registered_groups if group.typer_instance] == [
+        "drift",
+        "keys",
+    ]
 
 
-@pytest.mark.parametrize("command", ["drift check", "drift serve"])
+@pytest.mark.parametrize("command", ["drift check", "drift serve", "keys new", "keys show"])
 def test_the_help_of_a_command_in_a_group_shows_an_example(command: str) -> None:
     result = CliRunner().invoke(app, [*command.split(), "--help"], env={"COLUMNS": "120"})
     assert result.exit_code == 0

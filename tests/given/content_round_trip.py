@@ -7,6 +7,7 @@ import numpy as np
 from lading.budget import Budget
 from lading.content import check_contents, content_of
 from lading.spec import TensorSpec
+from lading.tensors.checks import fits
 
 
 def check_round_trip(spec: TensorSpec) -> None:
@@ -18,7 +19,8 @@ def check_round_trip(spec: TensorSpec) -> None:
     assert content.sniff(drawn)
     assert content.accepts(content.media_types[0])
     example = content.decode(drawn, spec, Budget())
-    assert (example.dtype, example.shape) == (spec.numpy_dtype, spec.example_shape)
+    assert example.dtype == spec.numpy_dtype
+    assert fits(spec.example_shape, example.shape)
     again = content.decode(content.encode(example), spec, Budget())
     assert np.abs(again.astype(float) - example).mean() < 0.1 * np.ptp(example.astype(float))
     assert content.features(example).shape == (len(content.feature_names),)

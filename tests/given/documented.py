@@ -143,6 +143,11 @@ ROWS = [
     Row(Way.PAGE, r"lading import ", by="tests/build/weights/test_imported.py"),
     Row(Way.PAGE, r"lading build examples/code_or_prose.py", by="tests/models/test_code_or_prose.py"),
     Row(Way.PAGE, r"lading build examples/table.py", by="tests/models/test_table.py"),
+    Row(
+        Way.PAGE,
+        r"lading (build|pack) .*(detection|segmentation|fasterrcnn)|curl -F photo=@",
+        by="tests/models/test_detection_and_segmentation.py",
+    ),
     Row(Way.PAGE, r"lading build examples/embeddings.py", by="tests/models/test_embeddings.py"),
     Row(Way.PAGE, r"lading build examples/two_pictures.py", by="tests/models/test_two_pictures.py"),
     Row(Way.PAGE, r"k8s/gke/publish ", by="tests/k8s/test_gke.py"),
@@ -157,6 +162,11 @@ ROWS = [
     Row(Way.PAGE, r"dvc remote add|git add dvc.lock", by="tests/repository/test_dvc.py"),
     Row(Way.PAGE, r"grpcurl ", by="tests/serve/test_clients.py"),
     Row(Way.PAGE, r"env RELEASE=cards .*k8s/gke/deploy", by="tests/k8s/test_gke.py"),
+    Row(
+        Way.PAGE,
+        r"lading (keys|sign|verify-signature) |export LADING_TRUSTED_KEYS|python -m model_signing",
+        by="tests/signing/test_documented_commands.py",
+    ),
     # Requests.
     Row(Way.PAGE, r"curl .*gcloud auth", by="tests/deploy/test_cloud_run.py"),
     Row(Way.SERVER, r"curl .*https://api.models.example.com", on="keys"),

@@ -14,6 +14,7 @@ from itertools import permutations
 from pathlib import Path
 
 from lading.artifact import Artifact
+from lading.signing.keys import new_keys
 from tests.given.bare_encoder import write_encoder
 from tests.given.documented import ROOT, Documented
 from tests.given.live_server import wait_until
@@ -132,6 +133,8 @@ def fill(folder: WorkingFolder, artifacts: Mapping[str, Artifact], payloads: Pat
     (path / "labels.txt").write_text("\n".join(LABELS))
     (path / "keys").write_text("a-key-of-the-tests expires=2099-06-30\n")
     shutil.copy(path / "keys", path / "keys.txt")
+    new_keys(path / "signer" / "release.pem")
+    shutil.copy(path / "signer" / "release.pub", path / "release.pub")
     (path / "photos").mkdir()
     for number in range(4):
         shutil.copy(ROOT / "examples" / "ace-of-hearts.jpg", path / "photos" / f"{number}.jpg")

@@ -47,6 +47,7 @@ GAUGES: dict[str, dict[str, str]] = {
     },
     "lading_tls_certificate_expiry_timestamp_seconds": {"file": "tls.crt"},
     "lading_credentials_unreadable": {"kind": "keys"},
+    "lading_artifact_untrusted": {"model": "cards", "reason": "unsigned"},
     **{
         f"lading_drift_{part}": {"model": "cards", "feature": "image:brightness", "test": "psi"}
         for part in ("score", "threshold", "p_value")

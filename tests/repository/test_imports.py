@@ -30,6 +30,7 @@ predictor
 tensors
 progress settings log machine import_string key_file
 artifact
+signing
 content
 answers
 spec

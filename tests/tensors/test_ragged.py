@@ -18,10 +18,10 @@ from lading.tensors.ragged import (
     collate,
     count_rows,
     dim_size,
+    group_requests,
     join_requests,
     joinable,
     part_outputs,
-    same_shapes,
     separate,
     split,
 )
@@ -177,10 +177,9 @@ def test_a_single_request_is_not_copied(small: dict[str, Artifact]) -> None:
 
 def test_requests_of_different_lengths_do_not_share_a_run() -> None:
     tokens = TensorSpec(name="tokens", dtype="int64", shape=("batch", "length"))
-    short, long = (np.zeros((1, length), np.int64) for length in (3, 5))
-    one, other = (CheckedInputs({"tokens": a}, {"batch": 1, "length": a.shape[1]}, 1) for a in (short, long))
-    assert same_shapes([tokens], one, one, {})
-    assert not same_shapes([tokens], one, other, {})
+    arrays = [np.zeros((1, length), np.int64) for length in (3, 5, 3, 3, 5)]
+    requests = [CheckedInputs({"tokens": a}, {"batch": 1, "length": a.shape[1]}, 1) for a in arrays]
+    assert group_requests([tokens], requests, 2, lambda rows, _: rows) == [[0, 2], [3], [1, 4]]
 
 
 def test_ragged_models_without_owners_are_never_joined() -> None:

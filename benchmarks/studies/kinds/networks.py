@@ -190,8 +190,8 @@ class Detector(nn.Module):
 def _boxes() -> Network:
     tensor = TensorSpec(name="pixels", dtype="float32", shape=("batch", 3, 2 * SIDE, 2 * SIDE))
     outputs = (
-        TensorSpec(name="boxes", dtype="float32", shape=("batch", 570, 4)),
-        TensorSpec(name="scores", dtype="float32", shape=("batch", 570, CLASSES)),
+        TensorSpec(name="boxes", dtype="float32", shape=("batch", 522, 4)),
+        TensorSpec(name="scores", dtype="float32", shape=("batch", 522, CLASSES)),
     )
     return Network(Detector, (tensor,), outputs, {"pixels": _noisy((3, 2 * SIDE, 2 * SIDE))[:FEW]})
 

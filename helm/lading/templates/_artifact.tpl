@@ -48,6 +48,29 @@
 {{- end }}
 {{- end -}}
 
+{{- /* Where the keys are that must have signed the artifacts, or nothing. */ -}}
+{{- define "lading.trustedKeysPath" -}}
+{{- with .Values.artifact.trustedKeys -}}{{- if or .configMap .secret -}}/etc/lading/trusted-keys{{- end -}}{{- end -}}
+{{- end -}}
+
+{{- define "lading.trustedKeysVolume" -}}
+{{- with .Values.artifact.trustedKeys -}}
+{{- if .configMap }}
+- name: trusted-keys
+  configMap: {name: {{ .configMap | quote }}}
+{{- else if .secret }}
+- name: trusted-keys
+  secret: {secretName: {{ .secret | quote }}}
+{{- end }}
+{{- end -}}
+{{- end -}}
+
+{{- define "lading.trustedKeysMount" -}}
+{{- with include "lading.trustedKeysPath" . }}
+- {name: trusted-keys, mountPath: {{ . }}, readOnly: true}
+{{- end }}
+{{- end -}}
+
 {{- /* Copies each artifact, and ends with an error unless it has its digest. (dict "root" . "resources" RESOURCES) */ -}}
 {{- define "lading.fetchContainer" -}}
 {{- $resources := .resources -}}{{- $root := .root -}}
@@ -62,6 +85,9 @@
   env:
     - {name: HOME, value: /tmp}
     - {name: ORT_DISABLE_TELEMETRY, value: "1"}
+    {{- with include "lading.trustedKeysPath" $root }}
+    - {name: LADING_TRUSTED_KEYS, value: {{ . }}}
+    {{- end }}
   {{- with $root.Values.artifact.credentialsSecret }}
   envFrom:
     - secretRef: {name: {{ . | quote }}}
@@ -72,6 +98,7 @@
   volumeMounts:
     - {name: artifact, mountPath: /artifacts}
     - {name: tmp, mountPath: /tmp}
+    {{- include "lading.trustedKeysMount" $root | indent 4 }}
 {{- end }}
 {{- end }}
 {{- end -}}
@@ -84,6 +111,9 @@
 {{- end -}}
 {{- if and $artifact.models $artifact.digest (not $artifact.path) -}}
 {{- fail "artifact.digest is the digest of the artifact at artifact.path, and with artifact.models alone there is none: set artifact.path, or leave the digest empty" -}}
+{{- end -}}
+{{- if and $artifact.trustedKeys.configMap $artifact.trustedKeys.secret -}}
+{{- fail "artifact.trustedKeys.configMap and artifact.trustedKeys.secret are both set: put all keys into one of them" -}}
 {{- end -}}
 {{- if and (not (include "lading.hasPods" .)) (or $artifact.models $artifact.more) -}}
 {{- fail (printf "artifact.more and artifact.models have no effect with kserve.kind=%s: it serves what each InferenceService names" .Values.kserve.kind) -}}

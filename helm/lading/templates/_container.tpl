@@ -15,6 +15,7 @@ The same name twice is an error to the API server. */ -}}
 {{- if .Values.artifact.digest -}}
 {{- $_ := set $env "LADING_DIGEST" (dict "name" "LADING_DIGEST" "value" .Values.artifact.digest) -}}
 {{- end -}}
+{{- with include "lading.trustedKeysPath" . -}}{{- $_ := set $env "LADING_TRUSTED_KEYS" (dict "name" "LADING_TRUSTED_KEYS" "value" .) -}}{{- end -}}
 {{- if .Values.auth.existingSecret -}}
 {{- $_ := set $env "LADING_API_KEYS" (dict "name" "LADING_API_KEYS" "value" (printf "/etc/lading/keys/%s" .Values.auth.key)) -}}
 {{- end -}}
@@ -91,6 +92,7 @@ terminationMessagePolicy: FallbackToLogsOnError
 volumeMounts:
   - {name: tmp, mountPath: /tmp}
   {{- include "lading.artifactMount" $root | indent 2 }}
+  {{- include "lading.trustedKeysMount" $root | indent 2 }}
   {{- include "lading.secretMounts" $root | indent 2 }}
   {{- if $root.Values.payloadLog.claimName }}
   - {name: payloads, mountPath: {{ include "lading.setting" (dict "root" $root "name" "payload_log") | quote }}}

@@ -19,6 +19,9 @@ app.kubernetes.io/component: drift
 {{- range $name, $value := dict "HOME" "/tmp" "ORT_DISABLE_TELEMETRY" "1" "DO_NOT_TRACK" "1" -}}
 {{- $_ := set $env $name (dict "name" $name "value" $value) -}}
 {{- end -}}
+{{- with include "lading.trustedKeysPath" . -}}
+{{- $_ := set $env "LADING_TRUSTED_KEYS" (dict "name" "LADING_TRUSTED_KEYS" "value" .) -}}
+{{- end -}}
 {{- range .Values.extraEnv -}}{{- $_ := set $env .name . -}}{{- end -}}
 {{- $list := list -}}
 {{- range $name := keys $env | sortAlpha -}}{{- $list = append $list (get $env $name) -}}{{- end -}}
@@ -72,6 +75,7 @@ containers:
       {{- if or (ne .Values.artifact.source "image") (include "lading.driftCopiesArtifact" .) }}
       - {name: artifact, mountPath: /artifacts, readOnly: true}
       {{- end }}
+      {{- include "lading.trustedKeysMount" . | indent 6 }}
       {{- if .Values.payloadLog.claimName }}
       - {name: payloads, mountPath: {{ include "lading.setting" (dict "root" . "name" "payload_log") | quote }}, readOnly: true}
       {{- end }}
@@ -84,6 +88,7 @@ volumes:
   {{- else }}
   {{- include "lading.artifactVolumes" . | indent 2 }}
   {{- end }}
+  {{- include "lading.trustedKeysVolume" . | indent 2 }}
   {{- with .Values.payloadLog.claimName }}
   - name: payloads
     persistentVolumeClaim: {claimName: {{ . | quote }}, readOnly: true}

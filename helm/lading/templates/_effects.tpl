@@ -188,6 +188,7 @@
 {{- $v := .Values -}}
 {{- $volumes := list "tmp" -}}{{- $paths := list "/tmp" -}}
 {{- if ne $v.artifact.source "image" -}}{{- $volumes = append $volumes "artifact" -}}{{- $paths = append $paths "/artifacts" -}}{{- end -}}
+{{- with include "lading.trustedKeysPath" . -}}{{- $volumes = append $volumes "trusted-keys" -}}{{- $paths = append $paths . -}}{{- end -}}
 {{- if $v.auth.existingSecret -}}{{- $volumes = append $volumes "keys" -}}{{- $paths = append $paths "/etc/lading/keys" -}}{{- end -}}
 {{- if $v.tls.existingSecret -}}{{- $volumes = append $volumes "tls" -}}{{- $paths = append $paths "/etc/lading/tls" -}}{{- end -}}
 {{- if $v.payloadLog.claimName -}}{{- $volumes = append $volumes "payloads" -}}{{- $paths = append $paths (include "lading.setting" (dict "root" . "name" "payload_log")) -}}{{- end -}}

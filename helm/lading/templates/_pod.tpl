@@ -71,6 +71,7 @@ volumes:
   - name: tmp
     emptyDir: {sizeLimit: {{ .Values.tmpSizeLimit | quote }}}
   {{- include "lading.artifactVolumes" . | indent 2 }}
+  {{- include "lading.trustedKeysVolume" . | indent 2 }}
   {{- with .Values.auth.existingSecret }}
   - name: keys
     secret: {secretName: {{ . | quote }}}

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,21 @@ class Directions(Frozen):
     """(dims,)"""
     axes: tuple[tuple[float, ...], ...]
     """(directions, dims), orthonormal."""
+
+
+class View(NamedTuple):
+    """Where the edges of the model's frame are, in shares of the width and height of the photo in it.
+
+    All of a photo is in (0, 0, 1, 1). A crop begins above 0, and a letterbox below.
+    """
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+WHOLE = View(0.0, 0.0, 1.0, 1.0)
 
 
 class AnswerKind(ABC):
@@ -86,13 +101,25 @@ class AnswerKind(ABC):
         del rows
         return None
 
+    def of_photo(self, spec: TensorSpec, row: Array, view: View) -> Array:
+        """One answer in the coordinates of the photo that was sent; the default has none.
+
+        Args:
+            spec: the output.
+            row: without the batch dim, in the coordinates of the model's frame.
+            view: what of the photo the frame shows; all of it is no reason to ask.
+        """
+        del spec, view
+        return row
+
     def shown(self, spec: TensorSpec, row: Array) -> Any:
         """One answer as people read it, for JSON; ``None``: its numbers alone."""
         del spec, row
         return None
 
 
-_OF_CLASSES = ("boxes", "mask")
+OF_PLACES = ("boxes", "mask")
+"""Kinds that say where something is, and have classes."""
 
 
 @cache
@@ -116,7 +143,7 @@ def check_answers(outputs: Sequence[TensorSpec]) -> None:
     for spec in outputs:
         kind = answer_kind(spec)
         problem = None if kind is None else kind.problem(spec)
-        if problem is None and spec.classes is not None and spec.content not in _OF_CLASSES:
+        if problem is None and spec.classes is not None and spec.content not in OF_PLACES:
             problem = "classes name the values of boxes and masks: for one score a class, give labels"
         if problem is not None:
             raise SpecError(f"tensor {spec.name!r}: {problem}")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lading.answers import AnswerKind, Directions, Floats
+from lading.answers import AnswerKind, Directions, Floats, View
 from lading.spec import Array, TensorSpec
 
 COLUMNS = 6
@@ -90,6 +90,16 @@ class Boxes(AnswerKind):
 
     def labels(self, spec: TensorSpec) -> dict[str, tuple[str, ...]]:
         return {f"{spec.name}.class": spec.classes or ()}
+
+    def of_photo(self, spec: TensorSpec, row: Array, view: View) -> Array:
+        """Boxes as shares of the photo, cut off at its edges. One that is outside of it altogether becomes padding."""
+        del spec
+        wide = row.astype(np.float64)
+        sides, edges = np.array([view.right - view.left, view.bottom - view.top]), np.array([view.left, view.top])
+        wide[:, :4] = (wide[:, :4].reshape(-1, 2, 2) * sides + edges).clip(0, 1).reshape(-1, 4)
+        gone = (wide[:, :2] >= wide[:, 2:4]).any(axis=1) & (row[:, :2] < row[:, 2:4]).all(axis=1)
+        wide[(row[:, 4] == 0) | gone] = 0
+        return wide.astype(row.dtype)
 
     def shown(self, spec: TensorSpec, row: Array) -> list[dict[str, Any]]:
         """The boxes without padding, the highest score first."""

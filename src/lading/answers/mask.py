@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import colorsys
 import io
+import math
 
 import numpy as np
 from PIL import Image
 
-from lading.answers import AnswerKind, Directions, Floats
+from lading.answers import AnswerKind, Directions, Floats, View
 from lading.spec import Array, TensorSpec
 
 MOST = 256
 """Classes of a mask: a pixel of a PNG with a palette has 8 bits."""
 TIES = 0.002
 """Share of the pixels that may be a tie: two classes with the same score but for rounding."""
+_ENLARGED = 4
+"""Most that the mask of a photo may have of the pixels of the model's frame."""
 _SHOWN = 32
 """Classes whose shares are watched for drift."""
 
@@ -28,7 +31,7 @@ class Mask(AnswerKind):
 
     def problem(self, spec: TensorSpec) -> str | None:
         right = spec.numpy_dtype.kind in "iu" and len(spec.shape) == 3 and spec.batched
-        if not right or not all(isinstance(dim, int) for dim in spec.shape[1:]):
+        if not right:
             return (
                 "a mask is an integer tensor of shape (batch, height, width), the class of each pixel, not "
                 f"{spec.dtype} {spec.shape}: end forward with .argmax(1).to(torch.uint8)"
@@ -57,6 +60,23 @@ class Mask(AnswerKind):
         names = spec.classes or ()
         shares = np.bincount(np.clip(row, 0, MOST - 1).astype(np.int64).ravel(), minlength=len(names)) / row.size
         return {f"{spec.name}.{name}": shares[[place]] for place, name in enumerate(names[:_SHOWN])}
+
+    def of_photo(self, spec: TensorSpec, row: Array, view: View) -> Array:
+        """The mask of all of the photo, at the scale of the frame: margins are cut off, and what a crop has left out is
+        of class 0. One of an extreme photo has fewer pixels, at most :data:`_ENLARGED` times those of the frame."""
+        del spec
+        spans = view.bottom - view.top, view.right - view.left
+        sizes = [size / span for size, span in zip(row.shape, spans, strict=True)]
+        smaller = max(1.0, math.sqrt(sizes[0] * sizes[1] / (_ENLARGED * row.size)))
+        places = []
+        for size, whole, first, span in zip(row.shape, sizes, (view.top, view.left), spans, strict=True):
+            count = min(max(1, round(whole / smaller)), _ENLARGED * row.size)
+            middles = (np.arange(count) + 0.5) / count
+            places.append(np.floor((middles - first) / span * size).astype(np.int64))
+        down, across = places
+        inside = ((down >= 0) & (down < row.shape[0]))[:, None] & ((across >= 0) & (across < row.shape[1]))[None]
+        found = row[down.clip(0, row.shape[0] - 1)[:, None], across.clip(0, row.shape[1] - 1)[None]]
+        return np.asarray(np.where(inside, found, row.dtype.type(0)))
 
 
 def mask_png(row: Array) -> bytes:

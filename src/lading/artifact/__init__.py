@@ -9,6 +9,8 @@
       golden/<variant>.npz   the answers of each variant to them
       reference.json         statistics of normal traffic, for drift detection
       tokenizer.json         of a model that takes text
+      model.sig              who signed all of it, if anyone did (lading.signing)
+      attestations/          signed statements about it: where it came from, and what was measured
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import json
 import posixpath
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,9 +32,13 @@ from pydantic import ValidationError
 from lading.artifact.external_data import external_files
 from lading.artifact.manifest import SCHEMA_VERSION, Manifest, PackedVariant
 from lading.content import check_contents, content_type
-from lading.errors import ArtifactError, SpecError
+from lading.errors import ArtifactError, SpecError, UntrustedError
 from lading.errors.sentences import shown
 from lading.files import check_own, read_bounded, replaced_folder
+from lading.signing import MEASUREMENTS, PROVENANCE, SIGNATURE
+from lading.signing.folder import file_digest
+from lading.signing.sign import check_folder
+from lading.signing.trusted_keys import TrustedKeys, trusted_paths
 from lading.spec import Array
 
 MANIFEST = "lading.json"
@@ -47,23 +53,58 @@ class Artifact:
     manifest: Manifest
     digest: str
     """``sha256:`` and the hash of ``lading.json``, which contains the hash of every other file."""
+    signed_by: str = ""
+    """Id of the trusted key that signed it; empty where no keys are set to trust, so that nobody looked."""
+    refused: UntrustedError | None = None
+    """Why no file of it may be used; its manifest is what it says of itself."""
 
     @classmethod
-    def load(cls, path: Path | str) -> Artifact:
-        """Read and verify an artifact folder.
+    def load(cls, path: Path | str, trusted: Sequence[Path] | None = None) -> Artifact:
+        """Read and verify an artifact folder. Whatever uses an artifact opens it with this.
+
+        Args:
+            path: the folder.
+            trusted: files and folders of keys, one of which must have signed it; empty: it need not be signed; not
+                given: those of ``LADING_TRUSTED_KEYS``.
 
         Raises:
             ArtifactError: the folder is missing, incomplete, edited, or of a newer schema; the message names the file.
+            UntrustedError: no trusted key signed it as it is.
+            SettingsError: the keys cannot be used.
         """
         path = Path(path)
-        manifest_file = path / MANIFEST
-        if not manifest_file.is_file():
-            raise ArtifactError(f"{path} is not an artifact: {instead_of_artifact(path)}")
-        content = manifest_file.read_bytes()
-        manifest = read_manifest(manifest_file, content)
-        _verify_files(path, manifest)
+        places = trusted_paths() if trusted is None else trusted
+        keys = TrustedKeys(places) if places else None
+        content = _manifest_bytes(path)
+        verified = check_folder(path, keys, MANIFEST) if keys is not None else None
+        digest = hashlib.sha256(content).hexdigest()
+        if verified is not None and verified.files[MANIFEST] != digest:
+            raise UntrustedError(f"{path / MANIFEST} was changed while it was read: load it again", "altered")
+        manifest = read_manifest(path / MANIFEST, content)
+        _verify_files(path, manifest, verified.files if verified else {})
         _open_files(path, manifest)
-        return cls(path=path, manifest=manifest, digest=f"sha256:{hashlib.sha256(content).hexdigest()}")
+        return cls(path, manifest, f"sha256:{digest}", signed_by=verified.key if verified else "")
+
+    @classmethod
+    def untrusted(cls, path: Path, refused: UntrustedError) -> Artifact:
+        """What an artifact that was refused says of itself, for showing that it is not served. No file of it opens.
+
+        Raises:
+            ArtifactError: its manifest cannot be read.
+        """
+        content = _manifest_bytes(path)
+        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        return cls(path, read_manifest(path / MANIFEST, content), digest, refused=refused)
+
+    def file(self, name: str) -> Path:
+        """The path of one of its files.
+
+        Raises:
+            UntrustedError: the artifact was refused.
+        """
+        if self.refused is not None:
+            raise self.refused
+        return self.path / name
 
     def variant(self, name: str | None = None) -> PackedVariant:
         """Return the variant with this name, or the chosen one.
@@ -79,17 +120,17 @@ class Artifact:
         raise ArtifactError(f"{self.path} has no variant {wanted!r}; it has: {names}")
 
     def onnx_file(self, variant: str | None = None) -> Path:
-        return self.path / self.variant(variant).file
+        return self.file(self.variant(variant).file)
 
     def golden_inputs(self) -> dict[str, Array]:
-        return read_tensors(self.path / "golden" / "inputs.npz")
+        return read_tensors(self.file("golden/inputs.npz"))
 
     def golden_outputs(self, variant: str | None = None) -> dict[str, Array]:
-        return read_tensors(self.path / "golden" / f"{self.variant(variant).variant.name}.npz")
+        return read_tensors(self.file(f"golden/{self.variant(variant).variant.name}.npz"))
 
     def reference_json(self) -> bytes:
         """The bytes that ``lading.drift.reference.Reference`` reads."""
-        return (self.path / "reference.json").read_bytes()
+        return self.file("reference.json").read_bytes()
 
 
 _CHECKPOINTS = (".pt", ".pth", ".ckpt", ".safetensors", ".bin", ".pkl", ".pickle", ".joblib", ".npz")
@@ -164,7 +205,7 @@ def check_place(path: Path) -> None:
     """
     try:
         listed = json.loads(read_bounded(path / MANIFEST, LARGEST_MANIFEST))["files"]
-        own = {MANIFEST, *listed}  # of any version of the schema
+        own = {MANIFEST, SIGNATURE, PROVENANCE, MEASUREMENTS, *listed}  # of any version of the schema
     except (OSError, ValueError, TypeError, KeyError):
         own = set()
     check_own(path, own)
@@ -193,11 +234,11 @@ def write_artifact(path: Path, manifest: Manifest, files: Mapping[str, bytes | P
                 shutil.copyfile(content, target)
             else:
                 target.write_bytes(content)
-            digests[name] = _sha256(target)
+            digests[name] = file_digest(target)
         filled = manifest.model_copy(update={"files": digests})
         (staging / MANIFEST).write_text(filled.model_dump_json(indent=2) + "\n")
-        Artifact.load(staging)
-    return Artifact.load(path)
+        Artifact.load(staging, trusted=())
+    return Artifact.load(path, trusted=())
 
 
 def tensors_to_bytes(tensors: Mapping[str, Array]) -> bytes:
@@ -240,6 +281,13 @@ def read_tensors(file: Path) -> dict[str, Array]:
         raise ArtifactError(f"{file} cannot be read: {error}") from error
 
 
+def _manifest_bytes(path: Path) -> bytes:
+    file = path / MANIFEST
+    if not file.is_file():
+        raise ArtifactError(f"{path} is not an artifact: {instead_of_artifact(path)}")
+    return file.read_bytes()
+
+
 def read_manifest(file: Path, content: bytes) -> Manifest:
     """Parse a manifest.
 
@@ -269,7 +317,8 @@ def read_manifest(file: Path, content: bytes) -> Manifest:
     return manifest
 
 
-def _verify_files(path: Path, manifest: Manifest) -> None:
+def _verify_files(path: Path, manifest: Manifest, hashed: Mapping[str, str]) -> None:
+    """Compare every file with its checksum; those that were ``hashed`` for the signature are not read again."""
     named = {packed.file for packed in manifest.variants}
     named |= {f"golden/{packed.variant.name}.npz" for packed in manifest.variants}
     named |= {"golden/inputs.npz", "reference.json"}
@@ -283,7 +332,7 @@ def _verify_files(path: Path, manifest: Manifest) -> None:
             raise ArtifactError(f"{path / MANIFEST} names {name!r}, which is outside the artifact: it was edited")
         if not file.is_file():
             raise ArtifactError(f"{file} is missing: the artifact is incomplete; copy or build it again")
-        if _sha256(file) != expected:
+        if (hashed.get(name) or file_digest(file)) != expected:
             raise ArtifactError(f"{file} does not match its checksum in {MANIFEST}: it was edited or damaged")
     for packed in manifest.variants:
         _verify_external_files(path, packed.file, manifest)
@@ -312,8 +361,3 @@ def _verify_external_files(path: Path, graph: str, manifest: Manifest) -> None:
                 f"{path / graph} reads weights from {shown(location)}, and {path / MANIFEST} lists no checksum for it: "
                 "save the graph with its weights inside, and pack it again"
             )
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -87,9 +87,10 @@ def _alone(timings: Sequence[Timing]) -> Timing | None:
 
 
 class LengthCost(Frozen):
-    """Milliseconds of a run at one length of the padded dims, on one thread: medians."""
+    """Milliseconds of a run at one length of the examples, on one thread: medians."""
 
     length: int = Field(ge=1)
+    """Of the padded dims, or pixels of pictures of any size."""
     batch: int = Field(ge=1)
     """Examples of the larger run."""
     alone_ms: float
@@ -99,7 +100,8 @@ class LengthCost(Frozen):
 
     def seconds(self, rows: int) -> float:
         """T(rows) at this length: linear in the rows, and never less than one of them."""
-        more = max(0.0, self.batch_ms - self.alone_ms) / max(1, self.batch - 1)
+        # The largest picture runs alone, and its T(rows) is asked for as the far end of smaller ones'.
+        more = max(0.0, self.batch_ms - self.alone_ms) / (self.batch - 1) if self.batch > 1 else self.alone_ms
         return (self.alone_ms + more * (rows - 1)) / 1e3
 
 
@@ -129,7 +131,7 @@ class Measurement(Frozen):
     peak_memory_bytes: int
     """Growth of the peak resident size of a process that opens a session and runs the largest batch."""
     length: int | None = None
-    """Length of the padded dims in ``timings``: the median of the test examples. ``None`` without padded dims."""
+    """Length of the examples in ``timings``: the median of the test examples. ``None`` where all cost the same."""
     lengths: tuple[LengthCost, ...] = ()
     """What other lengths cost, ascending."""
 

@@ -50,6 +50,7 @@ def find_checkpoints(
 
     Raises:
         SpecError: an option would have no effect, or a dry run finds that model, data, loss and score do not fit.
+        PruneError: a required variant cannot be pruned.
         CheckpointError: a record next to the user's weights is corrupt, or belongs to other weights.
         OccupiedError: there are weights in the work folder that Lading did not make.
     """
@@ -58,8 +59,12 @@ def find_checkpoints(
 
     found = Weights(spec, target, work, checkpoint, console)
     found.refuse_options(overrides)
-    dry_run(spec)  # also where the weights are there already: the stages after training take longer
-    return found.make(compose(target, overrides), problems)
+    config = compose(target, overrides)
+    shares = [share for share in found.shares if not found.shipped(share)]
+    # Also where the weights are there already: the stages after training take longer.
+    for sentence in dry_run(spec, shares=shares, round_to=config.prune.round_to):
+        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+    return found.make(config, problems)
 
 
 def existing_checkpoints(
@@ -141,7 +146,7 @@ class Weights:
             if not self.shares:
                 refuse_without_effect(self.target, words, lambda key: key.startswith(OF_PRUNING), why)
             return
-        none_made = all(self._shipped(share) for share in self.shares)
+        none_made = all(self.shipped(share) for share in self.shares)
         why = (
             f"the weights {_short(self.given)} are used as they are, and "
             f"{'nothing is trained' if none_made else ONLY_PRUNED}. Leave it out, or train with it "
@@ -156,7 +161,7 @@ class Weights:
         base = self._as_given(self.given, config) if self.given else self._trained(config)
         found = {0.0: base}
         for share in self.shares:
-            if shipped := self._shipped(share):
+            if shipped := self.shipped(share):
                 found[share] = self._shown_shipped(shipped, base)
                 continue
             with unless_required(self.spec, share, problems):
@@ -182,7 +187,7 @@ class Weights:
         """Pruned weights that were made before of the base."""
         from lading.build.train.made_of import PARENT, START
 
-        if shipped := self._shipped(share):
+        if shipped := self.shipped(share):
             return self._shown_shipped(shipped, base)
         path = self.work / "prune" / self.spec.checkpoint(share).name
         record = record_of(path) if path.is_file() else None
@@ -258,7 +263,7 @@ class Weights:
     def _data(self) -> dict[str, Fingerprint]:
         return {split: self.data.of(split) for split in ("train", "valid")}
 
-    def _shipped(self, share: float) -> Path | None:
+    def shipped(self, share: float) -> Path | None:
         """Pruned weights next to the reference checkpoint belong to it. Other weights are pruned here."""
         path = self.spec.checkpoint(share)
         return path if self.checkpoint is None and self.given and path.is_file() else None

@@ -11,7 +11,7 @@ import inspect
 import random
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from lading.build.examples import read_example, spread, targets
+from lading.build.channels import ROUND_TO, try_pruning
+from lading.build.examples import join, read_example, spread, targets
 from lading.build.export.export import export_module
 from lading.build.export.exporters import place_of, shown_path, trace
 from lading.build.own_source import source_files
@@ -27,6 +28,7 @@ from lading.build.train.batches import join_examples
 from lading.errors import ExportError, LadingError, RequestError, SpecError
 from lading.spec import Array, Dataset, Example, ModelSpec, TensorSpec
 from lading.tensors.checks import check_inputs, fits
+from lading.tensors.lengths import Lengths
 
 TAKEN = 2
 """Examples of each split: a batch of one shows a missing dim, a batch of two what cannot be joined."""
@@ -34,17 +36,31 @@ SCORED = 128
 """Examples that a score gets before its error counts: the rank of two examples of one class, for one, has no value."""
 
 
-def dry_run(spec: ModelSpec, module: nn.Module | None = None) -> None:
-    """Run examples through the data set, forward, loss, backward, score and the tracer.
+def dry_run(
+    spec: ModelSpec,
+    module: nn.Module | None = None,
+    *,
+    shares: Collection[float] | None = None,
+    round_to: int = ROUND_TO,
+) -> list[str]:
+    """Run examples through the data set, forward, loss, backward, score, the tracer and pruning.
 
     Args:
         spec: the model.
         module: what ``spec.build()`` returned, before training; default: a new one. It is left as it is, as are the
             states of the random generators.
+        shares: of the multiply-accumulates that will be removed; default: those of the variants.
+        round_to: pruning leaves a multiple of this number of channels.
+
+    Returns:
+        A sentence for each share that cannot be removed, where no required variant needs it.
 
     Raises:
         SpecError: they do not fit together. The message is one sentence, with the file and line of the user's code.
+        PruneError: a required variant cannot be pruned.
     """
+    if shares is None:
+        shares = {variant.pruning for variant in spec.variants} - {0.0}
     spec = copy.copy(spec)  # what its methods keep on it is of the dry run alone
     with _as_it_was():
         own = _Own(spec)
@@ -52,6 +68,7 @@ def dry_run(spec: ModelSpec, module: nn.Module | None = None) -> None:
             module = copy.deepcopy(module) if module is not None else spec.build()
         if not isinstance(module, nn.Module):
             own.refuse("build", f"build() returns {_kind(module)}; a torch.nn.Module is wanted")
+        fresh = copy.deepcopy(module) if shares else module  # what a forward pass leaves may not be copied
         examples: dict[str, list[Example]] = {}
         for split in dict.fromkeys(("train", "valid", *spec.test_splits)):
             examples[split] = _examples(own, split)
@@ -60,6 +77,7 @@ def dry_run(spec: ModelSpec, module: nn.Module | None = None) -> None:
         _train(own, module, examples["train"])
         _score(own, module, examples["valid"])
         _trace(own, module)
+        return _prune(spec, fresh, shares, examples, round_to)
 
 
 class _Own:
@@ -160,7 +178,11 @@ def _without_batch(inputs: Sequence[TensorSpec], given: Mapping[str, Array]) -> 
 def _forward(own: _Own, module: nn.Module, split: str, examples: list[Example]) -> None:
     """Batches of one and of two, in evaluation mode."""
     module.eval()
-    for some in {1: examples[:1], len(examples): examples}.values():
+    if Lengths(tuple(own.spec.inputs)).pictures:  # they may differ in size until they are augmented
+        together = [[example] for example in examples]
+    else:
+        together = list({1: examples[:1], len(examples): examples}.values())
+    for some in together:
         _answer(own, module, split, some)
 
 
@@ -252,10 +274,8 @@ def _score(own: _Own, module: nn.Module, examples: list[Example]) -> None:
 def _score_of(own: _Own, module: nn.Module, examples: list[Example]) -> None:
     with torch.inference_mode():
         parts = [_answer(own, module, "valid", [example]) for example in examples]
-    outputs = {
-        tensor.name: np.concatenate([part[tensor.name].float().numpy() for part in parts], tensor.ragged_axis)
-        for tensor in own.spec.outputs
-    }
+    answers = [[part[tensor.name].float().numpy() for tensor in own.spec.outputs] for part in parts]
+    outputs = join(own.spec.outputs, answers)
     wanted = targets(examples)
     with own.telling("score()", f" ({_described(outputs, wanted)})"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -275,6 +295,17 @@ def _trace(own: _Own, module: nn.Module) -> None:
             export_module(own.spec, module, Path(folder) / "tried.onnx")
         except ExportError as error:
             raise SpecError(f"{own.spec.name} cannot be exported: {'; '.join(error.failures)}") from error
+
+
+def _prune(
+    spec: ModelSpec, module: nn.Module, shares: Collection[float], examples: dict[str, list[Example]], round_to: int
+) -> list[str]:
+    """Prune copies. The sentences are those that the variants will be refused with."""
+    spec = copy.copy(spec)
+    vars(spec)["dataset"] = examples.__getitem__  # no split is opened again
+    torch.set_num_threads(1)  # many small steps: with more threads than free cores, each one would wait
+    problems = try_pruning(spec, module, shares, round_to=round_to)
+    return [f"there will be no variant with {share:.0%} pruned: {why}" for share, why in sorted(problems.items())]
 
 
 @contextlib.contextmanager

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -14,6 +15,8 @@ from lading.errors import ArtifactError, LadingError, QuantizationError
 from lading.machine import usable_cpus
 from lading.predictor import open_session
 from lading.spec import Array, Dataset, Evaluated, Example, TensorSpec
+from lading.tensors.checks import check_inputs
+from lading.tensors.lengths import Lengths
 from lading.tensors.ragged import collate
 
 BATCH_SIZE = 16
@@ -45,10 +48,43 @@ def spread_indices(size: int, count: int) -> list[int]:
 def batches(
     inputs: Sequence[TensorSpec], examples: Sequence[Example], size: int = BATCH_SIZE
 ) -> Iterator[dict[str, Array]]:
-    """Join the examples' inputs, ``size`` at a time."""
+    """Join the examples' inputs, at most ``size`` at a time; see :func:`runs`."""
+    for group in runs(inputs, examples, size):
+        yield collate(inputs, [given for given, _ in group])
+
+
+def runs(inputs: Sequence[TensorSpec], examples: Iterable[Example], size: int = BATCH_SIZE) -> Iterator[list[Example]]:
+    """Part examples into runs, in their order: at most ``size`` each, and fewer where pictures differ in size."""
+    lengths = Lengths(tuple(inputs))
     rest = iter(examples)
-    while group := [given for given, _ in islice(rest, size)]:
-        yield collate(inputs, group)
+    while group := list(islice(rest, size)):
+        if not lengths.pictures:
+            yield group
+            continue
+        start = 0
+        while start < len(group):
+            shapes = _picture_shapes(lengths, group[start][0])
+            most = lengths.rows(check_inputs(inputs, group[start][0], example=True), size)
+            end = start + 1
+            while end < min(len(group), start + most) and _picture_shapes(lengths, group[end][0]) == shapes:
+                end += 1
+            yield group[start:end]
+            start = end
+
+
+def _picture_shapes(lengths: Lengths, example: Mapping[str, Array]) -> list[tuple[int, ...]]:
+    return [np.shape(example[spec.name]) for spec in lengths.pictures]
+
+
+def of_one_size(inputs: Sequence[TensorSpec], examples: Sequence[Example], most: int) -> list[Example]:
+    """Up to ``most`` examples that share a run; those of the most frequent size, where pictures differ in size."""
+    lengths = Lengths(tuple(inputs))
+    if not lengths.pictures:
+        return list(examples[:most])
+    counted = Counter(str(_picture_shapes(lengths, given)) for given, _ in examples)
+    shape = counted.most_common(1)[0][0]
+    chosen = [example for example in examples if str(_picture_shapes(lengths, example[0])) == shape]
+    return chosen[: lengths.rows(check_inputs(inputs, chosen[0][0], example=True), most)]
 
 
 def answer(session: ort.InferenceSession, spec: Evaluated, examples: Sequence[Example]) -> dict[str, Array]:
@@ -69,12 +105,12 @@ def join(outputs: Sequence[TensorSpec], parts: Sequence[Sequence[Array]]) -> dic
     """
     joined = zip(outputs, zip(*parts, strict=True), strict=True)
     return {
-        tensor.name: np.concatenate(_as_large(arrays, tensor.ragged_axis), tensor.ragged_axis)
+        tensor.name: np.concatenate(as_large(arrays, tensor.ragged_axis), tensor.ragged_axis)
         for tensor, arrays in joined
     }
 
 
-def _as_large(arrays: Sequence[Array], joined: int = -1) -> list[Array]:
+def as_large(arrays: Sequence[Array], joined: int = -1) -> list[Array]:
     """The arrays with zeros behind the values of each dim but the joined one, so that all are as large."""
     if len({tuple(np.delete(array.shape, joined) if joined >= 0 else array.shape) for array in arrays}) == 1:
         return list(arrays)
@@ -88,7 +124,7 @@ def _as_large(arrays: Sequence[Array], joined: int = -1) -> list[Array]:
 def targets(examples: Sequence[Example]) -> dict[str, Array]:
     """Stack the targets of examples by name, for ``Evaluated.score``; see :func:`join` for different sizes."""
     wanted: list[Mapping[str, Array]] = [target for _, target in examples]
-    return {name: np.stack(_as_large([np.asarray(one[name]) for one in wanted])) for name in wanted[0]}
+    return {name: np.stack(as_large([np.asarray(one[name]) for one in wanted])) for name in wanted[0]}
 
 
 def real_examples(spec: Evaluated, count: int) -> list[Mapping[str, Array]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, get_args
 
 import onnx
@@ -10,10 +11,12 @@ from pydantic import ValidationError
 
 from lading.build.batch_axis import real_inputs, shape_of
 from lading.build.onnx_declared import Given, find
+from lading.build.onnx_trial import Trial
 from lading.content import check_contents
 from lading.errors import SpecError
 from lading.preprocess import PRESETS, Preprocess, preset
 from lading.spec import TensorSpec
+from lading.tensors.lengths import Lengths
 
 FORM = (
     "write NAME=WORDS, or WORDS alone if the graph has one such input: a preset "
@@ -47,9 +50,10 @@ def fix_sizes(model: onnx.ModelProto, names: Mapping[str, str], pictures: Sequen
         name = _find({name: shape_of(value) or () for name, value in values.items()}, names, picture)
         size = _fields(picture.words, 0).get("size")
         dims = values[name].type.tensor_type.shape.dim
-        if size is None or len(dims) != _DIMS:
+        if size is None or len(dims) not in {_DIMS, _DIMS - 1}:
             continue
-        first = 2 if dims[1].dim_value in {1, 3} else 1
+        batch = len(dims) == _DIMS
+        first = batch + (1 if dims[batch].dim_value in {1, 3} else 0)
         for dim, pixels in zip(dims[first : first + 2], size, strict=True):
             if dim.dim_value not in {0, pixels}:
                 raise SpecError(f"--image: {name!r} takes pictures of {dim.dim_value} pixels, not size={pixels}")
@@ -72,20 +76,32 @@ def with_pictures(
     return tuple(specs.values())
 
 
+def of_allowed_size(trial: Trial, inputs: Sequence[TensorSpec]) -> Trial:
+    """The trial with made-up pictures of a size that the declaration allows, where it follows from the picture."""
+    lengths = Lengths(tuple(inputs))
+    if not lengths.pictures or trial.real is not None:
+        return trial
+    return replace(trial, sizes={**trial.sizes, **lengths.measured()[0]})
+
+
 def _find(shapes: Mapping[str, Sequence[Any]], names: Mapping[str, str], picture: Given) -> str:
     def fits(_: str, shape: Sequence[Any]) -> bool:
-        return len(shape) == _DIMS and bool({shape[1], shape[3]} & {1, 3})
+        # A graph of one picture has no batch yet; it gets one.
+        return len(shape) in {_DIMS, _DIMS - 1} and bool({shape[-3], shape[-1]} & {1, 3})
 
-    return find("--image", shapes, names, picture, fits=fits, wanted="four dims with 1 or 3 channels")
+    return find("--image", shapes, names, picture, fits=fits, wanted="the dims of pictures, with 1 or 3 channels")
 
 
 def _declared(spec: TensorSpec, picture: Given) -> TensorSpec:
     shape = spec.shape
     channels_first = len(shape) == _DIMS and shape[1] in {1, 3} and shape[3] not in {1, 3}
     sides = [dim for dim in (shape[2:] if channels_first else shape[1:3]) if isinstance(dim, int)]
-    if len(shape) == _DIMS and len(sides) < 2:
-        raise SpecError(f"--image: {spec.name!r} has no fixed height and width, {list(shape)}: add size=224")
     fields = _fields(picture.words, max(sides, default=1))
+    if len(shape) == _DIMS and len(sides) < 2 and fields.get("fit") != "keep":
+        raise SpecError(
+            f"--image: {spec.name!r} has no fixed height and width, {list(shape)}: add size=224, or "
+            "keep,shortest=800,longest=1333 for pictures of any size"
+        )
     fields.pop("size", None)
     grey = len(shape) == _DIMS and shape[1 if channels_first else 3] == 1
     layout = {"layout": "NCHW" if channels_first else "NHWC"}
@@ -161,7 +177,7 @@ _CHOICES = {
 """The field of a word that stands alone."""
 _SWITCHES = ("antialias", "reduced", "exif")
 _VALUES: Mapping[str, Callable[[str], Any]] = {
-    "resize": int,
+    **dict.fromkeys(("resize", "shortest", "longest", "multiple"), int),
     "fill": _colour,
     "scale": _number,
     "mean": _numbers,

@@ -20,7 +20,7 @@ from lading.build.export.lowest_versions import lower_versions
 from lading.build.graph_size import too_large
 from lading.build.onnx_batching import BareModel, batched, one_by_one
 from lading.build.onnx_declared import Declared, fix_samples, with_answers, with_recordings
-from lading.build.onnx_pictures import fix_sizes, with_pictures
+from lading.build.onnx_pictures import fix_sizes, of_allowed_size, with_pictures
 from lading.build.onnx_tensors import DTYPES, LONGEST_NAME, input_specs
 from lading.build.onnx_texts import find_texts, refuse_other_rows, with_texts
 from lading.errors import ArtifactError, LadingError, WrapError
@@ -87,6 +87,7 @@ def read_bare(
         bare = one_by_one(file, moved if axes else model, known, bare, declare)
     inputs, outputs = _aliased(bare.inputs, names), _aliased(bare.outputs, names)
     inputs = with_recordings(with_pictures(inputs, names, declared.pictures), names, declared.recordings)
+    bare = replace(bare, trial=of_allowed_size(bare.trial, inputs))
     outputs = with_answers(outputs, names, declared.answers, labels)
     outputs = with_classes(outputs, bare.model, classes) if labels is None else _with_labels(file, outputs, labels)
     return replace(bare, inputs=with_categories(inputs, bare.model), outputs=outputs)

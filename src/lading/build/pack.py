@@ -14,7 +14,7 @@ from lading import __version__
 from lading.answers import answer_kind, broken_promise
 from lading.artifact import Artifact, tensors_to_bytes, write_artifact
 from lading.artifact.manifest import Manifest, PackedVariant, Provenance, RefusedVariant
-from lading.build.examples import BATCH_SIZE, batches, spread, spread_indices
+from lading.build.examples import BATCH_SIZE, of_one_size, runs, spread, spread_indices
 from lading.build.quantize.recipes import FLOAT32_TOLERANCE, UNKNOWN_TOLERANCE, recipe_of
 from lading.build.records import Verification, VerifiedVariant
 from lading.build.table_bounds import with_table_bounds
@@ -127,7 +127,7 @@ def _golden(spec: Evaluated, graphs: Mapping[str, Path]) -> tuple[dict[str, Arra
     examples = _checked(spec, name, spec.dataset(name), spec.at_most(GOLDEN_EXAMPLES))
     if not examples:
         raise DataError(f"the split {spec.test_splits[0]!r} of {spec.name} is empty: there are no golden inputs")
-    inputs = collate(spec.inputs, [given for given, _ in examples])
+    inputs = collate(spec.inputs, [given for given, _ in of_one_size(spec.inputs, examples, len(examples))])
     names = [tensor.name for tensor in spec.outputs]
     outputs = {
         variant: dict(zip(names, open_session(file).run(names, inputs), strict=True))
@@ -167,9 +167,9 @@ def _answered(
     with progress_bars() as progress:
         task = progress.add_task("reference statistics", total=len(examples))
         size = spec.at_most(BATCH_SIZE)
-        for start, feed in enumerate(batches(spec.inputs, examples, size)):
-            group = [given for given, _ in examples[start * size : (start + 1) * size]]
-            outputs = dict(zip(names, session.run(names, feed), strict=True))
+        for run in runs(spec.inputs, examples, size):
+            group = [given for given, _ in run]
+            outputs = dict(zip(names, session.run(names, collate(spec.inputs, group)), strict=True))
             counts = [check_inputs(spec.inputs, given, example=True) for given in group]
             yield from zip(group, split(spec.outputs, outputs, counts, padded), strict=True)
             progress.advance(task, len(group))

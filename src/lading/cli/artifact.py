@@ -12,15 +12,24 @@ from lading.cli.access import Ca, Key
 from lading.cli.terminal import console
 
 
-def inspect(artifact: Annotated[Path, typer.Argument(help="artifact folder, for example artifacts/cards")]) -> None:
+def inspect(
+    artifact: Annotated[Path, typer.Argument(help="artifact folder, for example artifacts/cards")],
+    provenance: Annotated[
+        bool, typer.Option("--provenance", help="show the signed statements about it, back to the data")
+    ] = False,
+) -> None:
     """Verify an artifact's checksums and show its contents.
 
     Example: `lading inspect artifacts/cards`
+
+    Example: `lading inspect artifacts/cards --provenance`
     """
     from lading.artifact import Artifact
+    from lading.build.provenance_tree import provenance_tree
     from lading.build.verify.tables import describe
 
-    console().print(describe(Artifact.load(artifact)))
+    loaded = Artifact.load(artifact, trusted=())  # what is shown says who signed it, trusted or not
+    console().print(provenance_tree(loaded) if provenance else describe(loaded))
 
 
 def report(

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from lading.build.collected import load_spec
+from lading.cli.sign import SigningKey, sign_artifact, signing_key
 from lading.cli.terminal import console
 from lading.cli.train import Overrides, Target
 from lading.errors import SpecError
@@ -228,6 +229,7 @@ def pack(
     ] = None,
     checkpoint: Weights = None,
     out: Annotated[Path | None, typer.Option(help="artifact folder; default artifacts/NAME")] = None,
+    sign_key: SigningKey = None,
 ) -> None:
     """Pack the variants that passed verify into an artifact, or pack a bare file.
 
@@ -245,6 +247,7 @@ def pack(
 
     Example: `lading pack encoder.onnx --audio 16000 --answer embedding`
     """
+    key = signing_key(sign_key)
     bare = source.lower().endswith((".onnx", ".pt2"))
     of_bare = {
         "--name": name,
@@ -303,6 +306,7 @@ def pack(
             target=source,
         )
     console().print(f"artifact: {artifact.path} ({artifact.digest[:19]}), serving {artifact.manifest.chosen}")
+    sign_artifact(artifact.path, key)
 
 
 def _axes(given: list[str] | None) -> dict[str, int]:
@@ -329,6 +333,7 @@ def build(
     work: Annotated[Path | None, typer.Option(help="folder for the stages' files; default build/NAME")] = None,
     effort: Effort = "quick",
     bento: Annotated[bool, typer.Option("--bento", help="also build a Bento named after the model")] = False,
+    sign_key: SigningKey = None,
 ) -> None:
     """Run all stages in order: train if needed, prune, export, quantize, verify, pack.
 
@@ -340,6 +345,7 @@ def build(
 
     if bento:
         require_bentoml()  # before the stages, which take minutes
+    key = signing_key(sign_key)
     from lading.build.build import build as run
     from lading.build.registry import fetch_version, is_address
 
@@ -358,6 +364,7 @@ def build(
         effort=effort,
         console=console(),
     )
+    sign_artifact(out, key)
     if bento:
         console().print(f"bento: {build_bento(out)}; serve it with `bentoml serve {spec.name}:latest`")
 

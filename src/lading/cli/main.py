@@ -17,6 +17,7 @@ from lading.cli.build import build, export, import_, init, pack, prune, quantize
 from lading.cli.operate import canary, drift, load, monitor, retrain, why
 from lading.cli.promote import candidate, promote
 from lading.cli.serve import doctor, score, serve
+from lading.cli.sign import keys, sign, verify_signature
 from lading.cli.terminal import console, errors
 from lading.cli.train import prepare, sweep, train, vertex
 from lading.cli.up import down, image, up
@@ -38,9 +39,11 @@ for command in (
     *(import_, init, monitor, load, canary, why, values, fetch, check),
     *(image, up, down),
     *(promote, candidate),
+    *(sign, verify_signature),
 ):
-    app.command(command.__name__.rstrip("_"))(command)
+    app.command(command.__name__.rstrip("_").replace("_", "-"))(command)
 app.add_typer(drift)
+app.add_typer(keys)
 
 
 @app.callback(invoke_without_command=True)
@@ -52,7 +55,10 @@ def _root(version: Annotated[bool, typer.Option("--version", help="show the vers
 
 EXTRAS = {
     "build": {"hydra", "jinja2", "lightning", "matplotlib", "onnx", "onnxscript", "torch", "torch_pruning"},
-    "serve": {"google", "grpc", "httpx", "obstore", "orjson", "pydantic_settings", "starlette", "structlog", "uvicorn"},
+    "serve": {
+        *("cryptography", "google", "grpc", "httpx", "obstore", "orjson", "pydantic_settings"),
+        *("starlette", "structlog", "uvicorn"),
+    },
 }
 """Packages that an extra brings, by the name that Python imports. Commands of other extras name theirs."""
 

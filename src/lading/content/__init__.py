@@ -26,9 +26,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lading.answers import answer_kind, answer_kinds, check_answers
+from lading.answers import View, answer_kind, answer_kinds, check_answers
 from lading.budget import Budget
-from lading.errors import ContentError, InputShapeError, LadingError, RequestError, SpecError
+from lading.errors import BodyTooLargeError, ContentError, InputShapeError, LadingError, RequestError, SpecError
 from lading.spec import Array, TensorSpec
 
 log = logging.getLogger(__name__)
@@ -143,6 +143,10 @@ class ContentType(ABC):
             BodyTooLargeError: the file does not fit the budget.
             ExpiredError: its deadline passed.
         """
+
+    def decode_placed(self, data: bytes, spec: TensorSpec, budget: Budget) -> tuple[Array, View | None]:
+        """The same, and what of the file the array shows, for answers that say where something is; ``None``: all."""
+        return self.decode(data, spec, budget), None
 
     @abstractmethod
     def encode(self, example: Array) -> bytes:
@@ -280,7 +284,8 @@ def check_contents(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec] =
                 raise SpecError(f'tensor {spec.name!r}: a tokenizer is for content="text"')
             continue
         problem = content.problem(spec)
-        if problem is None and not all(isinstance(dim, int) or dim == spec.padded_dim for dim in spec.shape[1:]):
+        free = (spec.padded_dim, *(spec.picture_dims or ()))
+        if problem is None and not all(isinstance(dim, int) or dim in free for dim in spec.shape[1:]):
             problem = f"encoded files need a fixed shape after the first dim, not {spec.shape}"
         if problem is not None:
             raise SpecError(f"tensor {spec.name!r}: {problem}")
@@ -295,8 +300,17 @@ def with_files(specs: Iterable[TensorSpec], folder: Path) -> tuple[TensorSpec, .
     return tuple(content_type(spec.content).with_file(spec, folder) if spec.content else spec for spec in specs)
 
 
-def decode_file(content: ContentType, data: bytes, spec: TensorSpec, budget: Budget) -> Array:
+def decode_file(
+    content: ContentType, data: bytes, spec: TensorSpec, budget: Budget, views: list[View | None] | None = None
+) -> Array:
     """Decode one file by its content type. Bytes from a client never cause any other error than these.
+
+    Args:
+        content: of the tensor.
+        data: the encoded file.
+        spec: the tensor.
+        budget: of the request.
+        views: gets what of the file the array shows.
 
     Returns:
         An array of the spec's dtype and shape, without the batch dim.
@@ -307,7 +321,11 @@ def decode_file(content: ContentType, data: bytes, spec: TensorSpec, budget: Bud
     """
     budget.check_time()
     try:
-        return content.decode(data, spec, budget)
+        if views is None:
+            return content.decode(data, spec, budget)
+        array, view = content.decode_placed(data, spec, budget)
+        views.append(view)
+        return array
     except LadingError:
         raise
     except Exception as error:
@@ -315,13 +333,19 @@ def decode_file(content: ContentType, data: bytes, spec: TensorSpec, budget: Bud
         raise content.error(f"the {content.noun} cannot be decoded: send {content.formats}") from None
 
 
-def decode_rows(spec: TensorSpec, files: Iterable[bytes], budget: Budget | None = None) -> Array:
+def decode_rows(
+    spec: TensorSpec,
+    files: Iterable[bytes],
+    budget: Budget | None = None,
+    views: list[View | None] | None = None,
+) -> Array:
     """Decode one file per row.
 
     Args:
         spec: the tensor.
         files: one per row.
         budget: of the request; default: a new one for each file.
+        views: gets what of each file its row shows.
 
     Returns:
         An array of the spec's dtype and shape, one file per entry of the first dim.
@@ -336,12 +360,30 @@ def decode_rows(spec: TensorSpec, files: Iterable[bytes], budget: Budget | None 
     rows = []
     for row, data in enumerate(files):
         try:
-            rows.append(decode_file(content, data, spec, budget or Budget()))
+            rows.append(decode_file(content, data, spec, budget or Budget(), views))
+            _check_together(spec, rows)
         except RequestError as error:
             raise type(error)(f"input {spec.name!r}, {content.noun} {row}: {error}") from None
     if not rows:
         raise InputShapeError(f"input {spec.name!r} has no {content.noun}; send at least one")
     return stack_rows(spec, rows)
+
+
+def _check_together(spec: TensorSpec, rows: Sequence[Array]) -> None:
+    """Refuse pictures of several sizes in one request, or more of them than one run takes.
+
+    Raises:
+        InputShapeError: they have several sizes.
+        BodyTooLargeError: they are too many for one run.
+    """
+    if spec.preprocess is None or not spec.preprocess.kept or len(rows) == 1:
+        return
+    height, width = (rows[0].shape[axis - 1] for axis in spec.preprocess.axes())
+    if rows[-1].shape != rows[0].shape:
+        raise InputShapeError("it has another size than those before: send pictures of several sizes one by one")
+    most = max(1, spec.preprocess.most_pixels // (height * width))
+    if len(rows) > most:
+        raise BodyTooLargeError(f"one request may have {most} of {width} x {height} pixels: send several requests")
 
 
 def hole(spec: TensorSpec) -> float | int:

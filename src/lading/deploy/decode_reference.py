@@ -26,11 +26,11 @@ _FILTERS = {
 def reference_tensor(data: bytes, spec: TensorSpec) -> Array:
     """One picture as the training pipeline reads it: of the spec's dtype and shape, without the batch dim."""
     how = spec.preprocess or Preprocess()
-    height, width = how.size(spec.shape)
+    size = how.size(spec.shape)
     with Image.open(io.BytesIO(data)) as image:
         upright = ImageOps.exif_transpose(image) if how.exif else image
         rgb = _over_white(upright)
-    framed = _framed(rgb, how, height, width)
+    framed = _framed(rgb, how, *size) if size else _kept(rgb, how)
     if how.colours == "grey":
         pixels = np.asarray(Image.fromarray(framed).convert("L"))[..., None]
     else:
@@ -69,6 +69,23 @@ def _framed(rgb: Image.Image, how: Preprocess, height: int, width: int) -> NDArr
     resized = _resized(rgb, wide, tall, how)
     top, left = round((tall - height) / 2.0), round((wide - width) / 2.0)  # as torchvision.transforms.CenterCrop
     return resized[top : top + height, left : left + width]
+
+
+def _kept(rgb: Image.Image, how: Preprocess) -> NDArray[np.uint8]:
+    """In its own proportions, with margins on the right and at the bottom."""
+    wide, tall = rgb.size
+    if how.shortest is not None:  # as torchvision.transforms.v2.Resize(shortest, max_size=longest)
+        short, long = min(rgb.size), max(rgb.size)
+        larger = int(how.shortest * long / short)
+        small, large = (how.shortest, larger)
+        if larger > how.longest:
+            small, large = int(how.longest * short / long), how.longest
+        wide, tall = (max(1, small if size == short else large) for size in rgb.size)
+    seen = _resized(rgb, wide, tall, how)
+    height, width = (math.ceil(side / how.multiple) * how.multiple for side in (tall, wide))
+    framed = np.full((height, width, 3), how.fill, np.uint8)
+    framed[:tall, :wide] = seen
+    return framed
 
 
 def _resized(rgb: Image.Image, width: int, height: int, how: Preprocess) -> NDArray[np.uint8]:

@@ -172,12 +172,15 @@ def _compare(
         names.append(name)
     changed = list(refused)
     largest = 0.0
-    if names:
+    shapes: dict[str, list[int]] = {}  # answers to pictures of any size differ in shape
+    for place, one in enumerate(expected):
+        shapes.setdefault(str([one[output.name].shape for output in outputs]), []).append(place)
+    for alike in shapes.values():
         theirs, ours = (
-            {output.name: np.concatenate([one[output.name] for one in rows]) for output in outputs}
+            {output.name: np.concatenate([rows[place][output.name] for place in alike]) for output in outputs}
             for rows in (expected, served)
         )
         same = agreeing_rows(outputs, theirs, ours)
-        changed += [name for name, agrees in zip(names, same.tolist(), strict=True) if not agrees]
-        largest = difference(outputs, theirs, ours)
+        changed += [names[place] for place, agrees in zip(alike, same.tolist(), strict=True) if not agrees]
+        largest = max(largest, difference(outputs, theirs, ours))
     return tuple(changed), largest

@@ -15,6 +15,7 @@ from lading.deploy.kubernetes import Cluster, Kind, Object, Patch
 from lading.deploy.retraining import CRONJOBS, JOBS, MODEL_LABEL, job_from_template
 from lading.errors import CanaryError, FetchError, KubernetesError
 from lading.files import first_line, open_bucket, shown
+from lading.signing import MEASUREMENTS, PROVENANCE, SIGNATURE
 
 CANARY_LABEL = "lading.dev/canary"
 """Label of the suspended CronJob whose Job moves requests to a candidate. Its value is the model's name."""
@@ -37,7 +38,8 @@ def publish(artifact: Artifact, to: str) -> str:
         FetchError: it cannot be written.
     """
     address = f"{to.rstrip('/')}/{artifact.manifest.name}-{artifact.digest.removeprefix('sha256:')[:12]}"
-    names = [*artifact.manifest.files, MANIFEST]
+    signed = [name for name in (SIGNATURE, PROVENANCE, MEASUREMENTS) if artifact.file(name).is_file()]
+    names = [*artifact.manifest.files, *signed, MANIFEST]
     if "://" not in to:
         try:
             with replaced_artifact(Path(address)) as folder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lading.artifact import Artifact
@@ -11,6 +12,7 @@ from lading.artifact.manifest import CostTable
 from lading.content import ContentType, content_of
 from lading.errors import ArtifactError
 from lading.settings import Settings
+from lading.spec import TensorSpec
 
 BUSY = 0.6
 """Planned utilisation of the lanes. With one lane and constant service time, a request waits 0.75 service times on
@@ -59,6 +61,8 @@ class PodPlan:
     overhead_ms: float
     peak_mib: int
     """Extra memory while one lane runs its largest batch."""
+    input_mib: int
+    """Memory of decoded pictures of any size that one lane holds at once; 0 for other models."""
     decode_mib: int
     """Memory that decoding one file takes at most; 0 for a model of plain numbers."""
     decoded: str
@@ -110,7 +114,8 @@ class PodPlan:
     @property
     def memory_mib(self) -> int:
         """Memory limit of a pod, a multiple of 32 MiB."""
-        used = BASE_MIB[self.bento] + self.cpus * (self.peak_mib + self.read_mib) + self.waiting_mib
+        lane = self.peak_mib + self.input_mib + self.read_mib
+        used = BASE_MIB[self.bento] + self.cpus * lane + self.waiting_mib
         return 32 * math.ceil(used * HEAD_ROOM / 32)
 
     @property
@@ -169,9 +174,19 @@ def plan(
         model_ms=1000.0 * table.seconds(batch) / batch,
         overhead_ms=OVERHEAD_MS + sum(one.decode_ms for one in contents) if overhead_ms is None else overhead_ms,
         peak_mib=math.ceil(measured.peak_memory_bytes / 2**20),
+        input_mib=_mib(_input_bytes(artifact.manifest.inputs, batch)),
         decode_mib=max((_decode_mib(one) for one in contents), default=0),
         decoded=" or ".join(dict.fromkeys(one.noun for one in contents)),
         machine=artifact.manifest.machine.cpu if artifact.manifest.machine else "an unknown machine",
+    )
+
+
+def _input_bytes(inputs: Sequence[TensorSpec], batch: int) -> int:
+    """Bytes of the largest pictures of any size: those of the requests that a lane has read, and of a run of them."""
+    return sum(
+        (batch + 1) * spec.preprocess.most_pixels * spec.preprocess.channels * spec.numpy_dtype.itemsize
+        for spec in inputs
+        if spec.preprocess is not None and spec.preprocess.kept
     )
 
 
@@ -249,9 +264,10 @@ def _pods(plan: PodPlan) -> list[str]:
 def _memory(plan: PodPlan) -> list[str]:
     memory = f"{plan.memory_mib}Mi"
     read = f"a {plan.decoded} in its body" if plan.decode_mib else "a JSON body"
+    held = f" + {plan.input_mib} of pictures" if plan.input_mib else ""
     return [
-        f"# MiB: ({BASE_MIB[plan.bento]} idle + {plan.cpus} * ({plan.peak_mib} for a run + {plan.read_mib} to read"
-        f" {read}) + {plan.waiting_mib} of bodies,",
+        f"# MiB: ({BASE_MIB[plan.bento]} idle + {plan.cpus} * ({plan.peak_mib} for a run{held} +"
+        f" {plan.read_mib} to read {read}) + {plan.waiting_mib} of bodies,",
         f"# gRPC messages and connections) * {HEAD_ROOM} -> {plan.memory_mib}."
         " With larger settings below, raise it by as much,",
         "# and with idempotency_mb, feedback_mb or payload_log (payload_buffer_mb) by theirs: they are off here.",

@@ -216,7 +216,7 @@ class Reference(Frozen):
         Raises:
             ArtifactError: as :meth:`from_json`, or the file is missing.
         """
-        file = artifact.path / "reference.json"
+        file = artifact.file("reference.json")
         try:
             content = artifact.reference_json()
         except OSError as error:

@@ -72,6 +72,17 @@ class ArtifactError(LadingError):
     """An artifact folder is incomplete, was edited, or was written by a newer version."""
 
 
+class UntrustedError(ArtifactError):
+    """An artifact is not signed by a trusted key as it is.
+
+    ``reason`` is the label of the metric: ``unsigned``, ``altered``, ``unknown`` or ``expired``.
+    """
+
+    def __init__(self, sentence: str, reason: str) -> None:
+        self.reason = reason
+        super().__init__(sentence)
+
+
 class RequestError(LadingError):
     """The request cannot be answered as it was sent. ``kind`` is the label of the metric that counts it.
 

@@ -136,6 +136,14 @@ _PODS = (
         "minutes: it does not load, or its golden outputs do not match.",
     ),
     Alert(
+        name="LadingArtifactUntrusted",
+        expr=f"max by (namespace, job, model, reason) (lading_artifact_untrusted{{{SERVERS}}}) == 1",
+        severity="critical",
+        wait="1m",
+        summary="{{ $labels.job }} refuses an artifact of {{ $labels.model }}, because its signature is not that of a "
+        "trusted key ({{ $labels.reason }}): it was not signed, or someone has changed it.",
+    ),
+    Alert(
         name="LadingCrashLooping",
         expr=(
             "max by (namespace, pod, container) (\n"

@@ -16,16 +16,20 @@ from lading.protocol.form import Field, fields_of_form
 from lading.protocol.json_advice import first_shape
 from lading.protocol.json_body import count_values
 from lading.protocol.json_values import read_inputs
+from lading.protocol.photo_places import Views
 from lading.spec import Array, TensorSpec
 
 _LONGEST_SHOWN = 100  # bytes of a text that is no JSON
 
 
-def read_form(model: ModelInfo, content_type: str, body: bytes, budget: Budget) -> dict[str, Array]:
+def read_form(
+    model: ModelInfo, content_type: str, body: bytes, budget: Budget, views: Views | None = None
+) -> dict[str, Array]:
     """Turn a form into the model's inputs, batch dim included.
 
     A field has the name of an input, and is one example: a file, its base64, or JSON without the batch dim. A field
-    that comes again is the next example. JSON with the batch dim is several examples.
+    that comes again is the next example. JSON with the batch dim is several examples. ``views`` gets what of each file
+    the inputs show.
 
     Raises:
         RequestError: no form, a field that is no input, or see :func:`lading.protocol.json_values.read_inputs`.
@@ -53,7 +57,7 @@ def read_form(model: ModelInfo, content_type: str, body: bytes, budget: Budget) 
             rows.append([value])
         else:
             rows.append(value)
-    return read_inputs(model.inputs, content, max_batch=model.max_batch, budget=budget)
+    return read_inputs(model.inputs, content, max_batch=model.max_batch, budget=budget, views=views)
 
 
 def form_hint(inputs: Sequence[TensorSpec]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lading.answers import View
 from lading.budget import Budget
 from lading.content import content_of, decode_rows, hole
 from lading.errors import (
@@ -21,6 +22,7 @@ from lading.errors.sentences import meant, shown, unknown
 from lading.protocol.base64_files import from_base64
 from lading.protocol.json_advice import advice_on, advice_on_name, first_shape
 from lading.protocol.json_body import KINDS
+from lading.protocol.photo_places import Views
 from lading.spec import Array, TensorSpec
 from lading.tensors.checks import advice_on_shape
 from lading.tensors.padded import fill_in
@@ -28,6 +30,7 @@ from lading.tensors.ragged import dim_size
 
 _SHOWN_CATEGORIES = 8
 _EXACT = 2**53  # every integer up to this is a float64 of its own
+_LARGEST = {np.dtype(kind).itemsize: float(np.finfo(kind).max) for kind in (np.float16, np.float32, np.float64)}
 _LISTS, _BOOLS, _NUMBERS = frozenset({list}), frozenset({bool}), frozenset({int, float})
 _STRINGS = frozenset({str})
 _FILES = frozenset({str, bytes})
@@ -35,7 +38,12 @@ _NUMBERS_OR_NULL = _NUMBERS | {type(None)}
 
 
 def read_inputs(
-    specs: Sequence[TensorSpec], content: Mapping[str, Any], *, max_batch: int, budget: Budget
+    specs: Sequence[TensorSpec],
+    content: Mapping[str, Any],
+    *,
+    max_batch: int,
+    budget: Budget,
+    views: Views | None = None,
 ) -> dict[str, Array]:
     """Turn a JSON object into a model's inputs, batch dim included.
 
@@ -47,6 +55,7 @@ def read_inputs(
         content: values by input name or alias; a file of a form is its bytes.
         max_batch: most rows along ``batch``.
         budget: what reading it may cost.
+        views: gets what of each encoded file the inputs show.
 
     Raises:
         RequestError: a missing or unknown name, a ragged list, a value that the dtype cannot hold, or more examples
@@ -65,7 +74,8 @@ def read_inputs(
         if spec.name in content:
             if spec.columns and any(column.name in content for column in spec.columns):
                 raise InputNameError(f"input {spec.name!r} is sent whole and as columns: send one of them")
-            arrays[spec.name] = _read_tensor(spec, content[spec.name], max_batch=max_batch, budget=budget)
+            seen = None if views is None else views.setdefault(spec.name, [])
+            arrays[spec.name] = _read_tensor(spec, content[spec.name], max_batch=max_batch, budget=budget, views=seen)
         elif spec.columns and any(column.name in content for column in spec.columns):
             arrays[spec.name] = _read_columns(spec, content, max_batch)
         elif not spec.optional:
@@ -210,7 +220,9 @@ def _read_columns(spec: TensorSpec, content: Mapping[str, Any], max_batch: int) 
     return np.stack(columns, axis=1)
 
 
-def _read_tensor(spec: TensorSpec, value: Any, *, max_batch: int, budget: Budget) -> Array:
+def _read_tensor(
+    spec: TensorSpec, value: Any, *, max_batch: int, budget: Budget, views: list[View | None] | None
+) -> Array:
     if spec.content is not None and isinstance(value, str):
         value = [value]
     if isinstance(value, list) and (spec.batched or spec.content is not None) and len(value) > max_batch:
@@ -218,7 +230,7 @@ def _read_tensor(spec: TensorSpec, value: Any, *, max_batch: int, budget: Budget
         refuse_too_many(spec, len(value), max_batch, advice)
     if spec.content is not None and isinstance(value, list) and value and set(map(type, value)) <= _FILES:
         files = (one if type(one) is bytes else from_base64(spec, row, one) for row, one in enumerate(value))
-        return decode_rows(spec, files, budget)
+        return decode_rows(spec, files, budget, views)
     if spec.content is not None and (content := content_of(spec)) is not None and content.textual:
         _refuse_no_text(spec, value)
     return parse_tensor(spec, value if spec.padding is None else _with_holes(spec, value))
@@ -339,9 +351,8 @@ def _to_array(spec: TensorSpec, values: list[Any]) -> Array:
         if dtype.kind != "f":
             return np.array(values, dtype=dtype)
         wide = np.array(values, dtype=np.float64)
-        largest = float(np.finfo(dtype).max)
-        if wide.size and float(np.fmax.reduce(np.abs(wide), axis=None)) > largest:
-            raise OverflowError(f"a value beyond {largest:g}")
+        if wide.size and np.fmax.reduce(np.abs(wide), axis=None) > _LARGEST[dtype.itemsize]:
+            raise OverflowError("a value beyond the dtype's largest")
     except OverflowError:
         worst = _out_of_range(dtype, values)
         raise InputValueError(

@@ -23,6 +23,7 @@ from lading.tensors.checks import advice_on_shape
 LONGEST_ID = 1024
 """Maximum characters of a message's id."""
 _MOST_DIMS = 16  # of a shape that advice is given on
+_INTEGERS = {int}
 _LARGEST_SIZE = 2**31 - 1  # of one dim and of all; no body that is accepted holds more elements
 
 
@@ -231,12 +232,11 @@ def check_type(spec: TensorSpec, datatype: str, sent: Sequence[int], max_batch: 
         takes = "[n] or [n, 1]" if files else v2_shape(spec)
         advice = advice_on_shape(spec, _sizes(sent))
         raise InputShapeError(f"input {spec.name!r} has a shape of {len(sent)} dims; the model takes {takes}{advice}")
-    shape, elements = list(sent), 1
-    for size in shape:
-        if type(size) is not int or not 0 <= size <= _LARGEST_SIZE:
-            _refuse_size(spec, shape, size)
-        elements *= size or 1  # numpy computes with the others too
-    if elements > _LARGEST_SIZE:
+    shape = list(sent)
+    if shape and (set(map(type, shape)) != _INTEGERS or min(shape) < 0 or max(shape) > _LARGEST_SIZE):
+        _refuse_sizes(spec, shape)
+    # numpy computes with the sizes besides a 0, too
+    if math.prod(filter(None, shape)) > _LARGEST_SIZE:
         raise InputShapeError(f"input {spec.name!r} has shape {shown(shape)}, which is larger than any request")
     if not files and len(shape) != len(spec.shape):
         raise InputShapeError(
@@ -250,9 +250,9 @@ def check_type(spec: TensorSpec, datatype: str, sent: Sequence[int], max_batch: 
     return shape
 
 
-def _refuse_size(spec: TensorSpec, shape: list[Any], size: Any) -> NoReturn:
+def _refuse_sizes(spec: TensorSpec, shape: list[Any]) -> NoReturn:
     name = f"input {spec.name!r} has shape {shown(shape)}"
-    if type(size) is int:
+    if set(map(type, shape)) == _INTEGERS:
         raise InputShapeError(f"{name}: sizes run from 0 to {_LARGEST_SIZE}")
     raise InputShapeError(f"{name}, whose sizes are not integers; the model takes {v2_shape(spec)}")
 

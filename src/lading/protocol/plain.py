@@ -26,38 +26,52 @@ from lading.protocol.form import file_in_form
 from lading.protocol.form_inputs import form_hint, read_form
 from lading.protocol.json_body import WANTED, parse
 from lading.protocol.json_values import not_finite, read_inputs, refuse_not_finite, with_optional
+from lading.protocol.photo_places import PhotoPlaces, Views
 from lading.protocol.table import columns_of
 from lading.spec import Array, TensorSpec
 
 
-def decode_json(model: ModelInfo, body: bytes, budget: Budget) -> dict[str, Array]:
+def decode_json(model: ModelInfo, body: bytes, budget: Budget, views: Views | None = None) -> dict[str, Array]:
     """Turn a request's body into the model's inputs, batch dim included.
+
+    Args:
+        model: takes them.
+        body: JSON.
+        budget: what reading it may cost.
+        views: gets what of each encoded file the inputs show.
 
     Raises:
         RequestError: see :func:`lading.protocol.json_values.read_inputs` and :func:`lading.protocol.table.columns_of`.
     """
     content = columns_of(model.inputs, parse(body, WANTED, budget), WANTED, model.max_batch)
-    return read_inputs(model.inputs, content, max_batch=model.max_batch, budget=budget)
+    return read_inputs(model.inputs, content, max_batch=model.max_batch, budget=budget, views=views)
 
 
-def encode_json(model: PlainModel, outputs: Mapping[str, Array]) -> bytes:
+def encode_json(model: PlainModel, outputs: Mapping[str, Array], views: Views | None = None) -> bytes:
     """The answer's body: nested lists by output name, the best label of each row, then the model's :func:`answer_end`.
+
+    Boxes and masks are in the coordinates of the photo of which the views are.
 
     Raises:
         UnanswerableError: a value is not finite.
     """
+    placed: Mapping[str, Array | list[Array]] = outputs
+    if views and model.places is not None:
+        placed = model.places.in_photo(outputs, views)
     lists = {
-        name: np.ascontiguousarray(array)
+        name: [as_json(np.ascontiguousarray(row)) for row in array]
+        if isinstance(array, list)
+        else np.ascontiguousarray(array)
         if array.size <= PART and array.dtype.kind not in "OU"
         else as_json(np.ascontiguousarray(array))
-        for name, array in outputs.items()
+        for name, array in placed.items()
     }
     content: dict[str, Any] = {"outputs": lists}
     if model.labelled:
         content["labels"] = {spec.name: _best_labels(spec, outputs[spec.name]) for spec in model.labelled}
     if model.shown:
         content["found"] = {
-            spec.name: [kind.shown(spec, row) for row in outputs[spec.name]] for spec, kind in model.shown
+            spec.name: [kind.shown(spec, row) for row in placed[spec.name]] for spec, kind in model.shown
         }
     written = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
     if b"null" in written:  # what is not finite is written so; looking at each array first costs more than writing
@@ -188,6 +202,11 @@ class PlainModel(ModelInfo):
         """Outputs that ``/predict`` also answers in a form for people, such as boxes."""
         return tuple((spec, answer_kinds()[spec.content]) for spec in self.outputs if spec.content == "boxes")
 
+    @cached_property
+    def places(self) -> PhotoPlaces | None:
+        """Outputs that ``/predict`` answers in the coordinates of the photo that was sent."""
+        return PhotoPlaces.of(self.inputs, self.outputs)
+
 
 _MAY_BE_JSON = (
     *("application/json", "", "application/x-www-form-urlencoded", "text/plain", "text/json"),
@@ -209,6 +228,7 @@ class PredictCodec:
     def __init__(self, model: PlainModel, headers: Mapping[bytes, bytes], budget: Budget) -> None:
         kind = media_type(headers)
         self._model, self._budget = model, budget
+        self._views: Views | None = None if model.places is None else {}
         self.brief = kind in _MAY_BE_JSON or kind.endswith("+json")
         self._mask = _wanted_mask(model.outputs) if headers.get(b"accept") == PNG else None
         self._form = headers[b"content-type"].decode("latin-1") if kind == "multipart/form-data" else None
@@ -219,18 +239,23 @@ class PredictCodec:
 
     def read(self, body: bytes) -> dict[str, Array]:
         if self._form is not None:
-            return read_form(self._model, self._form, body, self._budget)
+            return read_form(self._model, self._form, body, self._budget, self._views)
         if not self.brief:
-            return {self._model.inputs[0].name: decode_rows(self._model.inputs[0], [body], self._budget)}
-        return decode_json(self._model, body, self._budget)
+            spec = self._model.inputs[0]
+            views = None if self._views is None else self._views.setdefault(spec.name, [])
+            return {spec.name: decode_rows(spec, [body], self._budget, views)}
+        return decode_json(self._model, body, self._budget, self._views)
 
     def write(self, outputs: Mapping[str, Array]) -> Encoded:
         if self._mask is None:
-            return Encoded(JSON, encode_json(self._model, outputs))
-        rows = outputs[self._mask.name]
-        if len(rows) != 1:
-            raise InputShapeError(f"{len(rows)} masks do not fit one PNG: send one example, or accept JSON")
-        return Encoded([(b"content-type", PNG)], mask_png(rows[0]))
+            return Encoded(JSON, encode_json(self._model, outputs, self._views))
+        count = len(outputs[self._mask.name])
+        if count != 1:
+            raise InputShapeError(f"{count} masks do not fit one PNG: send one example, or accept JSON")
+        placed: Mapping[str, Array | list[Array]] = outputs
+        if self._views and self._model.places is not None:
+            placed = self._model.places.in_photo(outputs, self._views)
+        return Encoded([(b"content-type", PNG)], mask_png(placed[self._mask.name][0]))
 
 
 PNG = b"image/png"

@@ -59,7 +59,7 @@ class DriftMonitor:
         return True
 
     def wants(self, exchange: Exchange) -> bool:
-        if exchange.inputs is None or exchange.outputs is None:
+        if not self._windows or exchange.inputs is None or exchange.outputs is None:
             return False
         now = time.perf_counter()
         model = exchange.model

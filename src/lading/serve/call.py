@@ -6,7 +6,6 @@ what its reply gets. Nothing waits in here: the engine calls :meth:`Call.done` o
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
@@ -112,11 +111,11 @@ class Call(Job, Generic[Body, Answer]):
             self.model = model = backend.repository.find(request.model, request.version, request.variant)
             self._info = model.info
             settings = backend.settings
-            seconds = settings.deadline_ms / 1e3
-            if request.timeout_s is not None or DEADLINE in request.headers:
-                wanted = min(
-                    math.inf if request.timeout_s is None else request.timeout_s, wanted_seconds(request.headers)
-                )
+            seconds, wanted = settings.deadline_ms / 1e3, request.timeout_s
+            if DEADLINE in request.headers:
+                asked = wanted_seconds(request.headers)
+                wanted = asked if wanted is None else min(asked, wanted)
+            if wanted is not None:
                 seconds = min(wanted, max(seconds, settings.max_deadline_ms / 1e3))
             self.deadline = request.begin + seconds
             self.codec = self._kind(model.info, request.headers, Budget(*backend.limits, self.deadline))

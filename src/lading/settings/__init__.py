@@ -43,6 +43,12 @@ class Settings(RecordingSettings):
         description="digest that the first artifact must have, as `lading inspect` shows it; with another "
         "artifact the server does not start",
     )
+    trusted_keys: Paths = Field(
+        default=(),
+        description="public keys (files, or folders of `.pub` and `.pem` files), separated by `:`; an artifact "
+        "that none of them signed as it is, or only one that has expired, is not served; read again at every load; not "
+        "set: signatures are not checked",
+    )
     models: Path | None = Field(default=None, description="folder whose subfolders are more artifacts to serve")
     model_control: bool = Field(
         default=False, description="let clients load and unload models of `LADING_MODELS` over the repository API"

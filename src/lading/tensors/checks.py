@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from itertools import permutations
+from typing import NoReturn
 
 import numpy as np
 
 from lading.errors import InputNameError, InputShapeError, InputTypeError, InputValueError, RequestError
 from lading.errors.sentences import shown, unknown
 from lading.spec import BATCH, Array, TensorSpec
+from lading.tensors.lengths import check_picture_size
 from lading.tensors.padded import check_length
 
 
@@ -27,24 +29,40 @@ def check_inputs(specs: Sequence[TensorSpec], inputs: Mapping[str, Array], *, ex
             range, not finite, an index that points outside its dim or its example, or more rows than ``max_rows``. The
             message names the tensor.
     """
-    wanted = [spec for spec in specs if not (example and spec.optional and (spec.owner_of or spec.name not in inputs))]
-    names = [spec.name for spec in wanted]
+    if example:
+        specs = [
+            spec for spec in specs if not (spec.optional and (spec.owner_of is not None or spec.name not in inputs))
+        ]
+    names = {spec.name for spec in specs}
+    if names != inputs.keys():
+        _refuse_names([spec.name for spec in specs], inputs)
+    sizes: dict[str, int] = {}
+    for spec in specs:
+        _check_tensor(spec, inputs[spec.name], sizes, specs, example=example)
+    within = False  # there are rules inside one example
+    for spec in specs:
+        array = inputs[spec.name]
+        if spec.batched:
+            if spec.padding or spec.mask_of:
+                check_length(spec, array)
+        else:
+            within = True
+        if spec.picture_dims is not None:
+            check_picture_size(spec, array, example=example)
+        _check_values(spec, array, sizes)
+    if within:
+        owners: dict[str | None, Array] = {spec.owner_of: inputs[spec.name] for spec in specs if spec.owner_of}
+        for spec in specs:
+            _check_examples(spec, inputs[spec.name], owners)
+    return sizes
+
+
+def _refuse_names(names: Sequence[str], inputs: Mapping[str, Array]) -> NoReturn:
     for name in inputs:
         if name not in names:
             raise InputNameError(unknown("input", name, names))
-    sizes: dict[str, int] = {}
-    for spec in wanted:
-        if spec.name not in inputs:
-            raise InputNameError(f"input {spec.name!r} is missing; the inputs are: {', '.join(names)}")
-        _check_tensor(spec, inputs[spec.name], sizes, specs, example=example)
-    for spec in wanted:
-        if spec.batched and (spec.padding or spec.mask_of):
-            check_length(spec, inputs[spec.name])
-        _check_values(spec, inputs[spec.name], sizes)
-    owners: dict[str | None, Array] = {spec.owner_of: inputs[spec.name] for spec in wanted if spec.owner_of}
-    for spec in wanted:
-        _check_examples(spec, inputs[spec.name], owners)
-    return sizes
+    missing = next(name for name in names if name not in inputs)
+    raise InputNameError(f"input {missing!r} is missing; the inputs are: {', '.join(names)}")
 
 
 def never_empty(specs: Sequence[TensorSpec]) -> frozenset[str | None]:

@@ -143,8 +143,3 @@ def cheapest_groups(
         groups.append(sorted(order[start:end]))
         end = start
     return groups[::-1]
-
-
-def length_of(sizes: Mapping[str, int], padded: Mapping[str, Padding]) -> int:
-    """The length of a request: the largest of its padded dims."""
-    return max((sizes.get(dim, 0) for dim in padded), default=0)

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from lading.spec import BATCH, Array, Padding, TensorSpec
-from lading.tensors.padded import cheapest_groups, fill_in, length_of, lengthen, padded_dims, row_lengths
+from lading.tensors.lengths import Lengths
+from lading.tensors.padded import cheapest_groups, fill_in, lengthen, padded_dims, row_lengths
 
 NOTHING_PADDED: Mapping[str, Padding] = {}
 
@@ -134,16 +135,16 @@ def joinable(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> boo
     return tells_apart and all(spec.shape[spec.ragged_axis] in known for spec in outputs)
 
 
-def same_shapes(
-    specs: Sequence[TensorSpec], one: CheckedInputs, other: CheckedInputs, padded: Mapping[str, Padding]
-) -> bool:
-    """Whether two requests agree in every symbolic dim but padded ones and that along which each tensor is joined."""
-    for spec in specs:
-        for axis, dim in enumerate(spec.shape):
-            bound = isinstance(dim, str) and axis != spec.ragged_axis and dim not in padded
-            if bound and one.sizes.get(str(dim)) != other.sizes.get(str(dim)):
-                return False
-    return True
+def bound_dims(specs: Sequence[TensorSpec], padded: Mapping[str, Padding]) -> tuple[str, ...]:
+    """The symbolic dims in which requests that share a run agree: all but padded ones and those along which tensors are
+    joined."""
+    found = (
+        dim
+        for spec in specs
+        for axis, dim in enumerate(spec.shape)
+        if isinstance(dim, str) and axis != spec.ragged_axis and dim not in padded
+    )
+    return tuple(dict.fromkeys(found))
 
 
 def group_requests(
@@ -154,36 +155,45 @@ def group_requests(
 ) -> list[list[int]]:
     """Group requests: each group has shapes that can be joined, and at most ``most_rows`` rows.
 
-    A request with more rows than that is a group of its own. Requests with a padded dim share a run where that takes
-    less time than two runs.
+    A request with more rows than that is a group of its own. Where the length of examples differs, requests share a run
+    where that takes less time than two runs, and pictures of any size as far as a run has room for their pixels.
 
     Args:
         specs: the model's inputs.
         requests: checked.
         most_rows: of one group.
-        seconds: T(rows, length) of one run; asked for padded dims alone.
+        seconds: T(rows, length) of one run; asked where examples differ in length.
 
     Returns:
-        Indexes of the requests in each group, ascending; the groups in the order of the requests, but for padded dims.
+        Indexes of the requests in each group, ascending; the groups in the order of the first request of each shape.
     """
-    groups: list[list[int]] = []
-    rows = 0
-    padded = padded_dims(specs)
-    most = len(requests) * most_rows if padded else most_rows
+    lengths = Lengths(tuple(specs))
+    bound = bound_dims(specs, lengths.padded)
+    shapes: dict[tuple[int | None, ...], list[int]] = {}
     for index, inputs in enumerate(requests):
-        first = requests[groups[-1][0]] if groups else None
-        if first is not None and rows + inputs.rows <= most and same_shapes(specs, first, inputs, padded):
-            groups[-1].append(index)
-            rows += inputs.rows
-        else:
-            groups.append([index])
-            rows = inputs.rows
-    if not padded:
-        return groups
+        shapes.setdefault(tuple([inputs.sizes.get(dim) for dim in bound]), []).append(index)
     runs: list[list[int]] = []
-    for group in groups:
-        sizes = [(requests[index].rows, length_of(requests[index].sizes, padded)) for index in group]
-        runs += [[group[place] for place in run] for run in cheapest_groups(sizes, most_rows, seconds)]
+    for alike in shapes.values():
+        if not lengths:
+            runs += _filled(requests, alike, most_rows)
+            continue
+        most = lengths.rows(requests[alike[0]].sizes, most_rows)
+        sizes = [(requests[index].rows, lengths.of(requests[index].sizes) or 0) for index in alike]
+        runs += [[alike[place] for place in run] for run in cheapest_groups(sizes, most, seconds)]
+    return runs
+
+
+def _filled(requests: Sequence[CheckedInputs], alike: Sequence[int], most_rows: int) -> list[list[int]]:
+    """Requests in their order, as many in each run as have room."""
+    runs: list[list[int]] = []
+    rows = 0
+    for index in alike:
+        if runs and rows + requests[index].rows <= most_rows:
+            runs[-1].append(index)
+            rows += requests[index].rows
+        else:
+            runs.append([index])
+            rows = requests[index].rows
     return runs
 
 

@@ -75,11 +75,19 @@ def test_counts_of_all_batches_add_up() -> None:
     np.testing.assert_array_equal(whole.counts, parts.counts)
 
 
-def test_calibration_needs_examples_and_finite_numbers() -> None:
+def test_calibration_needs_examples() -> None:
     with pytest.raises(QuantizationError, match="needs examples to calibrate with"):
         observe(identity(), ["x"], [], histograms=False)
-    with pytest.raises(QuantizationError, match="'x' is not finite"):
-        observe(identity(), ["x"], [{"x": np.full((1, 4), np.nan, np.float32)}], histograms=False)
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("place", [0, 1])
+def test_what_was_once_not_finite_has_no_range(odd: float, place: int) -> None:
+    feeds = [{"x": np.ones((1, 4), np.float32)} for _ in range(2)]
+    feeds[place]["x"][0, 2] = odd
+    seen = observe(identity(), ["x", "y"], feeds, histograms=True)
+    assert {seen["x"].range(method) for method in ("minmax", "entropy", "percentile")} == {(-np.inf, np.inf)}
+    assert seen["y"].range("minmax") == ((0.0, 1.0) if odd == -np.inf else (-np.inf, np.inf))
 
 
 def test_without_a_histogram_every_method_is_minmax() -> None:

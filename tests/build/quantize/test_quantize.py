@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper
+from torch import nn
 
 from lading.artifact.manifest import ScoreDrop
 from lading.build.examples import answer, batches, open_graph, spread, targets
@@ -21,7 +23,7 @@ from lading.build.records import BuiltVariant, read_variants, write_variants
 from lading.build.verify.drop import enough_examples, expected_margin, least_margin
 from lading.errors import QuantizationError
 from lading.predictor import open_session
-from lading.spec import Array, ModelSpec, Quantization, Variant
+from lading.spec import Array, Example, ModelSpec, Quantization, TensorSpec, Variant
 from lading.tensors.agreement import relative_error
 from tests.given.exported import lay_out
 from tests.given.tiny import TinyImage, TinyTable, fit
@@ -147,7 +149,7 @@ def test_a_loss_beyond_the_allowed_one_starts_the_search(tiny_onnx: Path, tmp_pa
         Picky(Variant(name="int8", quantization=STATIC, max_score_drop=full_drop / 1000)), tiny_onnx, tmp_path
     )
     table = entry.details["sensitivity"]
-    assert {row["node"] for row in table} == set(quantizable_layers(prepare(tiny_onnx)))
+    assert {row["node"] for row in table} == set(quantizable_layers(prepare(tiny_onnx), {}))
     assert [row["error"] for row in table] == sorted((row["error"] for row in table), reverse=True)
     assert entry.details["excluded"] == [row["node"] for row in table[: len(entry.details["excluded"])]]
     assert entry.problem is None
@@ -297,7 +299,7 @@ def test_variants_without_their_list_say_what_to_run(tmp_path: Path) -> None:
 
 def test_layers_are_named_in_graph_order_without_the_thin_ones(tiny_onnx: Path) -> None:
     model = prepare(tiny_onnx)
-    layers = quantizable_layers(model)
+    layers = quantizable_layers(model, {})
     assert layers == [node.name for node in model.graph.node if node.name in layers]
     assert [name.rsplit("/")[-1] for name in layers] == ["Conv", "Gemm", "Gemm"]
     assert excluded_nodes(model, ("Conv",)) == {n.name for n in model.graph.node if n.op_type == "Conv"}
@@ -305,7 +307,7 @@ def test_layers_are_named_in_graph_order_without_the_thin_ones(tiny_onnx: Path) 
 
 def test_quantizing_one_layer_leaves_the_others(tiny_onnx: Path) -> None:
     model = prepare(tiny_onnx)
-    layers = quantizable_layers(model)
+    layers = quantizable_layers(model, {})
     spec = TinyImage()
     examples = spread(spec.dataset("valid"), 8)
     feeds = list(batches(spec.inputs, examples))
@@ -338,7 +340,47 @@ def test_what_follows_the_last_layer_stays_in_float32(tmp_path: Path) -> None:
     prepared = prepare(tmp_path / "m.onnx")
     ranges = dict.fromkeys(("x", "h", "r", "z", "y"), (-1.0, 1.0))
     recipe = Quantization(method="static")
-    quantized = quantize_static(prepared, ranges, recipe, layers=quantizable_layers(prepared))
+    quantized = quantize_static(prepared, ranges, recipe, layers=quantizable_layers(prepared, {}))
     steps = {node.input[0] for node in quantized.graph.node if node.op_type == "QuantizeLinear"}
     assert {"x", "r"} <= steps
     assert "y" not in steps
+
+
+class Imputing(nn.Module):
+    """Scales a row, puts 0 for what is missing, and answers."""
+
+    scale: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.tensor([0.5, 2.0, 1.0, 1.0]))
+        self.layers = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 1))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        answer: torch.Tensor = self.layers((features * self.scale).nan_to_num())
+        return answer
+
+
+class TableWithMissing(TinyTable):
+    inputs = (TensorSpec(name="features", dtype="float32", shape=("batch", 4), missing=True),)
+    variants = (Variant(name="int8", quantization=Quantization(method="static", form="elementwise")),)
+
+    def build(self) -> nn.Module:
+        return Imputing()
+
+    def dataset(self, split: str) -> list[Example]:
+        rows = super().dataset(split)
+        for row, _ in rows[::3]:
+            row["features"][3] = np.nan
+        return rows
+
+
+def test_a_table_with_missing_values_is_quantized_behind_them(tmp_path: Path) -> None:
+    spec = TableWithMissing()
+    export_module(spec, fit(spec, steps=50), tmp_path / "fp32.onnx")
+    entry = searched(spec, tmp_path / "fp32.onnx", tmp_path)
+    assert entry.problem is None
+    assert entry.details["layers"] == 2
+    examples = spec.dataset("valid")
+    expected = answer(open_session(tmp_path / "fp32.onnx"), spec, examples)
+    assert relative_error(expected, answer(open_session(tmp_path / "variants" / "int8.onnx"), spec, examples)) < 0.05

@@ -147,6 +147,51 @@ def test_a_file_that_was_cut_is_one_sentence_wherever_it_was_cut(old: bool, tmp_
         assert "is cut short or damaged" in refused(tmp_path / "cut.pth")
 
 
+def test_one_changed_byte_of_any_part_is_found(tmp_path: Path) -> None:
+    torch.save({"model": {"w": torch.rand(300), "b": torch.rand(3)}, "epoch": 1}, tmp_path / "w.pth")
+    whole = (tmp_path / "w.pth").read_bytes()
+    with zipfile.ZipFile(tmp_path / "w.pth") as archive:
+        ends = {entry.filename: entry.header_offset for entry in archive.infolist()}
+        parts = {name: archive.read(name) for name in ends}
+    for name, content in parts.items():
+        place = whole.index(content, ends[name] + 30 + len(name)) + len(content) // 2
+        (tmp_path / "changed.pth").write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        assert f"the checksum of its part {name!r} is not that of its bytes" in refused(tmp_path / "changed.pth")
+
+
+def test_a_file_without_checksums_is_read(tmp_path: Path) -> None:
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save({"w": torch.ones(300)}, tmp_path / "w.pth")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert torch.equal(read_weights(tmp_path / "w.pth").tensors["w"], torch.ones(300))
+
+
+@pytest.mark.parametrize("part", ["data.pkl", "data/0"])
+def test_a_small_file_that_inflates_to_a_large_one_is_not_inflated(part: str, tmp_path: Path) -> None:
+    torch.save({"w": torch.ones(3)}, tmp_path / "w.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "w.pth") as honest,
+        zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED) as bomb,
+    ):
+        for entry in honest.infolist():
+            content = honest.read(entry)
+            more = b"N0" * 10_000_000 if entry.filename.endswith(part) else b""
+            bomb.writestr(entry.filename, content[:-1] + more + content[-1:])
+    assert (tmp_path / "bomb.pth").stat().st_size < 100_000
+    assert "was compressed after torch.save wrote it" in refused(tmp_path / "bomb.pth")
+
+
+def test_lists_that_share_their_entries_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lading.build.weights.file._MOST_ENTRIES", 10_000)
+    content: list[Any] = ["lol"] * 10
+    for _ in range(12):
+        content = [content] * 10
+    torch.save({"w": torch.ones(1), "x": content}, tmp_path / "w.pth")
+    assert "holds more than 10,000 entries" in refused(tmp_path / "w.pth")
+
+
 @pytest.mark.parametrize(
     ("content", "what"),
     [

@@ -296,3 +296,14 @@ def test_safetensors_of_any_prefix_go_in(tmp_path: Path) -> None:
     save_file({f"model.{name}": tensor for name, tensor in module.state_dict().items()}, tmp_path / "m.safetensors")
     load_into(fresh, tmp_path / "m.safetensors", "network")
     assert torch.equal(answer(fresh), answer(module))
+
+
+def test_a_parameter_that_is_not_a_number_is_refused_and_a_buffer_is_not(tmp_path: Path) -> None:
+    module = trained(Network())
+    state = dict(module.state_dict())
+    buffer, parameter = "blocks.1.norm.running_mean", "blocks.0.conv.weight"
+    load(tmp_path / "w.pth", Network(), {**state, buffer: torch.full((4,), float("nan"))})
+    broken = state[parameter].clone()
+    broken[0] = float("nan")
+    with pytest.raises(CheckpointError, match=rf"holds NaN in '{parameter}' \(36 of 144 numbers\), so its training"):
+        load(tmp_path / "w.pth", Network(), {**state, parameter: broken})

@@ -30,7 +30,7 @@ from lading.build.graph_size import too_large
 from lading.build.own_source import source_files
 from lading.errors import ExportError
 from lading.spec import BATCH, Array, ModelSpec
-from lading.tensors.padded import padded_dims
+from lading.tensors.lengths import Lengths
 from lading.tensors.ragged import collate
 from lading.tensors.random import random_inputs
 
@@ -162,10 +162,14 @@ def _arguments(spec: ModelSpec) -> tuple[torch.Tensor, ...]:
 
 
 def _example(spec: ModelSpec) -> dict[str, Array]:
+    lengths = Lengths(tuple(spec.inputs))
     examples = real_examples(spec, EXAMPLE_BATCH)
+    if lengths.pictures:
+        examples = examples[:1] * EXAMPLE_BATCH  # others may have another size
     if len(examples) == EXAMPLE_BATCH:
         return collate(spec.inputs, examples)
     sizes = {dim: TYPICAL + index for index, dim in enumerate(_input_dims(spec))}
+    sizes |= lengths.measured()[0] if lengths.pictures else {}
     return random_inputs(spec.inputs, {**sizes, BATCH: EXAMPLE_BATCH}, np.random.default_rng(0))
 
 
@@ -175,14 +179,18 @@ def _input_dims(spec: ModelSpec) -> list[str]:
 
 def _dynamic_shapes(spec: ModelSpec, module: nn.Module) -> Any:
     # torch.export needs identifiers for dims. The spec's names are set afterwards.
-    padded = padded_dims(spec.inputs)
-    dims = {
-        # A table of positions has an end, which the exporter wants to know.
-        dim: torch.export.Dim(f"dim{index}", max=padded[dim].max_length if dim in padded else None)
-        for index, dim in enumerate(_input_dims(spec))
-    }
+    lengths = Lengths(tuple(spec.inputs))
+    dims = {dim: _free_dim(f"dim{index}", dim, lengths) for index, dim in enumerate(_input_dims(spec))}
     shapes = [{axis: dims[dim] for axis, dim in enumerate(t.shape) if isinstance(dim, str)} for t in spec.inputs]
     return _by_parameter(module, shapes)
+
+
+def _free_dim(name: str, dim: str, lengths: Lengths) -> Any:
+    """A dim as torch.export declares it. A table of positions has an end, and a network that halves a picture five
+    times wants multiples of 32: the exporter is told both."""
+    most = lengths.most(dim)
+    step = next((spec.preprocess.multiple for spec in lengths.pictures if spec.preprocess and dim in spec.shape), 1)
+    return torch.export.Dim(name, max=most) if step == 1 else step * torch.export.Dim(name, max=(most or step) // step)
 
 
 def _by_parameter(module: nn.Module, shapes: Sequence[Mapping[int, Any]]) -> Any:

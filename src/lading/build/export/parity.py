@@ -16,7 +16,7 @@ from lading.errors import ArtifactError
 from lading.predictor import open_session
 from lading.spec import BATCH, Array, ModelSpec, TensorSpec
 from lading.tensors.agreement import max_abs_difference
-from lading.tensors.padded import padded_dims
+from lading.tensors.lengths import Lengths
 from lading.tensors.ragged import collate
 from lading.tensors.random import random_inputs
 
@@ -71,26 +71,55 @@ def compare(spec: ModelSpec, module: nn.Module, graph: Path | bytes, *, atol: fl
     return worst, failures
 
 
+_REAL = 4
+"""Real pictures of any size that are compared: each is a run of its own."""
+_MADE_UP_PIXELS = 512 * 1024
+"""Pixels of the largest picture that is made up."""
+
+
 def cases(spec: ModelSpec, sizes: Sequence[int] = SIZES) -> Iterator[tuple[str, dict[str, Array]]]:
     """Yield (description, inputs by name): real batches, then a sweep over each symbolic dim."""
     rng = np.random.default_rng(0)
     examples = real_examples(spec, max(sizes))
     dims = dict.fromkeys(dim for tensor in spec.inputs for dim in tensor.symbolic_dims)
-    if examples:
+    lengths = Lengths(tuple(spec.inputs))
+    if lengths.pictures:
+        yield from _of_pictures(spec, lengths, examples, rng)
+    elif examples:
         for size in sizes:
             repeated = [examples[index % len(examples)] for index in range(size)]
             yield f"batch {size}", collate(spec.inputs, repeated)
-    padded = padded_dims(spec.inputs)
+    picture_dims = {dim for tensor in lengths.pictures for dim in tensor.symbolic_dims}
+    pictures = lengths.measured()[0] if lengths.pictures else {}
     may_be_empty = {tensor.shape[tensor.ragged_axis] for tensor in spec.inputs if tensor.indexes}
     for dim in dims:
-        if examples and dim == BATCH:
+        if (examples and dim == BATCH) or dim in picture_dims:
             continue
         for size in (0, *sizes) if dim in may_be_empty else sizes:
-            if dim in padded and size > padded[dim].max_length:
+            if dim in lengths.padded and size > lengths.padded[dim].max_length:
                 continue
             # A ragged dim belongs to one request here: a batch may not have more owners than rows.
             others = {other: 1 if other == BATCH else TYPICAL for other in (BATCH, *dims)}
-            yield f"{dim} {size}", random_inputs(spec.inputs, {**others, dim: size}, rng)
+            yield f"{dim} {size}", random_inputs(spec.inputs, {**others, **pictures, dim: size}, rng)
+
+
+def _of_pictures(
+    spec: ModelSpec, lengths: Lengths, examples: Sequence[Mapping[str, Array]], rng: np.random.Generator
+) -> Iterator[tuple[str, dict[str, Array]]]:
+    """Real pictures of any size alone, and made-up ones of other sizes, lying and standing, in batches of one to
+    three."""
+    for index, example in enumerate(examples[:_REAL]):
+        yield f"{BATCH} of example {index}", collate(spec.inputs, [example])
+    small = [sizes for sizes in lengths.measured() if (lengths.of(sizes) or 0) <= _MADE_UP_PIXELS]
+    for turn, sizes in enumerate(small or lengths.measured()[:1]):
+        other = dict(sizes)
+        for tensor in lengths.pictures:
+            height, width = tensor.picture_dims or ("", "")
+            if turn % 2 == 0:
+                other |= {height: sizes[width], width: sizes[height]}
+        rows = lengths.rows(other, turn % 3 + 1)
+        described = ", ".join(f"{dim} {size}" for dim, size in other.items())
+        yield described, random_inputs(spec.inputs, {**other, BATCH: rows}, rng)
 
 
 def run_module(spec: ModelSpec, module: nn.Module, inputs: Mapping[str, Array]) -> dict[str, Array]:

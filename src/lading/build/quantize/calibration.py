@@ -7,6 +7,7 @@ has, by default, as many bins as quantized steps, so there is nothing to choose 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -37,7 +38,7 @@ PERCENTILE = 99.99
 
 @dataclass
 class Activation:
-    """Range and histogram of one tensor."""
+    """Range and histogram of one tensor. The range of one that is not always finite is infinite: it stays in float."""
 
     low: float
     high: float
@@ -50,7 +51,7 @@ class Activation:
         return max(abs(self.low), abs(self.high))
 
     def range(self, method: Method) -> tuple[float, float]:
-        """Lowest and highest value to represent."""
+        """Lowest and highest value to represent; infinite where the tensor was NaN or infinite."""
         if method == "minmax" or self.counts is None or not self.counts.any():
             return self.low, self.high
         low, high = _percentile_range(self) if method == "percentile" else _entropy_range(self)
@@ -74,7 +75,7 @@ def observe(
         histograms: count them too, for the entropy and percentile methods.
 
     Raises:
-        QuantizationError: a tensor is not finite, there is no tensor to observe, or there are no examples.
+        QuantizationError: there is no tensor to observe, or there are no examples.
     """
     if not tensors:
         raise QuantizationError(
@@ -124,12 +125,15 @@ def _observing_session(model: onnx.ModelProto, tensors: Sequence[str]) -> ort.In
 def _widen(seen: dict[str, Activation], name: str, values: Array) -> None:
     low, high = float(values.min()), float(values.max())
     if not np.isfinite([low, high]).all():
-        raise QuantizationError(f"the tensor {name!r} is not finite on the calibration examples, so it has no range")
+        # NaN marks a missing value, -inf a masked one. No int8 stands for either.
+        low, high = -math.inf, math.inf
     known = seen.setdefault(name, Activation(low, high))
     known.low, known.high = min(known.low, low), max(known.high, high)
 
 
 def _count(activation: Activation, values: Array) -> None:
+    if activation.reach == math.inf:
+        return
     if activation.counts is None:
         activation.counts = np.zeros(2 * BINS, np.int64)
     if activation.reach <= BINS / np.finfo(np.float32).max:

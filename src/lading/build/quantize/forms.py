@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lading.build.examples import of_one_size
 from lading.build.quantize.source import Source
 from lading.build.quantize.static_int8 import FORMS, Form, quantizable_layers, quantize_static
 from lading.build.verify.timing import Plan, Samples, measure, ratio
@@ -49,7 +50,7 @@ def ranked_forms(
     for form in FORMS:
         if quantization.form not in ("measured", form.name):
             continue
-        layers = quantizable_layers(source.prepared, quantization.exclude, form)
+        layers = quantizable_layers(source.prepared, ranges, quantization.exclude, form)
         try:
             made = quantize_static(source.prepared, ranges, quantization, layers=layers, form=form)
         except QuantizationError as error:
@@ -97,6 +98,11 @@ def _logs(first: Samples, own: Samples) -> list[float]:
     return np.log([found.value, found.low, found.high]).tolist()  # type: ignore[no-any-return]
 
 
+_LOOKED_AT = 32
+"""Calibration examples among which pictures of one size are looked for."""
+
+
 def _feed(source: Source, quantization: Quantization, size: int) -> dict[str, Array]:
     examples = source.data.calibration(quantization.calibration_examples)
-    return collate(source.spec.inputs, [examples[index % len(examples)][0] for index in range(size)])
+    alike = of_one_size(source.spec.inputs, examples[: max(_LOOKED_AT, size)], size)
+    return collate(source.spec.inputs, [alike[index % len(alike)][0] for index in range(size)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import onnx
@@ -42,7 +42,8 @@ class Chosen(Frozen):
 def quantize_within_drop(
     source: Source, variant: Variant, quantization: Quantization
 ) -> tuple[onnx.ModelProto, dict[str, Any]]:
-    """Quantize in the fastest form that the gate may be expected to pass. If none is, search for layers to leave out.
+    """Quantize in the fastest form that the gate may be expected to pass. If none is, equalize the channels between
+    convolutions; then search for layers to leave out.
 
     Returns:
         The graph, and for the report: form, calibration, scores, and the sensitivity table if there was a search.
@@ -61,14 +62,16 @@ def quantize_within_drop(
     if not quantization.sensitivity_search:
         return made.graph(fastest), details | made.described(fastest)
     details |= {"fp32_score": source.score, "score_examples": len(source.data.validation)}
-    scores: list[float] = []
-    for form, _ in ranked:
-        model = made.graph(form)
-        compared = source.compared(model)
-        scores.append(compared.score)
-        if compared.within(variant.max_score_drop):
-            return model, details | made.described(form) | {"score_all_layers": compared.score}
-    details |= made.described(fastest) | {"score_all_layers": scores[0]}
+    scores: dict[_Made, float] = {}
+    for made in _plain_then_equalized(source, variant, quantization):
+        for form, _ in ranked:
+            model = made.graph(form)
+            compared = source.compared(model)
+            scores.setdefault(made, compared.score)
+            if compared.within(variant.max_score_drop):
+                return model, details | made.described(form) | {"score_all_layers": compared.score}
+    made = max(scores, key=lambda one: scores[one])
+    details |= made.described(fastest) | {"score_all_layers": scores[made]}
     if len(made.layers(fastest)) == 1:
         return made.graph(fastest), details
     end = time.monotonic() + quantization.search_seconds
@@ -83,6 +86,13 @@ def quantize_within_drop(
     return made.graph(fastest, chosen.excluded), details
 
 
+def _plain_then_equalized(source: Source, variant: Variant, quantization: Quantization) -> Iterator[_Made]:
+    """The graph as it is. Where that is not enough, the same with channels of like ranges, if it differs."""
+    yield _Made(source, variant, quantization)
+    if source.equalized is not None:
+        yield _Made(source.equalized, variant, quantization)
+
+
 class _Made:
     """The static int8 graphs of one variant."""
 
@@ -91,7 +101,7 @@ class _Made:
         self.ranges = source.ranges(quantization)
 
     def layers(self, form: Form) -> list[str]:
-        return quantizable_layers(self.source.prepared, self.quantization.exclude, form)
+        return quantizable_layers(self.source.prepared, self.ranges, self.quantization.exclude, form)
 
     def graph(self, form: Form, excluded: Sequence[str] = ()) -> onnx.ModelProto:
         """A form, without the layers that stay in float32."""
@@ -99,7 +109,8 @@ class _Made:
         return quantize_static(self.source.prepared, self.ranges, self.quantization, layers=kept, form=form)
 
     def described(self, form: Form) -> dict[str, Any]:
-        return {"form": form.name, "layers": len(self.layers(form))}
+        equalized = self.source.made_of_equalized
+        return {"form": form.name, "layers": len(self.layers(form)), "equalized": equalized}
 
     def ranked(self) -> list[tuple[Form, TimedForm]]:
         """The forms by speed. It does not depend on the ranges, so all variants of a graph share what was measured."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from rich.progress import Progress
 
 from lading.build.examples import batches, open_graph, read_example, spread, spread_indices
 from lading.build.quantize.calibration import BATCH_SIZE, Activation, float_activations, observe
+from lading.build.quantize.equalize import equalized
 from lading.build.quantize.static_int8 import ELEMENTWISE, QUANTIZED, prepare
 from lading.build.verify.drop import expected_margin, least_margin, score_drop
 from lading.build.verify.scores import Answers, answer_split
@@ -119,6 +121,7 @@ class Source:
     def __init__(self, spec: Evaluated, pruning: float, file: Path, data: Data, progress: Progress) -> None:
         self.spec, self.pruning, self.file = spec, pruning, file
         self.data, self.progress = data, progress
+        self.made_of_equalized = False
         self._activations: dict[int, dict[str, Activation]] = {}
         self.forms: dict[Quantization, Any] = {}
         """Forms of static int8, ranked by speed, by what decides it."""
@@ -131,6 +134,17 @@ class Source:
             QuantizationError: the graph is quantized already, or ONNX Runtime cannot optimise it.
         """
         return prepare(self.file)
+
+    @cached_property
+    def equalized(self) -> Source | None:
+        """The same with channels of like ranges between convolutions; ``None`` where no pair gains from it."""
+        graph = equalized(self.prepared)
+        if graph is None:
+            return None
+        other = copy.copy(self)  # the answers and the speeds are the same; ranges are not
+        vars(other)["prepared"] = graph
+        other._activations, other.made_of_equalized = {}, True
+        return other
 
     @cached_property
     def precision(self) -> str:

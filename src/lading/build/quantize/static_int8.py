@@ -7,16 +7,18 @@ pair runs on the VNNI instructions. With AVX2 only, sums saturate unless weights
 
 from __future__ import annotations
 
+import math
 import re
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import onnx
-from onnx import numpy_helper, version_converter
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper, version_converter
 from onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType, TensorsData, quant_pre_process
 
 from lading.build.examples import open_graph
@@ -80,6 +82,9 @@ as ``thick``, 3.1 and 2.8 as ``all``; MobileNetV2 1.7 and 1.6 as ``thick``, 2.5 
 EfficientNet-B0 0.8 and 0.6 as ``thick``, 1.3 and 1.7 as ``but-first``."""
 
 
+Ranges = Mapping[str, tuple[float, float]]
+"""Lowest and highest value by tensor; infinite where it was NaN or infinite."""
+KEEP_ASPECT = "keep_aspect_ratio_policy"
 OLDEST_OPSET = 13
 """The first opset in which DequantizeLinear has a scale for each channel."""
 
@@ -104,7 +109,7 @@ def prepare(file: Path) -> onnx.ModelProto:
             raise QuantizationError(f"{file.name} cannot be prepared for quantization: {error}") from error
         model = onnx.load(prepared)
     name_nodes(model)
-    _scale_resizes(model.graph)
+    _resize_all_axes(model.graph)
     _flatten_biases(model.graph)
     # If ONNX Runtime cannot read the graph, the preprocessor only logs that and skips optimising. Opening it raises.
     open_graph(model)
@@ -127,32 +132,72 @@ def _of_opset(model: onnx.ModelProto, file: Path, folder: Path) -> Path:
     return folder / file.name
 
 
-def _scale_resizes(graph: onnx.GraphProto) -> None:
-    """Give each Resize to fixed sizes of some axes the scales of all axes instead, in place.
+def _resize_all_axes(graph: onnx.GraphProto) -> None:
+    """Give each Resize of some axes the scales or the sizes of all axes instead, in place.
 
-    In int8, ONNX Runtime 1.32 moves channels to the back and loses sizes that name their axes: the graph does not open.
+    In int8, ONNX Runtime 1.32 moves channels to the back and loses which axes are meant: the graph does not open.
     """
     constants = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
     shapes = {
         value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
         for value in (*graph.input, *graph.value_info)
     }
+    nodes = []
     for node in graph.node:
         attributes = {one.name: one for one in node.attribute}
-        if node.op_type != "Resize" or "axes" not in attributes or len(node.input) < 4:
-            continue
-        before, sizes = shapes.get(node.input[0], []), constants.get(node.input[3])
-        axes = [axis % max(len(before), 1) for axis in attributes["axes"].ints]
-        if sizes is None or not before or not all(before[axis] for axis in axes):
-            continue
+        before = shapes.get(node.input[0], []) if node.op_type == "Resize" and "axes" in attributes else []
+        policy = attributes.get("keep_aspect_ratio_policy")
+        if before and not node.input[1] and policy in (None, helper.make_attribute(KEEP_ASPECT, "stretch")):
+            axes = np.array([axis % len(before) for axis in attributes["axes"].ints])
+            nodes += _of_all_axes(graph, node, before, axes, constants)
+            node.attribute.remove(attributes["axes"])
+        nodes.append(node)
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _of_all_axes(
+    graph: onnx.GraphProto,
+    node: onnx.NodeProto,
+    before: Sequence[int],
+    axes: NDArray[np.int64],
+    constants: Mapping[str, NDArray[Any]],
+) -> list[onnx.NodeProto]:
+    """Change the inputs of a Resize. Returns the nodes that compute them; none where they are constant."""
+    given = list(node.input)
+    by_sizes = len(given) > 3 and given[3] != ""
+    name = f"{node.output[0]}/all"
+    scales = _exact_scales(before, axes, constants.get(given[3])) if by_sizes else None
+    if scales is None and not by_sizes and given[2] in constants:
         scales = np.ones(len(before), np.float32)
-        scales[axes] = sizes / np.array([before[axis] for axis in axes])
-        if [int(scales[axis] * before[axis]) for axis in axes] != sizes.tolist():
-            continue  # rounding would give another size
-        name = f"{node.output[0]}/scales"
+        scales[axes] = constants[given[2]]
+    if scales is not None:
         graph.initializer.append(numpy_helper.from_array(scales, name))
-        node.input[:] = [node.input[0], "", name]
-        node.attribute.remove(attributes["axes"])
+        node.input[:] = [given[0], "", name]
+        return []
+    node.input[:] = [given[0], "", "", name] if by_sizes else [given[0], "", name]
+    graph.initializer.append(numpy_helper.from_array(axes, f"{name}/axes"))
+    if not by_sizes:
+        graph.initializer.append(numpy_helper.from_array(np.ones(len(before), np.float32), f"{name}/ones"))
+        return [helper.make_node("ScatterElements", [f"{name}/ones", f"{name}/axes", given[2]], [name], name)]
+    return [
+        helper.make_node("Shape", [given[0]], [f"{name}/before"], f"{name}/before"),
+        helper.make_node("ScatterElements", [f"{name}/before", f"{name}/axes", given[3]], [name], name),
+    ]
+
+
+def _exact_scales(
+    before: Sequence[int], axes: NDArray[np.int64], sizes: NDArray[np.int64] | None
+) -> NDArray[np.float32] | None:
+    """The scales of all axes that give these sizes; ``None`` where sizes are not known, or rounding gives others."""
+    known = [before[axis] for axis in axes]
+    if sizes is None or not all(known):
+        return None
+    scales = np.ones(len(before), np.float32)
+    scales[axes] = sizes / np.array(known)
+    # Shapes are inferred in float64, and the kernel computes in float32.
+    found = {tuple(np.floor(scales[axes].astype(kind) * np.array(known, kind))) for kind in (np.float32, np.float64)}
+    return scales if found == {tuple(sizes)} else None
 
 
 def _flatten_biases(graph: onnx.GraphProto) -> None:
@@ -173,17 +218,20 @@ def _flatten_biases(graph: onnx.GraphProto) -> None:
             node.input[2] = name
 
 
-def quantizable_layers(model: onnx.ModelProto, exclude: Sequence[str] = (), form: Form = FORMS[0]) -> list[str]:
+def quantizable_layers(
+    model: onnx.ModelProto, ranges: Ranges, exclude: Sequence[str] = (), form: Form = FORMS[0]
+) -> list[str]:
     """Names of the layers that a form has in int8, in graph order.
 
     Args:
         model: a prepared graph.
+        ranges: lowest and highest value by tensor. A layer that reads or writes one of infinite range stays in float32.
         exclude: regular expressions. A node with a matching name stays in float32.
 
     Raises:
         QuantizationError: a pattern matches no node, or is not a regular expression.
     """
-    excluded = excluded_nodes(model, exclude)
+    excluded = excluded_nodes(model, exclude) | _unbounded(model, ranges)
     weights = {initializer.name: tuple(initializer.dims) for initializer in model.graph.initializer}
     weighted = [node for node in model.graph.node if node.op_type in WEIGHTED and node.input[1] in weights]
     thin = [node.name for node in weighted if node.op_type == "Conv" and weights[node.input[1]][1] < THIN]
@@ -213,7 +261,7 @@ def excluded_nodes(model: onnx.ModelProto, patterns: Sequence[str]) -> set[str]:
 
 def quantize_static(
     model: onnx.ModelProto,
-    ranges: Mapping[str, tuple[float, float]],
+    ranges: Ranges,
     quantization: Quantization,
     *,
     layers: Collection[str],
@@ -223,7 +271,7 @@ def quantize_static(
 
     Args:
         model: a prepared graph; it is left as it is.
-        ranges: lowest and highest value by tensor.
+        ranges: lowest and highest value by tensor. Operators at one of infinite range stay in float32.
         quantization: gives ``per_channel``, ``reduce_range`` and ``exclude``.
         layers: names of weighted nodes to quantize; the others stay in float32.
         form: gives the operators between them.
@@ -234,9 +282,9 @@ def quantize_static(
     if not layers:
         raise QuantizationError(
             f"there is nothing to quantize: the graph has no {', '.join(WEIGHTED)} with constant weights outside of "
-            "what is excluded"
+            "what is excluded, and of what is NaN or infinite on the calibration examples"
         )
-    patterns = excluded_nodes(model, quantization.exclude)
+    patterns = excluded_nodes(model, quantization.exclude) | _unbounded(model, ranges)
     behind = _behind(model, layers)
     skipped = [
         node.name
@@ -245,7 +293,9 @@ def quantize_static(
     ]
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    extremes = {name: (np.float32(low), np.float32(high)) for name, (low, high) in ranges.items()}
+    extremes = {
+        name: (np.float32(low), np.float32(high)) for name, (low, high) in ranges.items() if math.isfinite(high - low)
+    }
     try:
         with quiet():
             quantizer = QDQQuantizer(
@@ -264,6 +314,12 @@ def quantize_static(
     except Exception as error:  # The quantizer raises ValueError, KeyError, RuntimeError and AssertionError alike.
         raise QuantizationError(f"the graph cannot be quantized: {error}") from error
     return strip_notes(quantizer.model.model)
+
+
+def _unbounded(model: onnx.ModelProto, ranges: Ranges) -> set[str]:
+    """Names of the nodes that read or write a tensor of infinite range, such as a column with missing values."""
+    unbounded = {name for name, (low, high) in ranges.items() if not math.isfinite(high - low)}
+    return {node.name for node in model.graph.node if unbounded.intersection((*node.input, *node.output))}
 
 
 def _behind(model: onnx.ModelProto, layers: Collection[str]) -> set[str]:

@@ -15,6 +15,7 @@ from lading.build.examples import read_example
 from lading.build.train.processes import Processes
 from lading.errors import SpecError
 from lading.spec import Dataset, Example, ModelSpec
+from lading.tensors.lengths import Lengths
 from lading.tensors.ragged import collate
 
 Batch = tuple[list[torch.Tensor], dict[str, torch.Tensor]]
@@ -94,7 +95,9 @@ def batches_in_order(
     Args:
         reading: ``workers`` processes that load, 0 for this one; ``prefetch`` batches that each keeps ready.
     """
-    return _batches(spec, split, (group or Processes()).share(len(split)), batch_size, **reading)
+    # Pictures of any size do not make one batch.
+    size = 1 if Lengths(tuple(spec.inputs)).pictures else batch_size
+    return _batches(spec, split, (group or Processes()).share(len(split)), size, **reading)
 
 
 def _batches(
@@ -119,7 +122,19 @@ def _batches(
 
 
 def join_examples(spec: ModelSpec, examples: Sequence[Example]) -> Batch:
-    """One batch: inputs in the spec's order, targets by name."""
+    """One batch: inputs in the spec's order, targets by name.
+
+    Raises:
+        SpecError: pictures of any size that differ in size.
+    """
+    for tensor in Lengths(tuple(spec.inputs)).pictures:
+        shapes = sorted({np.shape(given[tensor.name]) for given, _ in examples})
+        if len(shapes) > 1:
+            raise SpecError(
+                f"a batch of training examples has {tensor.name!r} of shapes {list(shapes[0])} and {list(shapes[1])}: "
+                "give all examples of 'train' one size, such as a random crop in dataset() or augment(); other splits "
+                "may have any"
+            )
     inputs = collate(spec.inputs, [inputs for inputs, _ in examples])
     tensors = [torch.from_numpy(np.ascontiguousarray(inputs[tensor.name])) for tensor in spec.inputs]
     return tensors, stacked([targets for _, targets in examples])

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch._dynamo.exc import TorchDynamoException
 
+from lading.build.examples import as_large
 from lading.build.train.batches import Batch, batches_in_order
 from lading.build.train.processes import current
 from lading.errors import SpecError
@@ -133,7 +134,7 @@ def answer_by_name(spec: ModelSpec, module: nn.Module, inputs: Sequence[torch.Te
 
 
 def join(parts: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return {name: np.concatenate(as_large([part[name] for part in parts], joined=0)) for name in parts[0]}
 
 
 def frozen_parts(module: nn.Module, names: Sequence[str]) -> list[nn.Module]:

@@ -18,6 +18,7 @@ import torch
 from lightning.pytorch import callbacks as lightning_callbacks
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
 from torch import nn
 
 from lading.build.collected import load_spec
@@ -133,12 +134,16 @@ def train(
 
     Raises:
         SpecError: the dry run before the first epoch found that model, data, loss and score do not fit together.
+        PruneError: it found that a required variant cannot be pruned.
     """
     check_processes(config, current())
     spec = spec_of(spec, _options(config))
     if not (tried or resume):
         with current().one_first(shared=config.data.shared):
-            dry_run(spec)
+            sentences = dry_run(spec, round_to=config.prune.round_to)
+        if current().first:
+            for sentence in sentences:
+                Console().print(sentence, markup=False, highlight=False, soft_wrap=True)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     if config.init is None:
         fresh = spec.build()

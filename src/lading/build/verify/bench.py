@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
-from itertools import takewhile
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,7 @@ from lading.machine import usable_cpus
 from lading.predictor import open_session
 from lading.spec import Array, Dataset, Evaluated
 from lading.tensors.checks import check_inputs
-from lading.tensors.padded import length_of, padded_dims
+from lading.tensors.lengths import Lengths
 from lading.tensors.ragged import collate
 
 LARGEST_BATCH = 128
@@ -60,37 +59,43 @@ class Bench:
     progress: Progress
 
     def feed(self, batch: int) -> dict[str, Array]:
-        """A batch of real requests; with padded dims, of the one of median length, so that no time goes to filling."""
+        """A batch of real requests; where their length differs, of the one of median length."""
         dataset = self.datasets[self.spec.test_splits[0]]
-        padded = padded_dims(self.spec.inputs)
-        if padded:
+        if self.lengths:
             some = sorted((given for given, _ in spread(dataset, MEDIAN_OF)), key=self._length)
             return collate(self.spec.inputs, [some[len(some) // 2]] * batch)
         examples = [given for given, _ in spread(dataset, batch)]
         return collate(self.spec.inputs, [examples[index % len(examples)] for index in range(batch)])
 
+    @cached_property
+    def lengths(self) -> Lengths:
+        return Lengths(tuple(self.spec.inputs))
+
     def _length(self, example: Mapping[str, Array]) -> int:
-        return length_of(check_inputs(self.spec.inputs, example, example=True), padded_dims(self.spec.inputs))
+        return self.lengths.of(check_inputs(self.spec.inputs, example, example=True)) or 0
 
     @property
     def length(self) -> int | None:
-        """Length of the padded dims in every feed; ``None`` without padded dims."""
-        padded = padded_dims(self.spec.inputs)
-        if not padded:
-            return None
-        feed = self.feed(1)
-        return length_of(check_inputs(self.spec.inputs, feed), padded)
+        """Length of the examples in every feed; ``None`` where all cost the same."""
+        return self.lengths.of(self._sizes) if self.lengths else None
 
-    def feed_of_length(self, batch: int, length: int) -> dict[str, Array]:
-        """A batch of one real request whose padded dims are cut, or repeated, to a length."""
+    @cached_property
+    def _sizes(self) -> dict[str, int]:
+        return check_inputs(self.spec.inputs, self.feed(1))
+
+    def at_most(self, batch: int) -> int:
+        """The batch size, or the largest that is served of the examples of every feed."""
+        batch = self.spec.at_most(batch)
+        return self.lengths.rows(self._sizes, batch) if self.lengths else batch
+
+    def feed_of_length(self, batch: int, sizes: Mapping[str, int]) -> dict[str, Array]:
+        """A batch of one real request whose dims are cut, or repeated, to these sizes."""
         feed = self.feed(1)
-        padded = padded_dims(self.spec.inputs)
         for spec in self.spec.inputs:
             array = feed[spec.name]
             for axis, dim in enumerate(spec.shape):
-                if dim in padded:
-                    size = min(length, padded[dim].max_length)
-                    array = array.take(np.arange(size) % array.shape[axis], axis=axis)
+                if dim in sizes:
+                    array = array.take(np.arange(sizes[str(dim)]) % array.shape[axis], axis=axis)
             feed[spec.name] = np.repeat(array, batch, axis=0)
         return feed
 
@@ -100,7 +105,8 @@ def time_all(bench: Bench, torch: TorchBaselines | None) -> Timings:
     cpus = max(1, int(usable_cpus()))
     more_threads = [(1, count) for count in (2, 4, 8, 16) if count <= cpus]
     timings = Timings()
-    cells = [*((batch, 1) for batch in bench.scale.batches), *more_threads]
+    batches = sorted({bench.at_most(batch) for batch in bench.scale.batches})
+    cells = [*((batch, 1) for batch in batches), *more_threads]
     task = bench.progress.add_task("timing", total=0)
     while cells:
         bench.progress.update(task, total=(len(timings.samples) + len(cells)) * bench.scale.others.rounds)
@@ -111,12 +117,7 @@ def time_all(bench: Bench, torch: TorchBaselines | None) -> Timings:
             runners |= {name + ALONE: run for name, run in _runners(bench, None, 1, 1).items()}
         timings.add(cell, measure(runners, plan))
         bench.progress.advance(task, bench.scale.others.rounds)
-        if (
-            threads == 1
-            and batch >= bench.scale.batches[-1]
-            and 2 * batch <= bench.spec.at_most(LARGEST_BATCH)
-            and timings.pays(batch)
-        ):
+        if threads == 1 and batch >= batches[-1] and 2 * batch <= bench.at_most(LARGEST_BATCH) and timings.pays(batch):
             cells.insert(0, (2 * batch, 1))
     return timings
 
@@ -142,27 +143,18 @@ MEDIAN_OF = 64
 """Examples whose median length is that of the timings."""
 
 
-def lengths_of(spec: Evaluated) -> list[int]:
-    """The lengths to measure: the buckets, or else 8, 32, 128 ... and the largest; empty without padded dims."""
-    paddings = padded_dims(spec.inputs).values()
-    if not paddings:
-        return []
-    longest = max(padding.max_length for padding in paddings)
-    buckets = {bucket for padding in paddings for bucket in padding.buckets}
-    return sorted(buckets) or [*takewhile(lambda length: length < longest, (8 * 4**n for n in range(16))), longest]
-
-
 def costs_of_lengths(bench: Bench) -> dict[str, tuple[LengthCost, ...]]:
     """Time runs of every length, by variant."""
     names = [tensor.name for tensor in bench.spec.outputs]
-    batch = bench.spec.at_most(LENGTH_BATCH)
     found: dict[str, list[LengthCost]] = {name: [] for name in bench.sessions}
-    lengths = lengths_of(bench.spec)
-    task = bench.progress.add_task("timing lengths", total=len(lengths))
-    for length in lengths:
+    measured = bench.lengths.measured()
+    task = bench.progress.add_task("timing lengths", total=len(measured))
+    for sizes in measured:
+        length = bench.lengths.of(sizes) or 1
+        batch = bench.lengths.rows(sizes, bench.spec.at_most(LENGTH_BATCH))
         runners: dict[tuple[str, int], Runner] = {}
         for size in {1, batch}:
-            feed = bench.feed_of_length(size, length)
+            feed = bench.feed_of_length(size, sizes)
             runners |= {(name, size): partial(session.run, names, feed) for name, session in bench.sessions.items()}
         samples = measure({f"{size} {name}": run for (name, size), run in runners.items()}, bench.scale.others)
         for name, costs in found.items():
@@ -174,8 +166,11 @@ def costs_of_lengths(bench: Bench) -> dict[str, tuple[LengthCost, ...]]:
 
 def memory_of_all(bench: Bench) -> dict[str, int]:
     """Growth of the peak memory of a fresh process, in bytes, by variant."""
-    largest, lengths = bench.scale.batches[-1], lengths_of(bench.spec)
-    feed = bench.feed_of_length(largest, lengths[-1]) if lengths else bench.feed(largest)
+    largest, measured = bench.scale.batches[-1], bench.lengths.measured()
+    if measured:
+        feed = bench.feed_of_length(bench.lengths.rows(measured[-1], largest), measured[-1])
+    else:
+        feed = bench.feed(largest)
     task = bench.progress.add_task("peak memory", total=len(bench.sessions))
     files = [bench.files[name] for name in bench.sessions]
     grown = {}

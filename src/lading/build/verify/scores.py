@@ -13,10 +13,10 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from lading.build.examples import join, read_example, spread_indices, targets
+from lading.build.examples import batches, join, read_example, spread_indices, targets
 from lading.machine import usable_cpus
 from lading.spec import Array, Dataset, Evaluated, Example, TensorSpec
-from lading.tensors.ragged import collate, dim_size
+from lading.tensors.ragged import dim_size
 
 BATCH_SIZE = 4
 """Small, so that activations stay in the cache: with 16 an example of cards takes 1.1 times as long (AMD EPYC)."""
@@ -92,17 +92,17 @@ def answer_split(
     fingerprints: list[bytes] = []
     ragged = {tensor.name: str(tensor.shape[tensor.ragged_axis]) for tensor in spec.outputs if not tensor.batched}
     counts: dict[str, list[int]] = {name: [0] for name in ragged}
-    before: dict[str, Future[list[Array]]] = {}
+    before: list[tuple[str, Future[list[Array]]]] = []
     with ThreadPoolExecutor(max(1, int(usable_cpus()))) as pool:
         for start in range(0, len(indices) + batch, batch):
             examples = [read_example(dataset, index) for index in indices[start : start + batch]]
-            runs: dict[str, Future[list[Array]]] = {}
-            if examples:
-                feed = collate(spec.inputs, [given for given, _ in examples])
-                runs = {name: pool.submit(session.run, names, feed) for name, session in sessions.items()}
-            for name, run in before.items():
+            feeds = list(batches(spec.inputs, examples, batch))
+            started = [
+                (name, pool.submit(session.run, names, feed)) for feed in feeds for name, session in sessions.items()
+            ]
+            for name, run in before:
                 parts[name].append(run.result())
-            before = runs
+            before = started
             seen.extend(({}, target) for _, target in examples)
             for given, _ in examples:
                 fingerprints.append(fingerprint(spec.inputs, given))

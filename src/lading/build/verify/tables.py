@@ -10,7 +10,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from lading.artifact import Artifact
+from lading.artifact import MANIFEST, Artifact
 from lading.artifact.graph_versions import graph_versions
 from lading.artifact.manifest import (
     Machine,
@@ -24,6 +24,7 @@ from lading.artifact.manifest import (
 )
 from lading.build.records import Verification, VerifiedVariant
 from lading.preprocess import DEFAULT
+from lading.signing.sign import signature_line
 from lading.spec import TensorSpec
 
 WIDE = 124
@@ -162,6 +163,7 @@ def _identity(artifact: Artifact) -> Table:
         ("description", manifest.description),
         ("path", str(artifact.path)),
         ("digest", artifact.digest),
+        ("signed by", signature_line(artifact.path, MANIFEST)),
         ("serves", manifest.chosen),
         ("measured on", machine_line(manifest.machine) if manifest.machine else ""),
     ]

@@ -7,7 +7,7 @@ import json
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -32,6 +32,8 @@ INDEX = ".index.json"
 _LARGEST_INDEX = 64 * 1024 * 1024
 _OLD_TORCH = (b"\x80\x02\x8a\x0a", b"\x80\x04\x8a\x0a")  # pickle of torch's magic number, up to version 1.5
 _HEAD = 300  # bytes that say what a file is
+_MOST_ENTRIES = 5_000_000
+"""Entries of a file, each named by the way to it. Containers that share their parts can have more than any memory."""
 _REFUSED = re.compile(r"GLOBAL ([A-Za-z_][\w.]*\w)")
 SAVE_WEIGHTS = "`torch.save(model.state_dict(), 'weights.pth')`"
 
@@ -180,9 +182,10 @@ def _check_archive(path: Path) -> None:
             return
     try:
         with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
+            entries = archive.infolist()
     except zipfile.BadZipFile:
         raise CheckpointError(f"{path} is cut short or damaged: copy or download it again") from None
+    names = [entry.filename for entry in entries]
     if any(name.endswith("archive_format") or name.endswith("serialized_exported_program.json") for name in names):
         raise CheckpointError(f"{path} is a program of torch.export, with its graph: `lading pack {path}` packs it")
     if any(name.endswith("/constants.pkl") for name in names):
@@ -192,6 +195,29 @@ def _check_archive(path: Path) -> None:
         )
     if not any(name.endswith("data.pkl") for name in names):
         raise CheckpointError(f"{path} holds no weights: it is a ZIP archive that torch.save did not write; unpack it")
+    if sum(entry.file_size for entry in entries) > path.stat().st_size:
+        # torch.save stores as it is. A small archive may inflate to more than any memory.
+        raise CheckpointError(f"{path} was compressed after torch.save wrote it: unpack it, and give the file inside")
+    if (damaged := _damaged_entry(path, entries)) is not None:
+        raise CheckpointError(
+            f"{path} is damaged: the checksum of its part {damaged!r} is not that of its bytes; copy or download it "
+            "again"
+        )
+
+
+def _damaged_entry(path: Path, entries: Sequence[zipfile.ZipInfo]) -> str | None:
+    """The first entry whose bytes have changed since it was written. torch.load does not look."""
+    with zipfile.ZipFile(path) as archive:
+        for entry in entries:
+            if entry.CRC == 0:  # written without checksums: torch.serialization.set_crc32_options(False)
+                continue
+            try:
+                with archive.open(entry) as stream:
+                    while stream.read(1 << 20):
+                        pass
+            except (zipfile.BadZipFile, EOFError, NotImplementedError):
+                return entry.filename
+    return None
 
 
 def _refused_globals(path: Path) -> list[str]:
@@ -221,7 +247,11 @@ def _first_line(text: str) -> str:
 def _flat(path: Path, content: Any) -> WeightsFile:
     found: dict[str, torch.Tensor] = {}
     others = []
-    for name, value in _entries(content, (), ()):
+    for count, (name, value) in enumerate(_entries(content, (), ())):
+        if count >= _MOST_ENTRIES:
+            raise CheckpointError(
+                f"{path} holds more than {_MOST_ENTRIES:,} entries: save the weights alone, with {SAVE_WEIGHTS}"
+            )
         if not isinstance(value, torch.Tensor):
             others.append(name)
             continue

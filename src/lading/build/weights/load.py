@@ -114,6 +114,7 @@ def load_into(
         fit_shapes(module, found)
         state = state_of(module)
     _check(path, model, state, found)
+    _refuse_diverged(path, module, found)
     try:
         fill(module, found)
     except RuntimeError as error:
@@ -187,6 +188,18 @@ def _check(path: Path, model: str, state: Mapping[str, torch.Tensor], found: Map
         ]
     if problems:
         raise CheckpointError(f"{path} does not fit {model}: {_listed(problems, len(problems))}")
+
+
+def _refuse_diverged(path: Path, module: nn.Module, found: Mapping[str, torch.Tensor]) -> None:
+    """No training ends well with NaN in a parameter. A buffer may hold it, such as a range that was never observed."""
+    trained = {name for name, _ in module.named_parameters(remove_duplicate=False)}
+    holes = {name: int(tensor.isnan().sum()) for name, tensor in found.items() if name in trained}
+    broken = [f"{name!r} ({count} of {found[name].numel()} numbers)" for name, count in holes.items() if count]
+    if broken:
+        raise CheckpointError(
+            f"{path} holds NaN in {_listed(broken)}, so its training diverged and every answer would be NaN: give a "
+            "checkpoint from before that"
+        )
 
 
 def _unusual(tensor: torch.Tensor) -> str | None:

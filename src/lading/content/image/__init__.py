@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageFilter
 
+from lading.answers import View
 from lading.budget import Budget
 from lading.content import ContentType, Corrupt, content_of, register
 from lading.content.image.jpeg import SIGNATURE as JPEG
@@ -39,7 +40,7 @@ Image.MAX_IMAGE_PIXELS = None
 _JPEG_QUALITY = 90
 _SAMPLED = 28 * 28
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
-Decode: TypeAlias = Callable[[bytes, Wanted, Budget], Pixels]
+Decode: TypeAlias = Callable[[bytes, Wanted, Budget], tuple[Pixels, View]]
 
 
 def as_tensor(source: bytes | Path, spec: TensorSpec, budget: Budget | None = None) -> Array:
@@ -67,13 +68,13 @@ def as_tensor(source: bytes | Path, spec: TensorSpec, budget: Budget | None = No
 
 
 def decode_image(
-    data: bytes, *, height: int, width: int, budget: Budget | None = None, how: Preprocess = DEFAULT
+    data: bytes, *, height: int = 0, width: int = 0, budget: Budget | None = None, how: Preprocess = DEFAULT
 ) -> NDArray[np.uint8]:
     """Decode a JPEG, PNG or WebP file into RGB pixels.
 
     Args:
         data: the encoded file.
-        height: rows of the result.
+        height: rows of the result; with ``fit="keep"`` they follow from the picture.
         width: columns of the result.
         budget: what decoding may cost, checked before any pixel is decoded.
         how: the picture comes into the frame; colours and numbers follow in :func:`as_tensor`.
@@ -85,7 +86,11 @@ def decode_image(
         RequestError: not a picture, another format, or an incomplete file.
         BodyTooLargeError: the picture does not fit the budget.
     """
-    budget = budget or Budget()
+    return _placed(data, Wanted(height, width, how), budget or Budget())[0]
+
+
+def _placed(data: bytes, wanted: Wanted, budget: Budget) -> tuple[Pixels, View]:
+    """The pixels, and what of the picture they show."""
     decode = _decoder(data)
     if decode is None:
         known = format_of(data)
@@ -93,7 +98,7 @@ def decode_image(
         what = what if data else "the picture is empty"
         raise PictureError(f"{what}: send a JPEG, PNG or WebP file")
     try:
-        return decode(data, Wanted(height, width, how), budget)
+        return decode(data, wanted, budget)
     except LadingError:
         raise
     except Exception as error:  # decoders raise almost anything for damaged bytes
@@ -198,7 +203,7 @@ CORRUPTIONS: Mapping[str, Corrupt] = {
 
 
 class Pictures(ContentType):
-    """Pictures as uint8 (batch, height, width, 3), or as ``TensorSpec.preprocess`` says; height and width are fixed.
+    """Pictures as uint8 (batch, height, width, 3), or as ``TensorSpec.preprocess`` says.
 
     Args:
         how: of the tensor whose examples it encodes and describes.
@@ -230,10 +235,10 @@ class Pictures(ContentType):
                 "floats and other layouts need preprocess"
             )
         try:
-            height, width = (how or DEFAULT).size(spec.shape)
+            size = (how or DEFAULT).size(spec.shape)
         except ValueError as error:
             return str(error)
-        return None if how is None else _contradiction(how, spec.dtype, height, width)
+        return None if how is None else _contradiction(how, spec.dtype, size)
 
     def claims(self, spec: TensorSpec) -> bool:
         return self.problem(spec) is None
@@ -246,10 +251,12 @@ class Pictures(ContentType):
         return _decoder(data) is not None
 
     def decode(self, data: bytes, spec: TensorSpec, budget: Budget) -> Array:
+        return self.decode_placed(data, spec, budget)[0]
+
+    def decode_placed(self, data: bytes, spec: TensorSpec, budget: Budget) -> tuple[Array, View]:
         how = spec.preprocess or DEFAULT
-        height, width = how.size(spec.shape)
-        pixels = decode_image(data, height=height, width=width, budget=budget, how=how)
-        return pixels if how is DEFAULT else to_tensor(pixels, how, spec.dtype)
+        pixels, view = _placed(data, Wanted.of(how, spec.shape), budget)
+        return (pixels if how is DEFAULT else to_tensor(pixels, how, spec.dtype)), view
 
     def encode(self, example: Array) -> bytes:
         pixels = to_pixels(example, self.how)
@@ -257,15 +264,27 @@ class Pictures(ContentType):
 
     def draw(self, spec: TensorSpec, rng: np.random.Generator) -> bytes:
         how = spec.preprocess or DEFAULT
-        wanted = Wanted(*how.size(spec.shape), how)
-        drawn = rng.integers(0, 256, size=(wanted.height, wanted.width, 3), dtype=np.uint8)
+        wanted = Wanted.of(how, spec.shape)
+        size = (wanted.height, wanted.width) if not how.kept else _usual_size(how, rng)
+        drawn = rng.integers(0, 256, size=(*size, 3), dtype=np.uint8)
         return encode_jpeg(to_picture(drawn, wanted), _JPEG_QUALITY)
 
     def features(self, example: Array) -> NDArray[np.float64]:
         return picture_descriptors(to_pixels(example, self.how))
 
     def describe(self) -> dict[str, Any]:
-        return super().describe() | {"preprocess": str(self.how)}
+        described = super().describe() | {"preprocess": str(self.how)}
+        return described | {"formats": f"{self.formats}, {self.how.bound}"} if self.how.kept else described
+
+
+_USUAL = (480, 640)
+"""Height and width of a photo that is made up for a model of pictures of any size."""
+
+
+def _usual_size(how: Preprocess, rng: np.random.Generator) -> tuple[int, int]:
+    """Height and width of a made-up photo, lying or standing, as large as the model takes at most."""
+    short, long = (min(side, most) for side, most in zip(_USUAL, how.most[::-1], strict=True))
+    return (short, long) if rng.random() < 0.5 else (long, short)
 
 
 @lru_cache(256)
@@ -283,16 +302,16 @@ def _of_tensors(change: Corrupt, how: Preprocess, dtype: str) -> Corrupt:
     return corrupt
 
 
-def _contradiction(how: Preprocess, dtype: str, height: int, width: int) -> str | None:
+def _contradiction(how: Preprocess, dtype: str, size: tuple[int, int] | None) -> str | None:
     """Why a declaration does not fit its tensor."""
     if dtype != "uint8" and not dtype.startswith("float"):
         return f"pictures become uint8 or floats, not {dtype}"
     if dtype == "uint8" and how.normalises:
         return "scale, mean and std make floats, and the tensor is uint8: leave them out, or declare the graph's dtype"
-    if how.resize is not None and how.resize < max(height, width):
+    if how.resize is not None and size is not None and how.resize < max(size):
         return (
-            f"the short side becomes resize={how.resize}, and a crop of {height} x {width} does not fit: set resize to "
-            f"at least {max(height, width)}"
+            f"the short side becomes resize={how.resize}, and a crop of {size[0]} x {size[1]} does not fit: set resize "
+            f"to at least {max(size)}"
         )
     if dtype != "uint8" and not np.isfinite(number_table(how, dtype)).all():
         return f"scale={how.scale:g}, mean={how.mean} and std={how.std} make numbers that are too large for {dtype}"

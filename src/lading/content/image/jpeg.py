@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from lading.answers import View
 from lading.budget import Budget
 from lading.content.image.frame import fit_array, fit_image, frame_bytes, picture_bytes
 from lading.content.image.orientation import MAX_METADATA, read_orientation
@@ -80,8 +81,8 @@ class Header(NamedTuple):
     """Where the first scan begins."""
 
 
-def decode_jpeg(data: bytes, wanted: Wanted, budget: Budget) -> Pixels:
-    """Decode a JPEG to RGB pixels of shape (height, width, 3).
+def decode_jpeg(data: bytes, wanted: Wanted, budget: Budget) -> tuple[Pixels, View]:
+    """Decode a JPEG to RGB pixels of shape (height, width, 3), and say what of it they show.
 
     Raises:
         PictureError: it is incomplete, of a rare kind, or has too many scans.
@@ -93,6 +94,8 @@ def decode_jpeg(data: bytes, wanted: Wanted, budget: Budget) -> Pixels:
     budget.spend_pixels(frame.columns, frame.rows, "picture")
     oriented = wanted.how.exif and (header.exif or header.xmp)
     orientation = read_orientation(header.exif, header.xmp) if oriented else 1
+    upright = (frame.columns, frame.rows) if orientation < 5 else (frame.rows, frame.columns)
+    wanted = wanted.around(*upright)
     if header.several_scans:
         check_scans(data, header.scan)
     reduced = wanted.how.reduced
@@ -108,16 +111,16 @@ def decode_jpeg(data: bytes, wanted: Wanted, budget: Budget) -> Pixels:
         meanwhile += frame.coefficients
     budget.hold(decoded + max(meanwhile, frame_bytes(columns, rows, wanted)), "picture")
     budget.check_time()
-    wanted = wanted._replace(full=(frame.columns, frame.rows) if orientation < 5 else (frame.rows, frame.columns))
+    wanted = wanted._replace(full=upright)
     if plain:
         least = {"min_height": 2 * placed.tall, "min_width": 2 * placed.wide} if reduced else {}
         pixels: Pixels = simplejpeg.decode_jpeg(data, colorspace="RGB", min_factor=1, strict=True, **least)
-        return fit_array(pixels, wanted, orientation, budget)
+        return fit_array(pixels, wanted, orientation, budget), wanted.view
     with Image.open(Stream(_without_metadata(data, header.scan), budget), formats=("JPEG",)) as image:
         if reduced:
             image.draft("RGB", (2 * placed.wide, 2 * placed.tall))
         image.load()
-        return fit_image(image, wanted, orientation, budget)
+        return fit_image(image, wanted, orientation, budget), wanted.view
 
 
 def _as_decoded(wanted: Wanted, frame: Frame, orientation: int) -> Placement:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from PIL import Image
 
+from lading.answers import View
 from lading.budget import Budget
 from lading.content.image.frame import fit_image, frame_bytes, picture_bytes
 from lading.content.image.orientation import MAX_METADATA, orientation_of
@@ -30,8 +31,10 @@ _ROWS = 16
 """Bytes per column of two rows with 16 bits a sample, which the filters need."""
 
 
-def decode_png(data: bytes, wanted: Wanted, budget: Budget) -> Pixels:
-    """Decode a PNG to RGB pixels of shape (height, width, 3); of an animated one its first picture.
+def decode_png(data: bytes, wanted: Wanted, budget: Budget) -> tuple[Pixels, View]:
+    """Decode a PNG to RGB pixels of shape (height, width, 3), and say what of it they show.
+
+    Of an animated one it is the first picture.
 
     Raises:
         PictureError: it is incomplete, or has too many chunks.
@@ -42,11 +45,15 @@ def decode_png(data: bytes, wanted: Wanted, budget: Budget) -> Pixels:
     with Image.open(Stream(slim, budget), formats=("PNG",)) as image:
         columns, rows = image.size
         budget.spend_pixels(columns, rows, "picture")
+        lying = wanted.around(columns, rows)  # it takes as much when it is turned, which only the loaded file says
         decoded = picture_bytes(columns, rows, _PIXEL.get(image.mode, 4)) + (0 if slim is data else len(slim))
-        budget.hold(decoded + max(_ROWS * columns, frame_bytes(columns, rows, wanted)), "picture")
+        budget.hold(decoded + max(_ROWS * columns, frame_bytes(columns, rows, lying)), "picture")
         image.decodermaxblock = BLOCK
         image.load()
-        return fit_image(image, wanted, orientation_of(image.getexif()), budget)
+        orientation = orientation_of(image.getexif()) if wanted.how.exif else 1
+        upright = (columns, rows) if orientation < 5 else (rows, columns)
+        wanted = wanted.around(*upright)._replace(full=upright)
+        return fit_image(image, wanted, orientation, budget), wanted.view
 
 
 def _slim(data: bytes) -> bytes:

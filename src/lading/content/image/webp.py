@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from lading.answers import View
 from lading.budget import Budget
 from lading.content.image.decode_process import DAMAGED, INTERPRETER, LATE, can_decode_apart, decode_apart
 from lading.content.image.frame import fit_array, fit_image, frame_bytes
@@ -100,8 +101,10 @@ class _Picture(NamedTuple):
     xmp: bytes
 
 
-def decode_webp(data: bytes, wanted: Wanted, budget: Budget) -> Pixels:
-    """Decode a WebP to RGB pixels of shape (height, width, 3); of an animated one its first frame.
+def decode_webp(data: bytes, wanted: Wanted, budget: Budget) -> tuple[Pixels, View]:
+    """Decode a WebP to RGB pixels of shape (height, width, 3), and say what of it they show.
+
+    Of an animated one it is the first frame.
 
     Raises:
         PictureError: it is incomplete or damaged.
@@ -111,6 +114,8 @@ def decode_webp(data: bytes, wanted: Wanted, budget: Budget) -> Pixels:
     columns, rows = picture.columns, picture.rows
     budget.spend_pixels(columns, rows, "picture")
     orientation = read_orientation(picture.exif, picture.xmp)
+    upright = (columns, rows) if orientation < 5 or not wanted.how.exif else (rows, columns)
+    wanted = wanted.around(*upright)
     whole = (frame.columns, frame.rows) == (columns, rows)
     channels = 4 if picture.transparent else 3
     decoded = channels * frame.columns * frame.rows + (0 if whole else channels * columns * rows)
@@ -121,6 +126,7 @@ def decode_webp(data: bytes, wanted: Wanted, budget: Budget) -> Pixels:
     apart = here > budget.decode_bytes and codes > 0 and _LIBRARY is not None and can_decode_apart()
     shared = decoded + len(data)
     budget.hold(max(shared + INTERPRETER + taken + _FEW_CODES, shared + fitting) if apart else here, "picture")
+    wanted = wanted._replace(full=upright)
     file = frame.file() if picture.animated or _LIBRARY is None else data
     budget.check_time()
     if apart:
@@ -131,13 +137,13 @@ def decode_webp(data: bytes, wanted: Wanted, budget: Budget) -> Pixels:
         with Image.open(Stream(file, budget), formats=("WEBP",)) as image:
             image.load()
             if whole:
-                return fit_image(image, wanted, orientation, budget)
+                return fit_image(image, wanted, orientation, budget), wanted.view
             pixels = np.asarray(image.convert("RGBA" if channels == 4 else "RGB"))
     if not whole:
         canvas = np.zeros((rows, columns, channels), np.uint8)
         canvas[picture.top : picture.top + frame.rows, picture.left : picture.left + frame.columns] = pixels
         pixels = canvas
-    return fit_array(pixels, wanted, orientation, budget)
+    return fit_array(pixels, wanted, orientation, budget), wanted.view
 
 
 def _decode(file: bytes, frame: _Frame, channels: int) -> Pixels:

@@ -19,6 +19,7 @@ from lading.protocol.client_codec import (
     predict_request,
 )
 from lading.spec import TensorSpec
+from lading.tensors.lengths import Lengths
 from lading.tensors.random import random_inputs
 
 INPUTS = 16
@@ -40,6 +41,8 @@ def examples(signature: Signature, files: Sequence[bytes] = ()) -> list[dict[str
     """
     rng = np.random.default_rng(0)
     sizes = {dim: _size(dim, signature.inputs) for spec in signature.inputs for dim in spec.symbolic_dims}
+    lengths = Lengths(tuple(signature.inputs))
+    sizes |= lengths.measured()[0] if lengths.pictures else {}
     sent = [spec for spec in signature.inputs if not spec.optional]
     made: list[dict[str, Value]] = []
     for turn in range(INPUTS):

@@ -175,6 +175,21 @@ ENDS = PanelRow(
             runbooks=("LadingCredentialsUnreadable",),
             width=8,
         ),
+        Panel(
+            "Artifacts refused for their signature",
+            "1 while the newest artifact of a model is not that of a trusted key; the log says why.",
+            "none",
+            (
+                Query(
+                    f"max by (job, model, reason) (lading_artifact_untrusted{{{by.MODEL}}})",
+                    "{{model}} {{reason}}",
+                ),
+            ),
+            kind="number",
+            thresholds=((0, "green"), (1, "red")),
+            runbooks=("LadingArtifactUntrusted",),
+            width=8,
+        ),
     ),
 )
 TRAINING = Board(

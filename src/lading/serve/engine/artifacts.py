@@ -10,18 +10,26 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from lading.artifact import MANIFEST, Artifact
-from lading.errors import ArtifactError, GateRefusedError, SettingsError
+from lading.errors import ArtifactError, GateRefusedError, SettingsError, UntrustedError
 from lading.settings import Settings
 
 
 def accept(paths: Iterable[Path], settings: Settings) -> list[Artifact]:
     """Load artifacts, the first of which must have ``LADING_DIGEST``.
 
+    One that no key of ``LADING_TRUSTED_KEYS`` signed is ``refused``, so that the server can say why it is not ready.
+
     Raises:
         ArtifactError: an artifact is incomplete or edited, has no such variant, or not the digest of LADING_DIGEST.
         GateRefusedError: the variant to serve is one that verify refused.
     """
-    return [accept_one(path, settings, first=number == 0) for number, path in enumerate(paths)]
+    accepted = []
+    for number, path in enumerate(paths):
+        try:
+            accepted.append(accept_one(path, settings, first=number == 0))
+        except UntrustedError as error:
+            accepted.append(Artifact.untrusted(path, error))
+    return accepted
 
 
 def accept_one(path: Path, settings: Settings, *, first: bool) -> Artifact:
@@ -29,8 +37,9 @@ def accept_one(path: Path, settings: Settings, *, first: bool) -> Artifact:
 
     Raises:
         ArtifactError, GateRefusedError: as :func:`accept`.
+        UntrustedError: no key of ``LADING_TRUSTED_KEYS`` signed it as it is.
     """
-    artifact = Artifact.load(path)
+    artifact = Artifact.load(path, settings.trusted_keys)
     if first and settings.digest and artifact.digest != settings.digest:
         raise ArtifactError(
             f"{path} has the digest {artifact.digest}, and LADING_DIGEST asks for {settings.digest}: "

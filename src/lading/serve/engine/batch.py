@@ -14,7 +14,6 @@ from lading.serve.engine.model import Job, JobOutcome, ServedModel
 from lading.serve.engine.pieces import Pieces
 from lading.spec import BATCH, Array
 from lading.tensors.checks import check_inputs
-from lading.tensors.padded import length_of
 from lading.tensors.ragged import CheckedInputs, count_rows, group_requests, join_requests, part_outputs
 
 log = structlog.get_logger("lading.lanes")
@@ -83,7 +82,7 @@ def run_jobs(batch: Batch) -> None:
     model, outcomes = batch.model, batch.outcomes
     ready = _decoded(batch)
     if batch.on_loop:
-        one_cost = not model.padded
+        one_cost = not model.lengths
         ready = [entry for entry in ready if (one_cost and entry[1].rows == 1) or not _too_much(batch, *entry)]
     groups = [ready]
     if len(ready) != 1:
@@ -91,7 +90,7 @@ def run_jobs(batch: Batch) -> None:
         groups = [[ready[place] for place in part] for part in parts_of]
     while groups and not batch.lost:
         group = groups.pop(0)
-        jobs, requests = [job for job, _ in group], [inputs for _, inputs in group]
+        jobs, requests = zip(*group, strict=True)
         alone = len(group) == 1
         batch.current = jobs
         batch.options = options = RunOptions()
@@ -113,7 +112,7 @@ def run_jobs(batch: Batch) -> None:
             outcomes.append((jobs[0], _failed(model, requests[0], error)))
             continue
         ended = time.perf_counter()
-        rows = sum([inputs.rows for inputs in requests])
+        rows = requests[0].rows if alone else sum([inputs.rows for inputs in requests])
         model.metrics.ran(ended - started, rows)
         parts = (
             [outputs] if alone and not model.padded else part_outputs(model.outputs, outputs, requests, model.padded)
@@ -143,8 +142,9 @@ def _failed(model: ServedModel, inputs: CheckedInputs, error: Exception) -> Exce
 def _too_much(batch: Batch, job: Job, inputs: CheckedInputs) -> bool:
     """Whether a few bytes hold so many examples that a lane should run them: they are passed on."""
     rows, model = inputs.rows, batch.model
-    length = length_of(inputs.sizes, model.padded) if model.padded else None
-    too_much = model.cost.seconds(rows, length) > LOOP_S or rows * model.row_bytes > LARGE_ANSWER
+    too_much = (
+        model.cost.seconds(rows, model.lengths.of(inputs.sizes)) > LOOP_S or rows * model.row_bytes > LARGE_ANSWER
+    )
     if too_much:
         batch.passed_on.append(job)
     return too_much

@@ -277,8 +277,9 @@ class Engine:
         return await self._loop.run_in_executor(self._aside, work, data)
 
     def _check_room(self, size: int) -> None:
-        if self._pending >= self._limit or self._bytes + size > self._max_bytes:
-            self._drop_late(time.perf_counter())
+        if self._pending < self._limit and self._bytes + size <= self._max_bytes:
+            return
+        self._drop_late(time.perf_counter())
         if self._pending >= self._limit:
             self._shed("queue", f"{self._pending} in progress or waiting, which is as many requests as may")
         if self._bytes + size > self._max_bytes and self._pending:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from lading.artifact import Artifact
 from lading.artifact.manifest import CostTable
 from lading.content import content_of
@@ -17,10 +19,11 @@ from lading.protocol.codec import Codec
 from lading.protocol.plain import PlainModel, answer_end, classifier, labelled
 from lading.serve.telemetry.metrics import Metrics
 from lading.serve.telemetry.model_metrics import ModelMetrics
-from lading.spec import Array
+from lading.spec import BATCH, Array
 from lading.tensors.checks import check_inputs
-from lading.tensors.padded import padded_dims
+from lading.tensors.lengths import Lengths
 from lading.tensors.ragged import CheckedInputs, count_rows, join_requests, joinable
+from lading.tensors.random import random_inputs
 
 
 class ServedModel:
@@ -55,7 +58,8 @@ class ServedModel:
             labelled(manifest.outputs),
         )
         self.inputs, self.outputs = manifest.inputs, manifest.outputs
-        self.padded = padded_dims(self.inputs)
+        self.lengths = Lengths(self.inputs)
+        self.padded = self.lengths.padded
         self.metrics = ModelMetrics(metrics, artifact, self.packed)
         self.cost = CostTable.of(self.packed.measurement)
         self.batch = min(max_batch, self.cost.best_batch) if joinable(self.inputs, self.outputs) else 1
@@ -63,8 +67,7 @@ class ServedModel:
         """Mean seconds in a lane that one request takes, its decoding and its share of a run."""
         self.not_ready_because = "the model is being loaded"
         encoded = any(spec.content is not None for spec in self.inputs)
-        longest = max((padding.max_length for padding in self.padded.values()), default=None)
-        self.run_seconds = math.inf if encoded else self.cost.seconds(1, longest)
+        self.run_seconds = math.inf if encoded else self.cost.seconds(1, self.lengths.longest)
         """T(1) of the longest request, as verify measured it; no bound where a few bytes may be a large picture."""
         self.row_bytes = sum(
             math.prod(self._most(dim) for dim in spec.shape) * spec.numpy_dtype.itemsize for spec in self.outputs
@@ -87,7 +90,7 @@ class ServedModel:
         """The size of a dim, or its bound; 1 where there is none."""
         if isinstance(dim, int):
             return dim
-        return self.padded[dim].max_length if dim in self.padded else 1
+        return self.lengths.most(dim) or 1
 
     def load(self) -> None:
         """Open the session and the tokenizer, answer the golden inputs, and run every batch size once.
@@ -106,7 +109,12 @@ class ServedModel:
         golden = CheckedInputs(inputs, check_inputs(self.inputs, inputs), count_rows(self.inputs, inputs))
         for size in self.cost.sizes:
             if 1 < size <= self.batch:
-                predictor.run(join_requests(self.inputs, [golden] * max(1, round(size / golden.rows))))
+                count = max(1, round(self.lengths.rows(golden.sizes, size) / golden.rows))
+                predictor.run(join_requests(self.inputs, [golden] * count))
+        if self.lengths.pictures:
+            # What the largest picture takes is taken now, so that a pod without it fails before it is ready.
+            sizes = self.lengths.measured()[-1] | {BATCH: 1}
+            predictor.run(random_inputs(self.inputs, sizes, np.random.default_rng(0)))
         self.predictor = predictor
 
     def close(self, because: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import structlog
 
 from lading.artifact import Artifact
-from lading.errors import ArtifactError, ForbiddenError, LadingError, SettingsError, UnknownModelError
+from lading.errors import ArtifactError, ForbiddenError, LadingError, SettingsError, UnknownModelError, UntrustedError
 from lading.errors.sentences import meant, shown
 from lading.serve.engine.artifacts import (
     accept,
@@ -24,6 +24,7 @@ from lading.serve.engine.engine import Engine
 from lading.serve.engine.model import ServedModel
 from lading.serve.telemetry.metrics import Metrics
 from lading.settings import Settings
+from lading.signing.keys import short
 
 log = structlog.get_logger("lading.repository")
 
@@ -59,6 +60,7 @@ class Repository:
         artifacts = artifacts or accept(named_artifacts(settings), settings)
         for artifact in artifacts:
             self._add(artifact)
+            metrics.show_trust(artifact.manifest.name, artifact.refused)
         self.default = artifacts[0].manifest.name
         self._first_path = artifacts[0].path
         self.stopping = False
@@ -149,12 +151,17 @@ class Repository:
         async with self._loading:  # each one takes memory
             fresh: Versions = {}
             for path in paths:
-                artifact = await asyncio.to_thread(accept_one, path, self._settings, first=path == self._first_path)
+                try:
+                    artifact = await asyncio.to_thread(accept_one, path, self._settings, first=path == self._first_path)
+                except UntrustedError as error:
+                    self._metrics.show_trust(name, error)
+                    raise
                 fresh[artifact.manifest.version] = self._variants(artifact)
             for variants in fresh.values():
                 for model in variants.values():
                     await asyncio.to_thread(self._open, model, watched=model is _default(fresh))
             self._replace(name, fresh)
+        self._metrics.show_trust(name, None)
         log.info("loaded", model=name, versions=list(_ordered(fresh)))
 
     async def unload(self, name: str) -> None:
@@ -261,6 +268,8 @@ class Repository:
         Raises:
             ArtifactError, NotReadyError: it cannot be served.
         """
+        if model.artifact.refused is not None:
+            raise model.artifact.refused
         try:
             if watched and self.watch is not None:
                 self.watch(model)
@@ -286,6 +295,7 @@ class Repository:
             version=model.version,
             variant=model.variant,
             digest=model.artifact.digest[:19],
+            **({"signed_by": short(model.artifact.signed_by)} if model.artifact.signed_by else {}),
             lanes=self._engine.lanes,
             batch=model.batch,
         )

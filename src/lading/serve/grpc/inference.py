@@ -58,7 +58,7 @@ class Inference:
                 answered.set_result(outcome)
             return len(outcome.answer or b"")
 
-        asked = self._asked("ModelInfer", context)._replace(timeout_s=context.time_remaining())
+        asked = self._asked("ModelInfer", context, timeout_s=context.time_remaining())
         if self._backend.keys is not None:
             await self._authorize(asked, context)
         message: pb.ModelInferRequest | Malformed
@@ -86,7 +86,7 @@ class Inference:
         Raises:
             grpc.aio.AbortError: the key is wrong, too many streams are open, or a message cannot be read.
         """
-        asked = self._asked("ModelStreamInfer", context)._replace(streamed=True)
+        asked = self._asked("ModelStreamInfer", context, streamed=True)
         await self._authorize(asked, context)
         try:
             with self._reading.open_stream():
@@ -135,7 +135,9 @@ class Inference:
             for call in list(calls.values()):
                 call.leave()
 
-    def _asked(self, method: str, context: Context) -> InferenceRequest:
+    def _asked(
+        self, method: str, context: Context, *, timeout_s: float | None = None, streamed: bool = False
+    ) -> InferenceRequest:
         """The part of a request that the metadata say."""
         begin = time.perf_counter()
         pairs = metadata_of(context)
@@ -146,6 +148,8 @@ class Inference:
             f"/{SERVICE}/{method}",
             metadata,
             begin,
+            timeout_s=timeout_s,
+            streamed=streamed,
             caller=caller_in(pairs) if TRACEPARENT in metadata else None,
             span_name=f"{SERVICE}/{method}" if self._names else "",
             span_attributes=self._names.get(method, _NO_ATTRIBUTES),

@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import Any, cast
 
 import httptools
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from lading.serve.http.cors import Cors
 from lading.serve.http.errors import last_answer
@@ -50,6 +51,19 @@ class Held:
     """Bytes that have arrived and were not parsed."""
     paused: deque[BoundedHttp] = field(default_factory=deque)
     """Connections that have read one piece of a large body, and read the next one in their turn."""
+    default_headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    heads: dict[int, bytes] = field(default_factory=dict)
+    """What answers begin with, by status, as long as these are uvicorn's headers: it makes a new list each second."""
+
+    def head(self, status: int, default_headers: list[tuple[bytes, bytes]]) -> bytes:
+        """The status line and the headers that every answer has."""
+        if default_headers is not self.default_headers:
+            self.default_headers, self.heads = default_headers, {}
+        head = self.heads.get(status)
+        if head is None:
+            lines = (name + b": " + value + b"\r\n" for name, value in default_headers)
+            head = self.heads[status] = STATUS_LINE[status] + b"".join(lines)
+        return head
 
     def read_later(self, connection: BoundedHttp) -> None:
         """Let a connection read on in a later turn of the event loop: a piece takes a quarter of a millisecond."""

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from lading.errors import NotReadyError
 from lading.protocol.describe import describe_model
 from lading.protocol.texts import TextForm
 from lading.serve.engine.model import ServedModel
@@ -44,7 +45,7 @@ class Described:
         self._repository, self._settings, self._texts, self._reported = repository, settings, texts, reported
         self._made: dict[tuple[str, ...], dict[str, Any]] = {}
         first = repository.find()
-        for make in (self._description, self._document):
+        for make in (self._description, self._document) if first.artifact.refused is None else ():
             self._of(first, make)
 
     def routes(self) -> list[Route]:
@@ -63,6 +64,8 @@ class Described:
         return self._repository.named(request.query_params)
 
     def _of(self, model: ServedModel, make: Callable[[ServedModel], dict[str, Any]]) -> dict[str, Any]:
+        if model.artifact.refused is not None:  # an example is one of its files
+            raise NotReadyError(str(model.artifact.refused))
         key = (make.__name__, model.name, model.version, model.variant, model.artifact.digest)
         if key not in self._made:
             if len(self._made) >= _KEPT:

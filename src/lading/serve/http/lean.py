@@ -15,7 +15,6 @@ from types import SimpleNamespace
 from typing import Any, ClassVar, TypeAlias, cast
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from lading.protocol.codec import Encoded
 from lading.serve.call import Call
@@ -255,10 +254,11 @@ class LeanHttp(BoundedHttp):
         return len(body)
 
     def _whole(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> bytes:
-        head = STATUS_LINE[status]
-        for name, value in (*self.server_state.default_headers, *headers):
-            head += name + b": " + value + b"\r\n"
-        return b"".join((head, b"\r\n", body))
+        parts = [self._held.head(status, self.server_state.default_headers)]
+        for name, value in headers:
+            parts += name, b": ", value, b"\r\n"
+        parts += b"\r\n", body
+        return b"".join(parts)
 
     def _body_timeout(self) -> float:
         if self._reading:

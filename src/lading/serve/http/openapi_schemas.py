@@ -138,6 +138,8 @@ def _input(spec: TensorSpec, max_batch: int, filled: frozenset[str | None]) -> S
         notes.append(f"for each row of {spec.owner_of!r} its example, counted from 0; leave it out for one example")
     if spec.padding is not None:
         notes.append(f"at most {spec.padding.max_length} {spec.padded_dim}")
+    if spec.preprocess is not None and spec.preprocess.kept:
+        notes.append(f"pictures {spec.preprocess.bound}, and of one size in a request")
     if spec.mask_of is not None:
         notes.append(f"1 for each of the {spec.mask_of!r}, 0 for filling; made by the server if it is left out")
     if spec.default is not None:

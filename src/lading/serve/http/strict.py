@@ -27,6 +27,10 @@ class StrictHttp(LingeringHttp):
         """Answer what no app has seen, after the answers that are due, and end the connection."""
         raise NotImplementedError
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # Without uvicorn's look at each name, whether it is Expect.
+        self.headers.append((name.lower(), value))
+
     def _checked_head(self) -> tuple[str, dict[bytes, bytes]] | None:
         """Version and headers by name; ``None`` where the parser begins again. Costs a microsecond.
 
@@ -40,6 +44,8 @@ class StrictHttp(LingeringHttp):
             self._upgrading = True
             return None
         named, version = dict(headers), parser.get_http_version()
+        if b"expect" in named:
+            self.expect_100_continue = named[b"expect"].lower() == b"100-continue"
         host = named.get(b"host")
         if version != "1.1" or len(named) != len(headers) or b"transfer-encoding" in named or host != self._host:
             check_head(version, headers, named)

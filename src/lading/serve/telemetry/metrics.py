@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.metrics_core import CounterMetricFamily, Metric
@@ -17,8 +17,9 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
+from lading.errors import UntrustedError
 from lading.serve.telemetry.exemplars import Exemplars
-from lading.serve.telemetry.request_series import ROWS, SECONDS, RequestCounter, RequestHistogram
+from lading.serve.telemetry.request_series import ROWS, SECONDS, Answers, RequestCounter, RequestHistogram
 from lading.serve.telemetry.trace_context import TraceContext
 from lading.serve.worker_end import ended_workers
 
@@ -33,6 +34,7 @@ SHED_REASONS = ("queue", "bytes", "deadline", "expired")
 PROTOCOLS = ("http", "v2", "grpc")
 COUNTED_CODES = (200, 400, 429, 500, 503, 504)
 """Counters of these are there from the start: the first error would otherwise be a new series, and no increase."""
+UNTRUSTED = ("unsigned", "altered", "unknown", "expired")
 VIOLATIONS = ("name", "dtype", "shape", "value", "format", "picture", "text", "content", "size")
 RETRY_RESULTS = ("replayed", "refused")
 MODEL = ("model", "variant")
@@ -45,6 +47,7 @@ Together = Literal["livesum", "livemin", "livemax"]
 _CERTIFICATE = "When the certificate that the ports show expires, as seconds since 1970."
 _KEY = "When a key that has an end expires, as seconds since 1970; the label begins the key's SHA-256."
 _UNREADABLE = "1 while the file of keys, or the certificate, cannot be used as it is."
+_UNTRUSTED = "1 while the newest artifact that was opened of a model is refused, because of its signature."
 _CREATED = "When the artifact was built, as seconds since 1970."
 _SCORE = "The variant's score as verify measured it, by split of the data."
 _MEASURED = "T(b): median seconds of a run of b examples on one thread, as verify measured it."
@@ -149,6 +152,7 @@ class Metrics:
             (*MODEL, "kind"),
             registry=self.registry,
         )
+        self.untrusted = self._optional("lading_artifact_untrusted", _UNTRUSTED, ("model", "reason"))
         self.model_created = self._optional("lading_model_created_timestamp_seconds", _CREATED, (*MODEL, "version"))
         self.model_score = self._optional("lading_model_score", _SCORE, (*MODEL, "split"))
         self.measured_inference = self._optional("lading_measured_inference_seconds", _MEASURED, (*MODEL, "batch"))
@@ -164,7 +168,8 @@ class Metrics:
         GCCollector(registry=self.registry)
         self.registry.register(_EndedWorkers(folder))
         self._shown: set[tuple[str, str]] = set()
-        self._counted: dict[tuple[str, str, str, int], tuple[Counter, Histogram, Counter, Counter]] = {}
+        self._refused: set[str] = set()
+        self._counted: dict[tuple[str, str, str, int], Answers] = {}
 
     def show_ready(self, ready: Mapping[tuple[str, str], bool]) -> None:
         """Set ``lading_ready`` of every model and variant that is served. Those that are not any more lose it."""
@@ -175,6 +180,14 @@ class Metrics:
         for labels, value in ready.items():
             self.model_ready.labels(*labels).set(value)
         self._shown = set(ready)
+
+    def show_trust(self, model: str, refused: UntrustedError | None) -> None:
+        """Say whether a model's newest artifact was refused, and why; nothing is said before the first was."""
+        if refused is None and model not in self._refused:
+            return
+        self._refused.add(model)
+        for reason in UNTRUSTED:
+            self.untrusted.labels(model, reason).set(refused is not None and refused.reason == reason)
 
     def started(self) -> None:
         """Note that the models are ready; where the process's start is not known, that is not said."""
@@ -213,17 +226,13 @@ class Metrics:
         known = self._counted.get((model, variant, protocol, code))
         if known is None:
             key = (model, variant, protocol)
-            known = self._counted[(*key, code)] = (
+            known = self._counted[(*key, code)] = Answers(
                 self._requests.labels(*key, str(code)),
                 self._request_duration.labels(*key),
                 self._request_bytes.labels(*key),
                 self._response_bytes.labels(*key),
             )
-        requests, duration, request_bytes, response_bytes = known
-        requests.inc()
-        duration.observe(seconds)
-        request_bytes.inc(received)
-        response_bytes.inc(sent)
+        known.add(seconds, received, sent)
         if code != _OK:
             self._failed_seconds.labels(model, variant).inc(seconds)
         if trace is not None and trace.sampled:
@@ -292,7 +301,7 @@ class Metrics:
 
     def _histogram(
         self, name: str, text: str, labels: tuple[str, ...] = MODEL, *, buckets: Iterable[float] = SECONDS
-    ) -> Histogram:
+    ) -> RequestHistogram:
         return RequestHistogram(name, text, labels, buckets=tuple(buckets), registry=self.registry)
 
 
