@@ -135,7 +135,7 @@ def test_a_single_request_carries_neither_batch_dim_nor_owner() -> None:
 @pytest.mark.parametrize("shape", [(1, 0, 5, 3), (1, 5, 0, 3)])
 def test_a_picture_is_never_empty(shape: tuple[int, ...]) -> None:
     picture = TensorSpec(name="photo", dtype="uint8", shape=("batch", "height", "width", 3), content="image")
-    with pytest.raises(RequestError, match="the dim '(height|width)' is empty"):
+    with pytest.raises(RequestError, match=r"the dim '(height|width)' is empty"):
         check_inputs((picture,), {"photo": np.zeros(shape, np.uint8)})
 
 
