@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from rich.console import Console
 from tokenizers import Tokenizer
 
 from lading.artifact import Artifact
 from lading.build.onnx_declared import Declared, read_given
 from lading.build.onnx_file import pack_onnx
 from lading.build.onnx_reader import read_bare
+from lading.build.verify.tables import describe
 from lading.errors import SpecError, WrapError
 from tests.given.bare_encoder import LONGEST, Encoder, WithoutMask, by_hand, write_encoder
 from tests.given.live_server import live_server
@@ -52,6 +55,9 @@ def test_a_text_gets_the_answer_of_tokenizer_and_runtime_on_every_port(
 ) -> None:
     artifact = packed(graph, str(tokenizer), tmp_path / "artifact")
     assert artifact.manifest.max_batch is None
+    stream = io.StringIO()
+    Console(file=stream, width=160).print(describe(artifact))
+    assert f"text, at most {LONGEST} length" in stream.getvalue()
     with live_server(artifact) as live:
         for group in ([TEXTS[0]], [TEXTS[2]], list(TEXTS), random_texts(5)):
             wanted = [by_hand(graph, tokenizer, text) for text in group]
@@ -113,6 +119,14 @@ def test_positions_that_a_client_would_have_to_send_are_refused(tokenizer: Path,
     graph = write_encoder(tmp_path / "positions.onnx", inputs=("input_ids", "attention_mask", "position_ids"))
     with pytest.raises(SpecError, match="the graph also takes 'position_ids' for each token"):
         read_bare(graph, declared=declared(str(tokenizer)))
+
+
+def test_positions_that_the_padding_token_does_not_take_are_counted(tokenizer: Path, tmp_path: Path) -> None:
+    graph = write_encoder(tmp_path / "counted.onnx", Encoder(positions=LONGEST, padding=1))
+    bare = read_bare(graph, declared=declared(f"{tokenizer},pad=1"))
+    assert bare.inputs[0].padding is not None
+    assert bare.inputs[0].padding.max_length == LONGEST - 2
+    assert bare.one_by_one is None
 
 
 def test_a_graph_without_a_longest_text_needs_one(tokenizer: Path, tmp_path: Path) -> None:

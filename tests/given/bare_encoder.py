@@ -21,10 +21,17 @@ WIDTH = 16
 
 
 class Encoder(nn.Module):
-    """Tokens, mask and token types, int64 (batch, length) each, to scores (batch, 3) and a row a token."""
+    """Tokens, mask and token types, int64 (batch, length) each, to scores (batch, 3) and a row a token.
 
-    def __init__(self, rows: int = len(WORDS), positions: int = LONGEST) -> None:
+    Args:
+        rows: of the table of tokens.
+        positions: rows of the table of positions.
+        padding: the token that has no position, as in RoBERTa; ``None``: all have one.
+    """
+
+    def __init__(self, rows: int = len(WORDS), positions: int = LONGEST, padding: int | None = None) -> None:
         super().__init__()
+        self.padding = padding
         self.words = nn.Embedding(rows, WIDTH)
         self.places = nn.Embedding(positions, WIDTH)
         self.kinds = nn.Embedding(2, WIDTH)
@@ -35,6 +42,9 @@ class Encoder(nn.Module):
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         places = torch.arange(input_ids.shape[1], device=input_ids.device)
+        if self.padding is not None:
+            counted = (input_ids != self.padding).long()
+            places = counted.cumsum(1) * counted + self.padding
         hidden = self.words(input_ids) + self.places(places) + self.kinds(token_type_ids)
         scores = self.query(hidden) @ self.key(hidden).transpose(1, 2)
         scores = scores.masked_fill(attention_mask[:, None, :] == 0, -1e9)

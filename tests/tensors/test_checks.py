@@ -130,3 +130,15 @@ def test_a_single_request_carries_neither_batch_dim_nor_owner() -> None:
     assert check_inputs(IMAGE, {"image": np.zeros((2, 2, 3), np.uint8)}, example=True) == {}
     with pytest.raises(RequestError, match="unknown input 'owner'"):
         check_inputs(GRAPH, GOOD, example=True)
+
+
+@pytest.mark.parametrize("shape", [(1, 0, 5, 3), (1, 5, 0, 3)])
+def test_a_picture_is_never_empty(shape: tuple[int, ...]) -> None:
+    picture = TensorSpec(name="photo", dtype="uint8", shape=("batch", "height", "width", 3), content="image")
+    with pytest.raises(RequestError, match=r"the dim '(height|width)' is empty"):
+        check_inputs((picture,), {"photo": np.zeros(shape, np.uint8)})
+
+
+def test_what_differs_in_number_may_be_empty() -> None:
+    boxes = TensorSpec(name="boxes", dtype="float32", shape=("batch", "found", 4))
+    assert check_inputs((boxes,), {"boxes": np.zeros((2, 0, 4), np.float32)}) == {"batch": 2, "found": 0}

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import onnxruntime as ort
 
@@ -176,7 +177,7 @@ def with_texts(
         if text.size not in (None, longest):
             raise SpecError(f"--tokenizer: {text.name!r} takes {text.size} tokens, not max_length={longest}")
         found = _declared(found, text, longest)
-        reason = _runs(found, session, text.dim, longest)
+        reason = _runs(found, session, text, longest)
         if reason is not None:
             at_most = f"; it takes at most {limit}" if limit else ""
             raise SpecError(f"--tokenizer: the graph does not run with max_length={longest}{at_most} ({reason})")
@@ -222,20 +223,23 @@ def _most_positions(
     for rows in sorted(sizes):
         for offset in _OFFSETS:
             length = rows - offset
-            if _runs(specs, session, text.dim, length + 1) is not None:
-                if _runs(specs, session, text.dim, length) is None:
+            if _runs(specs, session, text, length + 1) is not None:
+                if _runs(specs, session, text, length) is None:
                     return length
             else:
                 break  # it runs beyond this table
     return None
 
 
-def _runs(specs: Mapping[str, TensorSpec], session: ort.InferenceSession, dim: str, length: int) -> str | None:
+def _runs(specs: Mapping[str, TensorSpec], session: ort.InferenceSession, text: TextInput, length: int) -> str | None:
     """Why the graph does not run with one text of this length; ``None`` if it does."""
     inputs = tuple(specs.values())
-    sizes = {name: 1 for spec in inputs for name in spec.symbolic_dims} | {dim: length}
+    sizes = {name: 1 for spec in inputs for name in spec.symbolic_dims} | {text.dim: length}
+    feed, last = Trial(inputs, sizes).feed(1), int(specs[text.name].maximum or 0)
     try:
-        run(session, Trial(inputs, sizes).feed(1))
+        # RoBERTa gives the padding token no position of its own, and that is at most one of two tokens.
+        for token in {last, max(0, last - 1)}:
+            run(session, feed | {text.name: np.full_like(feed[text.name], token)})
     except Exception as error:  # ONNX Runtime's exceptions share no public base class.
         return " ".join(str(error).split())[:200]
     return None

@@ -66,11 +66,13 @@ def _refuse_names(names: Sequence[str], inputs: Mapping[str, Array]) -> NoReturn
 
 
 def never_empty(specs: Sequence[TensorSpec]) -> frozenset[str | None]:
-    """The dims of which a request has at least one: its examples, the rows that make an example, and its padded dims.
+    """The dims of which a request has at least one: its examples, the rows that make an example, its padded dims, and
+    those of files, such as the height of a picture.
 
     Any other symbolic dim may be 0, such as the edges of a graph of one node.
     """
-    return frozenset({BATCH, *(spec.owner_of for spec in specs), *(spec.padded_dim for spec in specs)})
+    of_files = {dim for spec in specs if spec.content is not None for dim in spec.symbolic_dims}
+    return frozenset({BATCH, *of_files, *(spec.owner_of for spec in specs), *(spec.padded_dim for spec in specs)})
 
 
 def _check_tensor(

@@ -301,7 +301,12 @@ def _labels(tensor: TensorSpec) -> str:
 
 def _meaning(tensor: TensorSpec) -> str:
     how = str(tensor.preprocess or DEFAULT) if tensor.content == "image" else ""
-    return ", ".join(part for part in (tensor.content or "", how, tensor.unit or "", tensor.description) if part)
+    longest = ""
+    if tensor.padding is not None:
+        cut = ", longer ones are cut" if tensor.padding.truncate else ""
+        longest = f"at most {tensor.padding.max_length} {tensor.padded_dim}{cut}"
+    parts = (tensor.content or "", how, longest, tensor.unit or "", tensor.description)
+    return ", ".join(part for part in parts if part)
 
 
 def _variants_table(title: str, *columns: str) -> Table:
