@@ -41,6 +41,8 @@ ARGUMENTS = {
     "0034_padding": "--width 16 --layers 1 --longest 64 --turns 2 --rounds 1",
     "0036_int8_recipes": "--models squeezenet1_1 --pixels 32 --rounds 1",
     "0038_forty_kinds": "--only GaussianNB,lstm --out {out}/rows.md",
+    "0041_calibration_memory": "--counts 8,16 --methods entropy",
+    "0041_fake_quantization": "--epochs 1 --copies 1 --only unequal",
 }
 SHOWN = {
     "0007_operator_times": "MatMul",
@@ -63,6 +65,8 @@ SHOWN = {
     "0034_padding": "in the cheapest groups",
     "0036_int8_recipes": "but-first",
     "0038_forty_kinds": "kinds are served with their library's answers",
+    "0041_calibration_memory": "the largest peak of a method",
+    "0041_fake_quantization": "unequal",
 }
 """A word of the table or the sentence that a study ends with."""
 
