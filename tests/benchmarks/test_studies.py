@@ -43,6 +43,8 @@ ARGUMENTS = {
     "0039_shapes": "--largest 64 --turns 2 --rounds 1",
     "0038_forty_kinds": "--only GaussianNB,lstm --out {out}/rows.md",
     "0043_signature_check": "{tiny} --rounds 3",
+    "0041_calibration_memory": "--counts 8,16 --methods entropy",
+    "0041_fake_quantization": "--epochs 1 --copies 1 --only unequal",
 }
 SHOWN = {
     "0007_operator_times": "MatMul",
@@ -67,6 +69,8 @@ SHOWN = {
     "0036_int8_recipes": "but-first",
     "0038_forty_kinds": "kinds are served with their library's answers",
     "0043_signature_check": "added ms",
+    "0041_calibration_memory": "the largest peak of a method",
+    "0041_fake_quantization": "unequal",
 }
 """A word of the table or the sentence that a study ends with."""
 

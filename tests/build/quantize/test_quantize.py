@@ -158,7 +158,7 @@ def test_a_loss_beyond_the_allowed_one_starts_the_search(tiny_onnx: Path, tmp_pa
 def test_the_search_can_be_turned_off(tiny_onnx: Path, tmp_path: Path) -> None:
     recipe = STATIC.model_copy(update={"sensitivity_search": False})
     details = searched(Tiny(Variant(name="int8", quantization=recipe)), tiny_onnx, tmp_path).details
-    assert set(details) == {"form", "forms", "layers", "calibration", "calibration_examples"}
+    assert set(details) == {"form", "forms", "layers", "equalized", "calibration", "calibration_examples"}
 
 
 def test_excluded_nodes_stay_in_float32(tiny_onnx: Path, tmp_path: Path) -> None:
