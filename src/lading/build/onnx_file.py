@@ -24,6 +24,8 @@ from lading.tensors.agreement import relative_error, same_label
 
 MADE_UP = 32
 """Number of random requests to measure with, if there are no calibration data."""
+MOST_NUMBERS = 2**26
+"""Numbers of one input in all of them."""
 FP32 = Variant(name="fp32", max_score_drop=0.0, required=True)
 INT8 = Variant(name="int8", quantization=Quantization(method="static"))
 
@@ -124,7 +126,7 @@ class WrappedOnnx(Evaluated):
         int8 = INT8 if tolerance is None else INT8.model_copy(update={"max_score_drop": tolerance})
         self.variants = (FP32, int8) if real and comparable else (FP32,)
         self._real = real is not None
-        self._inputs = dict(real) if real else bare.trial.feed(MADE_UP)
+        self._inputs = dict(real) if real else bare.trial.feed(_made_up(bare))
         session = open_session(bare.model.SerializeToString())  # as verify opens it: other threads add in another order
         names = [tensor.name for tensor in bare.outputs]
         rows = [session.run(names, {k: v[i : i + 1] for k, v in self._inputs.items()}) for i in range(len(self))]
@@ -151,6 +153,12 @@ class WrappedOnnx(Evaluated):
         if wanted.dtype.kind != "f":
             return float(np.mean(got == wanted))
         return max(0.0, 1.0 - relative_error({name: wanted}, {name: got}))
+
+
+def _made_up(bare: BareModel) -> int:
+    """How many requests are made up: fewer where each is large."""
+    largest = max(array.size for array in bare.trial.feed(1).values())
+    return max(2, min(MADE_UP, MOST_NUMBERS // max(largest, 1)))
 
 
 def _read_calibration(file: Path) -> dict[str, Array]:
