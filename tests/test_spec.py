@@ -126,6 +126,14 @@ def test_a_model_file_that_fails_to_import_is_refused_with_its_error(tmp_path: P
         load_spec(f"{file}:Scores")
 
 
+@pytest.mark.parametrize("code", [0, 1, "'stop'"])
+def test_a_model_file_that_ends_the_program_does_not_pass_for_a_build(code: object, tmp_path: Path) -> None:
+    file = tmp_path / "script.py"
+    file.write_text(f"import sys\n\nsys.exit({code})\n")
+    with pytest.raises(SpecError, match=r"script\.py:3 cannot be imported: it ends the program .* __main__"):
+        load_spec(f"{file}:Scores")
+
+
 @pytest.mark.parametrize(
     ("extra", "reason"),
     [
@@ -133,6 +141,16 @@ def test_a_model_file_that_fails_to_import_is_refused_with_its_error(tmp_path: P
         ("max_batch = 1", "max_batch is for a bare graph"),
         ("variants = (Variant(name='a'), Variant(name='a'))", "two variants are named 'a'"),
         ("outputs = (TensorSpec(name='x', dtype='float32', shape=('batch', 2)),)", "two tensors are named 'x'"),
+        (
+            "outputs = (TensorSpec(name='y', dtype='float32', shape=('batch', 2), labels=('a', 'a')),)",
+            "output 'y': two labels are named 'a'",
+        ),
+        ("inputs = (TensorSpec(name='x', dtype='float32', shape=('batch', 2)))", "'inputs' that are no tuple of Tens"),
+        ("varients = (Variant(name='fp32'),)", "sets 'varients', which nothing reads; did you mean 'variants'"),
+        (
+            "inputs = (TensorSpec(name='x', dtype='float32', shape=(1, 2)),)",
+            r"scores\.py:\d+ cannot be imported: TensorSpec: tensor 'x': shape \(1, 2\) has neither [^\n]*$",
+        ),
         (
             "inputs = (TensorSpec(name='e', dtype='int64', shape=(2, 'edges'), indexes='nodes'),)",
             "points into 'nodes', but no input has that dim",

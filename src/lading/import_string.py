@@ -5,15 +5,19 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import sys
+import traceback
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from pydantic import ValidationError
+
 from lading.artifact import made_from
 from lading.content import check_contents, with_files
 from lading.errors import SpecError
-from lading.spec import ModelSpec, check_spec
+from lading.spec import Evaluated, ModelSpec, TensorSpec, Variant, check_spec
 
 
 def load_spec(target: str, options: Mapping[str, Any] | None = None) -> ModelSpec:
@@ -42,12 +46,30 @@ def load_spec(target: str, options: Mapping[str, Any] | None = None) -> ModelSpe
     for required in ("name", "inputs", "outputs"):
         if not hasattr(spec, required):
             raise SpecError(f"{target} has no {required!r}: set it in the class")
+    _check_fields(target, spec)
     check_spec(spec)
     check_contents(spec.inputs, spec.outputs)
     inputs = with_files(spec.inputs, Path(inspect.getfile(cls)).parent)
     if inputs != spec.inputs:
         spec.inputs = inputs
     return spec
+
+
+def _check_fields(target: str, spec: ModelSpec) -> None:
+    """What a class sets under a wrong name or of a wrong kind would be left out without a word."""
+    kinds = {"inputs": TensorSpec, "outputs": TensorSpec, "variants": Variant}
+    for field, kind in kinds.items():
+        value = getattr(spec, field)
+        if not isinstance(value, tuple | list) or not all(isinstance(one, kind) for one in value):
+            raise SpecError(
+                f"{target} has {field!r} that are no tuple of {kind.__name__}: write ({kind.__name__}(...),), with the "
+                "comma behind the last one"
+            )
+    known = {*dir(ModelSpec), *ModelSpec.__annotations__, *Evaluated.__annotations__}
+    for name in sorted({name for cls in type(spec).__mro__ if _is_spec(cls) for name in vars(cls)} - known):
+        near = get_close_matches(name, [one for one in known if not one.startswith("_")], 1, 0.85)
+        if near and not name.startswith("_") and near[0] not in vars(type(spec)):
+            raise SpecError(f"{target} sets {name!r}, which nothing reads; did you mean {near[0]!r}?")
 
 
 def load_function(target: str) -> Callable[..., Any]:
@@ -109,13 +131,33 @@ def _import_file(path: Path) -> ModuleType:
         found.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        raise SpecError(f"{path} cannot be imported: {_reason(error)}") from error
+        raise SpecError(f"{_line_of(path, error)} cannot be imported: {_reason(error)}") from error
+    except SystemExit as error:  # it would end this command as if all were done
+        del sys.modules[name]
+        raise SpecError(
+            f"{_line_of(path, error)} cannot be imported: it ends the program (sys.exit): put what is a script under "
+            'if __name__ == "__main__":'
+        ) from None
     return module
+
+
+def _line_of(path: Path, error: BaseException) -> str:
+    """The file, with the last of its lines that led to the error."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return f"{path}:{lines[-1]}" if lines else str(path)
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, SyntaxError):
         return f"{error.msg} (line {error.lineno})"
+    if isinstance(error, ValidationError):
+        told = [
+            str(one["ctx"]["error"])
+            if one["type"] == "value_error"
+            else f"{'.'.join(map(str, one['loc']))}: {one['msg']}"
+            for one in error.errors()
+        ]
+        return f"{error.title}: {'; '.join(told)}"
     return f"{type(error).__name__}: {error}"
 
 

@@ -237,6 +237,8 @@ def check_spec(spec: Evaluated) -> None:
     if not NAME.match(spec.name):
         raise SpecError(f"{where}: a model's name is a letter or _ and up to 63 letters, digits, '_', '-' or '.'")
     _refuse_duplicates(where, "tensor", [tensor.name for tensor in (*spec.inputs, *spec.outputs)])
+    for tensor in spec.outputs:  # an answer is an object by label
+        _refuse_duplicates(f"{where}: output {tensor.name!r}", "label", tensor.labels or ())
     _refuse_duplicates(where, "variant", [variant.name for variant in spec.variants])
     if not any(variant.pruning == 0 and variant.quantization is None for variant in spec.variants):
         raise SpecError(

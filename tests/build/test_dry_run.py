@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from lading.build.dry_run import dry_run
+from lading.build.examples import read_example
 from lading.build.export.export import export_module
-from lading.errors import SpecError
+from lading.errors import DataError, SpecError
 from lading.import_string import load_spec
 from lading.spec import VARIANTS, ModelSpec, Variant
 from tests.given.tiny import TinyGraph, TinyImage, TinyTable
@@ -134,6 +135,36 @@ BROKEN = {
         "if row.sum()",
         "torch.where",
     ),
+    "dropout that is always on": (
+        FORWARD,
+        "return torch.softmax(self.layer(functional.dropout(row)), 1)",
+        "def build",
+        "forward gives another 'sign' for the same batch of 'train' when it is called again",
+    ),
+    "a forward that remembers": (
+        FORWARD,
+        "self.calls = getattr(self, 'calls', 0) + 1; return torch.softmax(self.layer(row) * self.calls, 1)",
+        "def build",
+        "or remember a call",
+    ),
+    "layers of no size": (
+        "nn.Linear(4, 2)",
+        "nn.LazyLinear(2)",
+        "def build",
+        "without a size for 'layer.weight', so no weights could be loaded into it",
+    ),
+    "a loss that is not a number": (
+        "return functional.nll_loss",
+        "return float('nan') * functional.nll_loss",
+        "def loss",
+        "loss() is nan for the first examples, before any training",
+    ),
+    "lists": (
+        '"row": row}',
+        '"row": row.tolist()}',
+        "def dataset",
+        "has a list as its input 'row'; give a NumPy array",
+    ),
     "a literal batch": (
         FORWARD,
         "row = row.view(row.shape[0] // 1, 4) if row.shape[0] == 3 else row; " + FORWARD,
@@ -236,3 +267,25 @@ def test_a_split_is_prepared_only_where_it_cannot_be_read_without(readable: bool
     dry_run(spec)
     prepared = type(spec.dataset("valid")).prepared  # type: ignore[attr-defined]
     assert prepared == (0 if readable else 3)  # a split each
+
+
+def test_an_example_that_cannot_be_read_is_told_with_its_number_and_line(tmp_path: Path) -> None:
+    text = (
+        MODEL
+        + """
+
+class Rows(list):
+    def __getitem__(self, index):
+        if index == 5:
+            raise OSError("row 5 is damaged")
+        return super().__getitem__(index)
+"""
+    )
+    text = text.replace("return [(", "return Rows([(").replace("for row in rows]", "for row in rows])")
+    dataset = model(tmp_path, text).dataset("train")
+    with pytest.raises(
+        DataError, match=r"model\.py:(\d+): example 5 of 8 cannot be read: OSError: row 5 is dam"
+    ) as error:
+        read_example(dataset, 5)
+    line = int(re.findall(r"model\.py:(\d+)", str(error.value))[0])
+    assert "raise OSError" in text.splitlines()[line - 1]

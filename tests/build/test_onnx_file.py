@@ -233,6 +233,10 @@ def test_weights_that_no_graph_can_hold_are_refused_before_they_are_read(tmp_pat
         read_bare(file)
 
 
+def test_a_label_that_a_file_has_twice_gets_its_number(classifier: Path) -> None:
+    assert read_bare(classifier, ["crane", "cat", "crane"]).outputs[0].labels == ("crane (0)", "cat", "crane (2)")
+
+
 def test_labels_must_fit_an_output(classifier: Path, tmp_path: Path) -> None:
     with pytest.raises(WrapError, match=r"there are 2 labels, and no output .* of that size: y \['batch', 3\]"):
         read_bare(classifier, ["a", "b"])

@@ -65,7 +65,9 @@ class GraphVersions:
         if not beyond:
             return None
         limits = f"it has {self}, and onnxruntime {runtime} reads up to {' and '.join(beyond)}"
-        return f"{limits}: it {self.loads_in()}, or export it with a lower opset_version"
+        loads = self.loads_in()
+        either = "; export it" if " in no " in loads else ", or export it"
+        return f"{limits}: it {loads}{either} with a lower opset_version"
 
     def _beyond(self, newest: tuple[int, int, int]) -> list[str]:
         """The limits that the file exceeds, in words."""

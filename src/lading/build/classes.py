@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import onnx
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from lading.spec import BATCH, TensorSpec
 
 _KEEPS_STRINGS = {"Identity", "Squeeze", "Unsqueeze", "Reshape", "Flatten", "Transpose", "StringNormalizer"}
 """Operators whose output has no strings but those of their first input; StringNormalizer is looked through, too."""
+_TAKES_COLUMNS = {"Gather", "ArrayFeatureExtractor"}
+"""Operators that pick columns of their first input by a constant."""
 _CATEGORIES = {"OneHotEncoder": "cats_strings", "CategoryMapper": "cats_strings", "LabelEncoder": "keys_strings"}
 
 
@@ -71,7 +73,12 @@ def _with_names(spec: TensorSpec, classes: tuple[str, ...]) -> TensorSpec:
 def with_categories(inputs: Sequence[TensorSpec], model: onnx.ModelProto) -> tuple[TensorSpec, ...]:
     """Name the known values of each string input that an encoder reads as it is."""
     known: dict[str, list[str]] = {}
-    for name, categories in _encoded(model.graph, {spec.name for spec in inputs if spec.dtype == "string"}):
+    widths = {
+        spec.name: spec.shape[1] if len(spec.shape) == 2 and isinstance(spec.shape[1], int) else 1
+        for spec in inputs
+        if spec.dtype == "string"
+    }
+    for name, categories in _encoded(model.graph, widths):
         known[name] = list(dict.fromkeys([*known.get(name, []), *categories]))
     return tuple(
         spec.model_copy(update={"categories": tuple(known[spec.name])}) if known.get(spec.name) else spec
@@ -79,16 +86,27 @@ def with_categories(inputs: Sequence[TensorSpec], model: onnx.ModelProto) -> tup
     )
 
 
-def _encoded(graph: onnx.GraphProto, inputs: set[str]) -> Iterator[tuple[str, list[str]]]:
-    """Yield (input, known strings) for each encoder that reads an input."""
-    origins: dict[str, set[str]] = {name: {name} for name in inputs}
+def _encoded(graph: onnx.GraphProto, inputs: Mapping[str, int]) -> Iterator[tuple[str, list[str]]]:
+    """Yield (input, known strings) for each encoder that reads an input. ``inputs`` has their numbers of columns."""
+    constants = {one.name: [int(place) for place in numpy_helper.to_array(one).ravel()] for one in _indexes(graph)}
+    columns: dict[str, list[str]] = {name: [name] * count for name, count in inputs.items()}
     for node in graph.node:
-        read = set().union(*(origins.get(name, set()) for name in node.input))
-        if node.op_type in _KEEPS_STRINGS or node.op_type == "Concat":
-            origins[node.output[0]] = read
+        read = columns.get(node.input[0], []) if node.input else []
+        if node.op_type == "Concat":
+            columns[node.output[0]] = [name for given in node.input for name in columns.get(given, [])]
+        elif node.op_type in _TAKES_COLUMNS and len(node.input) > 1:
+            taken = constants.get(node.input[1], range(len(read)))
+            columns[node.output[0]] = [read[place] for place in taken if -len(read) <= place < len(read)]
+        elif node.op_type in _KEEPS_STRINGS:
+            columns[node.output[0]] = read
         elif node.op_type in _CATEGORIES:
-            for name in sorted(read):
+            for name in sorted(set(read)):
                 yield name, _strings(node, _CATEGORIES[node.op_type])
+
+
+def _indexes(graph: onnx.GraphProto) -> list[onnx.TensorProto]:
+    kinds = (onnx.TensorProto.INT32, onnx.TensorProto.INT64)
+    return [one for one in graph.initializer if one.data_type in kinds and len(one.dims) < 2]
 
 
 def _names(node: onnx.NodeProto, attribute: str) -> list[str]:

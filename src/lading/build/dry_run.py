@@ -68,6 +68,7 @@ def dry_run(
             module = copy.deepcopy(module) if module is not None else spec.build()
         if not isinstance(module, nn.Module):
             own.refuse("build", f"build() returns {_kind(module)}; a torch.nn.Module is wanted")
+        _refuse_lazy(own, module)
         fresh = copy.deepcopy(module) if shares else module  # what a forward pass leaves may not be copied
         examples: dict[str, list[Example]] = {}
         for split in dict.fromkeys(("train", "valid", *spec.test_splits)):
@@ -134,6 +135,7 @@ def _examples(own: _Own, split: str) -> list[Example]:
             raw = dataset[index]
         _check_pair(own, f"{name}[{index}]", raw)
         found.append(read_example(dataset, index))
+        _check_arrays(own, f"{name}[{index}]", found[-1])
         try:
             check_inputs(spec.inputs, found[-1][0], example=True)
         except RequestError as error:
@@ -142,6 +144,18 @@ def _examples(own: _Own, split: str) -> list[Example]:
     if names[0] != names[-1]:
         own.refuse("dataset", f"the targets of {name}[0] are {names[0]}, and of its last example {names[-1]}")
     return found
+
+
+def _refuse_lazy(own: _Own, module: nn.Module) -> None:
+    lazy = [
+        name for name, value in (*module.named_parameters(), *module.named_buffers()) if nn.parameter.is_lazy(value)
+    ]
+    if lazy:
+        own.refuse(
+            "build",
+            f"build() returns a module without a size for {lazy[0]!r}, so no weights could be loaded into it: give the "
+            "layer its sizes, or run one batch through the module in build()",
+        )
 
 
 def _prepare_if_needed(dataset: Dataset) -> None:
@@ -167,6 +181,12 @@ def _check_pair(own: _Own, name: str, raw: Any) -> None:
             own.refuse("dataset", f"{name} has {_kind(part)} as its {what}; {wanted}")
 
 
+def _check_arrays(own: _Own, name: str, example: Example) -> None:
+    for key, value in example[0].items():
+        if not isinstance(value, np.ndarray | np.generic):
+            own.refuse("dataset", f"{name} has {_kind(value)} as its input {key!r}; give a NumPy array or a tensor")
+
+
 def _without_batch(inputs: Sequence[TensorSpec], given: Mapping[str, Array]) -> str:
     for tensor in inputs:
         array = np.asarray(given.get(tensor.name))
@@ -183,7 +203,25 @@ def _forward(own: _Own, module: nn.Module, split: str, examples: list[Example]) 
     else:
         together = list({1: examples[:1], len(examples): examples}.values())
     for some in together:
-        _answer(own, module, split, some)
+        first = _answer(own, module, split, some)
+    if split != "train":
+        return
+    again = _answer(own, module, split, some)
+    other = [name for name, one in first.items() if not _alike(one, again[name])]
+    if other:
+        own.refuse(
+            "build",
+            f"forward gives another {other[0]!r} for the same batch of {split!r} when it is called again: in "
+            "evaluation mode it must not draw random numbers (functional.dropout takes training=self.training) or "
+            "remember a call",
+        )
+
+
+def _alike(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Equal but for rounding, as sums are added in another order."""
+    if not one.is_floating_point() or one.shape != other.shape:
+        return torch.equal(one, other)
+    return torch.allclose(one, other, rtol=1e-4, atol=1e-6, equal_nan=True)
 
 
 def _answer(own: _Own, module: nn.Module, split: str, examples: list[Example]) -> dict[str, torch.Tensor]:
@@ -251,6 +289,10 @@ def _train(own: _Own, module: nn.Module, examples: list[Example]) -> None:
     if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
         what = f"a tensor of shape {list(loss.shape)}" if isinstance(loss, torch.Tensor) else _kind(loss)
         own.refuse("loss", f"loss() returns {what}; training minimises one number, such as the mean")
+    if not loss.isfinite():
+        own.refuse(
+            "loss", f"loss() is {loss.item():g} for the first examples, before any training: no weights come of it"
+        )
     if not loss.requires_grad:
         own.refuse("loss", "loss() returns a number that no weight changes: it was detached, or made under no_grad")
     with own.telling("the backward pass of loss()"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -11,7 +13,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-from lading.errors import ArtifactError, LadingError, QuantizationError
+from lading.errors import ArtifactError, DataError, LadingError, QuantizationError
 from lading.machine import usable_cpus
 from lading.predictor import open_session
 from lading.spec import Array, Dataset, Evaluated, Example, TensorSpec
@@ -28,9 +30,31 @@ def spread(dataset: Dataset, count: int) -> list[Example]:
 
 
 def read_example(dataset: Dataset, index: int) -> Example:
-    """One example of a data set. Torch tensors in it become arrays."""
-    given, wanted = dataset[index]
+    """One example of a data set. Torch tensors in it become arrays.
+
+    Raises:
+        DataError: the user's data set fails at it.
+    """
+    try:
+        given, wanted = dataset[index]
+    except LadingError:
+        raise
+    except Exception as error:  # the user's code may raise anything, in the middle of a long run
+        raise DataError(
+            f"{_place(type(dataset), error)}: example {index} of {len(dataset)} cannot be read: "
+            f"{type(error).__name__}: {error}"
+        ) from error
     return _as_arrays(given), _as_arrays(wanted)
+
+
+def _place(cls: type, error: Exception) -> str:
+    """The line of the data set's own file that failed, or else the name of its class."""
+    try:
+        file = inspect.getsourcefile(cls)
+    except TypeError:  # of a class that Python has built in
+        file = None
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return f"{file}:{lines[-1]}" if lines else cls.__qualname__
 
 
 def _as_arrays(part: Mapping[str, Any]) -> Mapping[str, Array]:

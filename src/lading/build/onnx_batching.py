@@ -13,7 +13,7 @@ import onnxruntime as ort
 from lading.build.batch_axis import add_batch, real_inputs
 from lading.build.examples import open_graph
 from lading.build.onnx_tensors import input_specs, output_specs
-from lading.build.onnx_trial import Trial, batching_problem, filling_problem, find_trial, run
+from lading.build.onnx_trial import Trial, UntriedError, batching_problem, filling_problem, find_trial, run
 from lading.errors import LadingError, RequestError, WrapError
 from lading.spec import BATCH, Array, TensorSpec
 from lading.tensors.checks import check_inputs
@@ -149,6 +149,8 @@ def _rows_meet(model: onnx.ModelProto) -> bool:
         session = open_graph(model)
         trial = find_trial(session, input_specs(model, session))
         answers = run(session, trial.feed(2)) if isinstance(trial, Trial) else []
+    except UntriedError:
+        raise
     except Exception:  # ONNX Runtime's exceptions share no public base class; a fixed batch ends here
         return False
     fixed = [not node.shape or isinstance(node.shape[0], int) for node in session.get_outputs()]

@@ -30,6 +30,8 @@ from lading.tensors.ragged import collate, separate
 
 MADE_UP = 32
 """Number of random requests to measure with, if there are no calibration data."""
+MOST_NUMBERS = 2**26
+"""Numbers of one input in all of them."""
 FP32 = Variant(name="fp32", max_score_drop=0.0, required=True)
 DYNAMIC = Variant(name="int8-dynamic", quantization=Quantization(method="dynamic"))
 """For transformers, whose activations differ more from token to token than one scale can hold."""
@@ -138,7 +140,7 @@ class WrappedOnnx(Evaluated):
         int8 = int8 if tolerance is None else int8.model_copy(update={"max_score_drop": tolerance})
         self.variants = (FP32, int8) if real and comparable else (FP32,)
         self._real = real is not None
-        given = dict(real) if real else bare.trial.feed(MADE_UP)
+        given = dict(real) if real else bare.trial.feed(_made_up(bare))
         self._inputs: list[Mapping[str, Array]] = [row for row, _ in separate(bare.inputs, (), given, {})]
         if not self._real and not any(padding.buckets for padding in self._padded.values()):
             self._inputs = list(of_other_lengths(bare.inputs, self._inputs))
@@ -175,6 +177,12 @@ class WrappedOnnx(Evaluated):
         if wanted.dtype.kind != "f":
             return float(np.mean(got == wanted))
         return max(0.0, 1.0 - relative_error({name: wanted}, {name: got}))
+
+
+def _made_up(bare: BareModel) -> int:
+    """How many requests are made up: fewer where each is large."""
+    largest = max(array.size for array in bare.trial.feed(1).values())
+    return max(2, min(MADE_UP, MOST_NUMBERS // max(largest, 1)))
 
 
 def _shown(spec: TensorSpec) -> str:

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import onnx
 import onnxruntime as ort
+from onnx import helper
 
-from lading.artifact.external_data import external_files
 from lading.artifact.graph_versions import GraphVersions
 from lading.build.batch_axis import declared_axes, move_batch, names_in, real_inputs, rename
 from lading.build.classes import with_categories, with_classes, without_zipmap
 from lading.build.examples import open_graph
 from lading.build.export.cleanup import name_nodes, strip_notes
 from lading.build.export.lowest_versions import lower_versions
-from lading.build.graph_size import too_large
 from lading.build.onnx_batching import BareModel, batched, one_by_one
 from lading.build.onnx_declared import Declared, fix_samples, with_answers, with_recordings
+from lading.build.onnx_load import load_onnx
 from lading.build.onnx_pictures import fix_sizes, of_allowed_size, with_pictures
-from lading.build.onnx_tensors import DTYPES, LONGEST_NAME, input_specs
+from lading.build.onnx_random import random_problem, training_problem
+from lading.build.onnx_tensors import DTYPES, clean_name, input_specs
 from lading.build.onnx_texts import find_texts, refuse_other_rows, with_texts
-from lading.errors import ArtifactError, LadingError, WrapError
-from lading.errors.formats import format_of
+from lading.build.onnx_trial import UntriedError
+from lading.errors import LadingError, WrapError
 from lading.spec import Array, TensorSpec
 
-_HEAD = 200  # bytes that say what a file is
 NOTHING = Declared()
 RealRows = Callable[[Sequence[TensorSpec]], Mapping[str, Array]]
 """Reads examples of the inputs, once it is known what these are."""
@@ -57,11 +56,13 @@ def read_bare(
     Raises:
         SpecError: a tensor cannot be what was declared.
         WrapError: it is not ONNX, ONNX Runtime cannot run it, a tensor is of a kind that cannot be served, no input at
-            which it runs was found, the examples do not fit, or no output has as many entries as there are labels.
+            which it runs was found, it answers the same input differently, the examples do not fit, or no output has
+            as many entries as there are labels.
     """
-    model = strip_notes(_load(file))
+    model = strip_notes(load_onnx(file))
     name_nodes(model)
     zipped = without_zipmap(model)
+    _part_outputs(model)
     names = _rename_tensors(model)
     classes = {names.get(name, name): found for name, found in zipped.items()}
     fix_sizes(model, names, declared.pictures)
@@ -82,9 +83,15 @@ def read_bare(
     moved = onnx.ModelProto()
     moved.CopyFrom(model)
     move_batch(moved, {names.get(name, name): axis for name, axis in (axes or declared_axes(model.graph)).items()})
-    bare = batched(file, moved, known, declare)
-    if isinstance(bare, str):
-        bare = one_by_one(file, moved if axes else model, known, bare, declare)
+    try:
+        found = batched(file, moved, known, declare)
+        if isinstance(found, str):
+            found = one_by_one(file, moved if axes else model, known, training_problem(model) or found, declare)
+        bare, problem = found, random_problem(found)
+    except UntriedError as error:
+        raise WrapError(f"{file} cannot be served: {error}") from None
+    if problem is not None:
+        raise WrapError(f"{file} cannot be served: {problem}")
     inputs, outputs = _aliased(bare.inputs, names), _aliased(bare.outputs, names)
     inputs = with_recordings(with_pictures(inputs, names, declared.pictures), names, declared.recordings)
     bare = replace(bare, trial=of_allowed_size(bare.trial, inputs))
@@ -109,45 +116,6 @@ def read_labels(file: Path) -> list[str]:
     return labels
 
 
-def _load(file: Path) -> onnx.ModelProto:
-    if file.is_file() and (problem := too_large(_size(file))):
-        raise WrapError(f"{file} is too large: {problem}")
-    try:
-        model = onnx.load(file)
-    except FileNotFoundError as error:
-        lost = Path(str(error.filename)).name if error.filename else str(error)
-        if lost == file.name:
-            raise WrapError(f"there is no file {file}") from None
-        raise WrapError(f"{file} keeps its weights in {lost}, which is not next to it: copy both") from None
-    except onnx.checker.ValidationError as error:
-        raise WrapError(f"{file} keeps its weights in another file, which cannot be read: {error}") from None
-    except Exception as error:  # Protobuf's parsers have their own exceptions.
-        raise WrapError(f"{file} is not an ONNX file: {_reason(file, error)}") from None
-    if not model.graph.node:
-        raise WrapError(f"{file} is not an ONNX file, or its graph is empty")
-    return model
-
-
-def _size(file: Path) -> int:
-    """Bytes of a file and of those that it names, without reading any."""
-    try:
-        beside = [file.parent / location for location in external_files(file)]
-    except ArtifactError:
-        beside = []  # what is no graph is told later
-    return sum(one.stat().st_size for one in (file, *beside) if one.is_file())
-
-
-def _reason(file: Path, error: Exception) -> str:
-    """Why a file cannot be parsed, in words that do not come from the parser."""
-    if isinstance(error, OSError):
-        return str(error.strerror)
-    with file.open("rb") as stream:
-        head = stream.read(_HEAD)
-    if head.startswith(b"version https://git-lfs"):
-        return "it is a pointer of Git LFS; `git lfs pull` fetches the file"
-    return f"it is {format_of(head) or 'damaged, or of another format'}"
-
-
 def _open(file: Path, model: onnx.ModelProto) -> ort.InferenceSession:
     if _too_new(model):
         lower_versions(model)
@@ -156,7 +124,7 @@ def _open(file: Path, model: onnx.ModelProto) -> ort.InferenceSession:
     try:
         return open_graph(model)
     except LadingError as error:
-        opsets = ", ".join(f"{entry.domain or 'ai.onnx'} {entry.version}" for entry in model.opset_import)
+        opsets = ", ".join(f"{one.domain or 'ai.onnx'} {one.version}" for one in model.opset_import) or "not named"
         raise WrapError(
             f"{file} cannot be served: {error}. Its opsets are {opsets}. If an operator or opset is unknown, export it "
             "with opset_version=20 and without custom operators"
@@ -174,6 +142,8 @@ def _check_kinds(file: Path, kind: str, nodes: Sequence[ort.NodeArg]) -> None:
             continue
         if "map(" in node.type or node.type.startswith("seq(map("):
             hint = "give its values as one tensor (skl2onnx: options={'zipmap': False})"
+        elif node.type.startswith("optional("):
+            hint = "make it a tensor in the graph, with OptionalGetElement"
         elif node.type.startswith("seq("):
             hint = "join the sequence to one tensor in the graph, with ConcatFromSequence"
         else:
@@ -189,6 +159,20 @@ def _check_ranks(file: Path, model: onnx.ModelProto) -> None:
             )
 
 
+def _part_outputs(model: onnx.ModelProto) -> None:
+    """Give an output that is an input, such as an id that comes back, a name of its own, in place."""
+    graph = model.graph
+    given, taken = {value.name for value in graph.input}, names_in(graph)
+    for value in graph.output:
+        if value.name in given:
+            own = f"{value.name}_out"
+            while own in taken:
+                own += "_"
+            taken.add(own)
+            graph.node.append(helper.make_node("Identity", [value.name], [own], name=own))
+            value.name = own
+
+
 def _rename_tensors(model: onnx.ModelProto) -> dict[str, str]:
     """Give inputs and outputs names that a TensorSpec accepts, in place: ``input:0`` becomes ``input_0``.
 
@@ -197,8 +181,7 @@ def _rename_tensors(model: onnx.ModelProto) -> dict[str, str]:
     """
     taken, renamed = names_in(model.graph), {}
     for value in (*model.graph.input, *model.graph.output):
-        clean = re.sub(r"[^A-Za-z0-9_.-]", "_", value.name)[:LONGEST_NAME]
-        clean = clean if re.match(r"[A-Za-z_]", clean) else f"_{clean}"
+        clean = clean_name(value.name)
         if clean == value.name:
             continue
         while clean in taken:
@@ -221,6 +204,11 @@ def _with_labels(file: Path, outputs: Sequence[TensorSpec], labels: Sequence[str
     if not fits and not any(tensor.classes for tensor in outputs):
         shapes = ", ".join(f"{tensor.name} {list(tensor.shape)}" for tensor in outputs)
         raise WrapError(f"there are {len(labels)} labels, and no output of {file} ends in a dim of that size: {shapes}")
-    return tuple(
-        tensor.model_copy(update={"labels": tuple(labels)}) if tensor in fits else tensor for tensor in outputs
-    )
+    told_apart = _told_apart(labels)
+    return tuple(tensor.model_copy(update={"labels": told_apart}) if tensor in fits else tensor for tensor in outputs)
+
+
+def _told_apart(labels: Sequence[str]) -> tuple[str, ...]:
+    """Labels with their number, where a file has one twice: ImageNet's have two cranes, a bird and a machine."""
+    twice = {label for label in labels if labels.count(label) > 1}
+    return tuple(f"{label} ({place})" if label in twice else label for place, label in enumerate(labels))

@@ -10,7 +10,8 @@ from typing import get_args
 import onnx
 import onnxruntime as ort
 
-from lading.build.onnx_trial import STYLES, Trial, of_other_lengths, run
+from lading.build.classes import with_categories
+from lading.build.onnx_trial import STYLES, Trial, UntriedError, of_other_lengths, run
 from lading.build.table_bounds import with_table_bounds
 from lading.content import content_types
 from lading.spec import BATCH, Array, DType, TensorSpec
@@ -29,9 +30,16 @@ LONGEST_NAME = 60
 """Letters of a tensor's or dim's name."""
 
 
+def clean_name(name: str) -> str:
+    """A name that tensors, dims and models accept: ``input:0`` becomes ``input_0``."""
+    clean = re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:LONGEST_NAME]
+    return clean if re.match(r"[A-Za-z_]", clean) else f"_{clean}"
+
+
 def input_specs(model: onnx.ModelProto, session: ort.InferenceSession) -> tuple[TensorSpec, ...]:
     dims = _DimNames()
-    return with_table_bounds([_input_spec(node, dims) for node in session.get_inputs()], model)
+    inputs = with_table_bounds([_input_spec(node, dims) for node in session.get_inputs()], model)
+    return with_categories(inputs, model)  # an encoder may refuse others
 
 
 def _input_spec(node: ort.NodeArg, dims: _DimNames) -> TensorSpec:
@@ -53,8 +61,7 @@ class _DimNames:
         named = isinstance(dim, str) and re.search(r"[A-Za-z]", dim) and dim.lower() not in _NO_NAMES and dim != BATCH
         key = str(dim) if named else f"{tensor}_{axis}"
         if key not in self.clean:
-            name = re.sub(r"[^A-Za-z0-9_.-]", "_", key)[:LONGEST_NAME]
-            name = name if re.match(r"[A-Za-z_]", name) else f"_{name}"
+            name = clean_name(key)
             while name in self.clean.values() or name == BATCH:
                 name += "_"
             self.clean[key] = name
@@ -104,5 +111,7 @@ def output_specs(
 def _answer(session: ort.InferenceSession, feed: Mapping[str, Array]) -> list[Array] | None:
     try:
         return run(session, feed)
+    except UntriedError:
+        raise
     except Exception:  # ONNX Runtime's exceptions share no public base class
         return None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import onnxruntime as ort
 
+from lading.errors import WrapError
 from lading.spec import BATCH, Array, TensorSpec
 from lading.tensors.agreement import max_abs_difference
 from lading.tensors.padded import padded_dims
@@ -24,7 +26,11 @@ SIZES = (8, 32, 224, 64, 512, 1024, 1)
 LONE_SIZES = (1, 64, 512)
 """Sizes to try for one dim while the others are of the first size. With others of 1, all sizes are tried."""
 MOST_ELEMENTS = 4_000_000
-"""Elements of the largest tensor that is made up."""
+"""Elements of the largest tensor that is made up, where its sizes may be chosen."""
+MOST_GIVEN = 2**28
+"""Elements of the largest tensor whose sizes are given."""
+LONGEST_S = 60.0
+"""Seconds after which a run is stopped. A loop in a graph may never end."""
 
 
 def _counting(array: Array) -> Array:
@@ -45,6 +51,10 @@ STYLES: tuple[Callable[[Array], Array], ...] = (
 )
 """Values to try: drawn by the rules of the input, positive ones for logarithms, ascending integers for offsets, small
 ones for categories and masks, and strings that are a number or empty."""
+
+
+class UntriedError(WrapError):
+    """A graph takes too much or too long to be tried. The sentence does not name the file."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +113,12 @@ def find_trial(
     if real is not None:
         reason = _runs(session, Trial(tuple(inputs), real=real), rows)
         return reason if isinstance(reason, str) else Trial(tuple(inputs), real=real)
+    for spec in inputs:
+        if (count := math.prod(dim for dim in spec.shape if isinstance(dim, int))) > MOST_GIVEN:
+            raise UntriedError(
+                f"input {spec.name!r} has {count:,} numbers in each example, and at most {MOST_GIVEN:,} can be sent: "
+                "export it for smaller ones"
+            )
     first, reason = None, "no size was tried"
     for style in STYLES:
         for sizes in _sizes(inputs) if first is None else [first.sizes]:
@@ -137,6 +153,8 @@ def batching_problem(session: ort.InferenceSession, trial: Trial) -> str | None:
                     finite = np.abs(numbers[np.isfinite(numbers)].astype(np.float64))
                     if not max_abs_difference(all_rows[row : row + 1], one) <= TOLERANCE * finite.max(initial=1e-6):
                         return f"output {name!r} of a row in a batch of {size} is not the same as in a batch of one"
+    except UntriedError:
+        raise
     except Exception as error:  # ONNX Runtime's exceptions share no public base class.
         return _sentence(error)
     return None
@@ -184,16 +202,35 @@ def of_other_lengths(inputs: Sequence[TensorSpec], examples: Sequence[Mapping[st
 
 
 def run(session: ort.InferenceSession, feed: Mapping[str, Array], names: Sequence[str] | None = None) -> list[Array]:
-    """Run a graph that may fail. The runtime prints nothing: its error says the same."""
+    """Run a graph that may fail. The runtime prints nothing: its error says the same.
+
+    Raises:
+        UntriedError: it did not end in time.
+    """
     options = ort.RunOptions()
     options.log_severity_level = 4
-    return list(session.run(names, dict(feed), options))
+    late = threading.Timer(LONGEST_S, lambda: setattr(options, "terminate", True))
+    late.daemon = True
+    late.start()
+    try:
+        return list(session.run(names, dict(feed), options))
+    except Exception:  # ONNX Runtime's exceptions share no public base class.
+        if options.terminate:
+            raise UntriedError(
+                f"it does not answer {len(next(iter(feed.values())))} rows in {LONGEST_S:g} s: is there a loop without "
+                "an end in it? If it is only slow, give smaller examples with --calibration"
+            ) from None
+        raise
+    finally:
+        late.cancel()
 
 
 def _runs(session: ort.InferenceSession, trial: Trial, rows: int) -> bool | str:
     """Whether it runs with finite outputs, or why it does not run."""
     try:
         outputs = run(session, trial.feed(rows))
+    except UntriedError:
+        raise
     except Exception as error:  # ONNX Runtime's exceptions share no public base class.
         return _sentence(error)
     return all(np.isfinite(array).all() for array in outputs if array.dtype.kind == "f")

@@ -270,10 +270,11 @@ def pack(
         from lading.build.onnx_declared import Declared, read_given
         from lading.build.onnx_file import pack_onnx
         from lading.build.onnx_pictures import read_words
+        from lading.build.onnx_tensors import clean_name
         from lading.build.torch_program import pack_program
 
         file = Path(source)
-        stem = name or file.stem
+        stem = name or clean_name(file.stem)
         artifact = (pack_program if file.suffix.lower() == ".pt2" else pack_onnx)(
             file,
             out or Path("artifacts") / stem,
