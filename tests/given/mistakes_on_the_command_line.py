@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lading.artifact import Artifact
+from tests.given.onnx_text import CLASSIFIER, parse, save
 
 TABLE = "artifacts/table"
 _BOX = re.compile(r"[─-╿]")
@@ -33,6 +34,7 @@ def work_folder(folder: Path, table: Artifact) -> None:
     for suffix in ("pt", "safetensors", "h5", "pkl", "engine", "onnx", "tar.gz"):
         (folder / f"model.{suffix}").write_bytes(b"not what its name says")
     (folder / "model.py").write_text("count = 1\n")
+    save(parse(CLASSIFIER), folder / "graph.onnx")
     (folder / "broken.py").write_text("def (:\n")
     (folder / "rows.csv").write_text("1,2,3,4\n")
     (folder / "rows.xlsx").write_bytes(b"PK")
@@ -101,6 +103,11 @@ SERVING = (
 
 BUILDING = (
     typed("build", "Missing argument", "MODEL", code=2),
+    typed("pack graph.onnx --tokenizer nowhere.json", "there is no file 'nowhere.json'", "[NAME=]FILE", code=2),
+    typed("pack graph.onnx --audio fast", "'fast' is no rate", "such as 16000", code=2),
+    typed("pack graph.onnx --answer vector", "there is no kind 'vector'", "boxes, embedding, mask", code=2),
+    typed("pack graph.onnx --answer mask", "no output has the dtype and shape of mask", "NAME=", code=2),
+    typed("pack model.py:Model --answer embedding", "--answer would have no effect", "says it itself", code=2),
     typed("build model.onnx", "'model.onnx' is not of the form file.py:Class", "`lading pack model.onnx`", code=2),
     typed("pack model.pt", "'model.pt' is not of the form file.py:Class", "weights", "--checkpoint", code=2),
     typed("pack model.safetensors", "'model.safetensors'", "weights and no graph", "`lading build", code=2),

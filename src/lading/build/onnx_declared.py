@@ -93,9 +93,9 @@ def fix_samples(model: onnx.ModelProto, names: Mapping[str, str], recordings: Se
     """
     values = {value.name: value for value in real_inputs(model.graph)}
     for given in recordings:
+        samples = _audio_fields(given)[2]
         dims = {name: value.type.tensor_type.shape.dim for name, value in values.items()}
         name = _recording({n: [d.dim_value or d.dim_param for d in shape] for n, shape in dims.items()}, names, given)
-        samples = _audio_fields(given)[2]
         if samples is None or len(dims[name]) != 2:
             continue
         length = dims[name][1]

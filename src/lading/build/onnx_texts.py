@@ -77,6 +77,8 @@ def find_texts(model: onnx.ModelProto, names: Mapping[str, str], texts: Sequence
 
 
 def _find_text(model: onnx.ModelProto, names: Mapping[str, str], given: Given, *, alone: bool) -> TextInput:
+    file, words = _words(given)
+    tokenizer = keep(file)
     shapes = {value.name: shape_of(value) or [] for value in real_inputs(model.graph)}
     kinds = {value.name: value.type.tensor_type.elem_type for value in real_inputs(model.graph)}
     tables = {name for name, shape in shapes.items() if len(shape) == 2 and kinds[name] in _NUMBERS}
@@ -107,8 +109,6 @@ def _find_text(model: onnx.ModelProto, names: Mapping[str, str], given: Given, *
         dim = length
     joined = {shapes[other][1] for other in (name, *masks, *types)}
     _rename_dims(model, joined, {name, *masks, *types}, dim)
-    file, words = _words(given)
-    tokenizer = keep(file)
     return TextInput(name, dim, masks, types, tokenizer, what_file_says(tokenizer), words, size)
 
 
