@@ -19,6 +19,7 @@ from lading.deploy.release import Release, require_cluster
 from lading.deploy.step import Step, written
 from lading.deploy.up import Choices, Up, take_down
 from lading.errors import ArtifactError, DeployError, LadingError, SpecError
+from tests.given.signed import Signer
 from tests.given.small_artifacts import table_artifact
 
 MODEL = '''
@@ -115,6 +116,23 @@ def test_a_dry_run_of_what_is_not_built_reads_the_digest_after_the_build(tmp_pat
     shell = f'lading() {{ echo lading "$@"; }}\n{digest}\n{image}'
     said = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=True).stdout
     assert said.split() == shlex.split(there[0]), "the shell finds the same name as a run after the build"
+
+
+def test_an_artifact_that_was_signed_since_is_another_image(tmp_path: Path) -> None:
+    """Nodes that have the image keep it, so a new signature would not reach them under the old tag."""
+    folder, signer = table_artifact(tmp_path / "packed").path, Signer(tmp_path)
+
+    def image() -> str:
+        (line,) = [line for line in written_up(Buildable("small", folder)) if "lading image" in line]
+        return shlex.split(line)[4]
+
+    unsigned = image()
+    signer.sign(folder)
+    signed = image()
+    assert signed.startswith(f"{unsigned}-")
+    assert image() == signed
+    signer.sign(folder)
+    assert image() != signed
 
 
 def test_with_a_registry_the_image_is_pushed_and_not_loaded(tmp_path: Path) -> None:

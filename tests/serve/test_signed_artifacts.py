@@ -9,6 +9,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from lading.artifact import Artifact
+from lading.deploy.why.causes import CAUSES
+from lading.errors import UntrustedError
 from lading.serve.start_check import check_start
 from lading.settings import Settings
 from tests.given.live_server import LiveServer, live_server, wait_until
@@ -121,3 +123,14 @@ def test_one_refused_artifact_leaves_the_others_served(folder: Path, signer: Sig
         wait_until(lambda: live.client.get(f"/v2/models/{unsigned.manifest.name}/ready").status_code == 503)
         wait_until(lambda: live.client.post("/predict", json=BODY).status_code == 200)
         assert live.client.get("/readyz").status_code == 503
+
+
+@pytest.mark.parametrize("name", TAMPERED)
+def test_why_knows_each_refusal(folder: Path, signer: Signer, name: str) -> None:
+    """What a pod leaves in its termination message is a cause of ``lading why``."""
+    TAMPERED[name][0](folder, signer)
+    with pytest.raises(UntrustedError) as refused:
+        Artifact.load(folder, [signer.trusted])
+    said = f"Error: exit code 137: small-table is not ready: {refused.value}"
+    found = next(cause for cause in CAUSES if cause.match(said, {}))
+    assert found.name == "artifact-untrusted"

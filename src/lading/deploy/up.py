@@ -18,6 +18,8 @@ from lading.deploy.release import Release, require_cluster
 from lading.deploy.step import DIGEST, Step, written
 from lading.errors import DeployError
 from lading.protocol.client import ANYONE, Access, Client
+from lading.signing import SIGNATURE
+from lading.signing.folder import file_digest
 
 Say = Callable[[str], None]
 NOWHERE = "localhost"
@@ -123,9 +125,11 @@ class Up:
         return step.title != "values"  # a file that is written again with the same content
 
     def _new_tag(self, digits: str | None = None) -> str:
-        """The tag of this artifact's image."""
+        """The tag of this artifact's image. One that is signed, or signed again, is another image."""
+        signature = self._source.artifact / SIGNATURE
+        signed = f"-{file_digest(signature)[:8]}" if digits is None and signature.is_file() else ""
         digits = digits or Artifact.load(self._source.artifact).digest.removeprefix("sha256:")[:12]
-        return f"{digits}-{content_tag(bento=self._choices.bento)}"
+        return f"{digits}-{content_tag(bento=self._choices.bento)}{signed}"
 
     def _deploy_steps(self, builder: str, there: str | None) -> Iterator[Step]:
         """Builds the image, brings it to the nodes and installs it.

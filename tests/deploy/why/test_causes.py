@@ -48,6 +48,16 @@ SEEN = [
     ("artifact-gone", "Error: exit code 1: Fetch: gs://models/cards/lading.json is not there"),
     ("artifact-gone", "Error: exit code 1: Fetch: oci://r.test/cards:1 cannot be read: connection refused"),
     ("wrong-digest", "Error: exit code 1: Artifact: s3://m/cards has the digest sha256:01, but sha256:02 is required"),
+    (
+        "artifact-untrusted",
+        "Error: exit code 1: Untrusted: /artifacts/served is signed by key 0123456789ab, which is not trusted here. "
+        "Trusted are the keys 3f2a1b0c9d8e (release.pub)",
+    ),
+    (
+        "artifact-untrusted",
+        "Error: exit code 137: cards is not ready: /artifacts/served/variants/int8.onnx is not the file that key "
+        "3f2a1b0c9d8e (release.pub) signed: it was changed after signing; copy the artifact again",
+    ),
     ("container-cannot-run", "CreateContainerConfigError: container has runAsNonRoot and image will run as root"),
     ("container-cannot-run", 'RunContainerError: exec: "python": executable file not found in $PATH'),
     ("rollout-stuck", 'failed: Upgrade "cards" failed: context deadline exceeded'),

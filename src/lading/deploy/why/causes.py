@@ -69,6 +69,18 @@ CAUSES = (
         "sha256:0000: it is another artifact than the one that was released",
     ),
     Cause(
+        "artifact-untrusted",
+        r"(?P<said>[^\n]*(?:is not signed: it has no model\.sig|(?:is signed|was not made) by key |"
+        r"(?:which|that) key \S+ \([^)\n]*\) (?:signed|did not sign)|model\.sig[^\n]* cannot be (?:checked|used)|"
+        r"a signature covers files only|"
+        r"model\.sig(?: is not a signature|, by key| is not there)|to check its signature)[^\n]*)",
+        "no key of artifact.trustedKeys signed the artifact as it is: {said}",
+        "sign what was released (`lading sign`), or add the signer's public key to the ConfigMap or Secret; if it was "
+        "changed after signing, find out by whom",
+        "Error: exit code 137: cards is not ready: /artifacts/served is not signed: it has no model.sig. Trusted are "
+        "the keys 3f2a1b0c9d8e (release.pub); sign it with `lading sign`",
+    ),
+    Cause(
         "artifact-refused",
         r"(?P<variant>variant '[^']+') of \S+ was refused by verify: (?P<reason>[^\n]+)",
         "verify refused {variant} of the artifact: {reason}",
