@@ -19,8 +19,8 @@ from lading.deploy.decode_reference import reference_tensor
 from lading.errors import BodyTooLargeError, InputShapeError, SpecError
 from lading.preprocess import Preprocess
 from lading.spec import TensorSpec
-from tests.content.image.test_declared import LEVELS, picture
 from tests.given.content_round_trip import check_round_trip
+from tests.given.spots import LEVELS, picture
 
 
 def any_size(dtype: Any = "uint8", **fields: Any) -> TensorSpec:

@@ -22,37 +22,12 @@ from lading.preprocess import Preprocess, preset
 from lading.spec import TensorSpec
 from tests.given import hostile_pictures as hostile
 from tests.given.content_round_trip import check_round_trip
-
-LEVELS = 2
-"""Largest difference of a level: the filters round once or twice, and a sharp one of 3 pixels may add one."""
+from tests.given.spots import LEVELS, picture
 
 
 def declared(how: Preprocess, height: int, width: int, dtype: Any = "uint8") -> TensorSpec:
     shape = (height, width, how.channels) if how.layout == "NHWC" else (how.channels, height, width)
     return TensorSpec(name="x", dtype=dtype, shape=("batch", *shape), content="image", preprocess=how)
-
-
-def picture(
-    columns: int,
-    rows: int,
-    seed: int,
-    kind: str = "PNG",
-    *,
-    orientation: int = 1,
-    mode: str = "RGB",
-    grain: int = 5,
-) -> bytes:
-    """Spots of ``grain`` pixels, turned as EXIF says."""
-    rng = np.random.default_rng(seed)
-    small = rng.integers(0, 256, (rows // grain + 1, columns // grain + 1, 3), dtype=np.uint8)
-    image = Image.fromarray(small).resize((columns, rows), Image.Resampling.BICUBIC)
-    if mode == "RGBA":
-        image.putalpha(Image.fromarray(rng.integers(0, 256, (rows, columns), dtype=np.uint8)))
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    stream = io.BytesIO()
-    image.convert(mode).save(stream, kind, exif=exif)
-    return stream.getvalue()
 
 
 @st.composite
