@@ -1,4 +1,4 @@
-"""Do in an image what its server does besides answering: write and read the payload log, export, decode, compare.
+"""Do in an image what its server does besides answering: check a signature, keep and read the payload log, and more.
 
 An import alone does not show that ``slim.py`` left everything: libraries import parts of themselves when a function
 needs them. ``python try_recording.py SET`` runs while the image is built, and an exception ends the build. SET is the
@@ -34,6 +34,9 @@ from lading.record.payload_reader import read_rows, row_examples
 from lading.record.payload_store import sink
 from lading.settings import Settings
 from lading.settings.recording import RecordingSettings
+from lading.signing.keys import new_keys, read_private_key
+from lading.signing.sign import check_folder, sign_folder
+from lading.signing.trusted_keys import TrustedKeys
 from lading.spec import Padding, TensorSpec
 
 INPUTS = (
@@ -154,6 +157,18 @@ def decode_texts_and_recordings() -> None:
     print("texts become tokens, and recordings samples")
 
 
+def check_signature(folder: Path) -> None:
+    """Sign a folder, and check it with the public key."""
+    private, manifest = folder / "keys" / "release.pem", folder / "artifact" / "lading.json"
+    for file in (private, manifest):
+        file.parent.mkdir()
+    manifest.write_text("{}")
+    public, _ = new_keys(private)
+    sign_folder(manifest.parent, read_private_key(private, str))
+    check_folder(manifest.parent, TrustedKeys([public]), manifest.name)
+    print("signatures can be checked")
+
+
 def compare() -> None:
     """Make Evidently's report, as ``lading drift serve`` does."""
     os.environ["DO_NOT_TRACK"] = "1"
@@ -179,6 +194,8 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as kept:
         record(kept)
         read(Path(kept))
+    with tempfile.TemporaryDirectory() as kept:
+        check_signature(Path(kept))
     decode()
     decode_texts_and_recordings()
     if sys.argv[1] == "drift":

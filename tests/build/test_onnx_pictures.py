@@ -12,6 +12,7 @@ from lading.build.onnx_pictures import read_words
 from lading.build.onnx_reader import read_bare
 from lading.errors import SpecError
 from lading.preprocess import PRESETS, Preprocess
+from lading.tensors.checks import check_inputs
 from tests.given.onnx_text import parse, save
 
 NORMAL = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -57,6 +58,27 @@ def test_a_graph_of_any_size_gets_one(tmp_path: Path) -> None:
     assert bare.inputs[0].shape == ("batch", 3, 96, 64)
     with pytest.raises(SpecError, match=r"'input' has no fixed height and width, .*: add size=224"):
         read_bare(model, declared=Declared(pictures=(read_words("imagenet"),)))
+
+
+GREY = "w = Constant <value = float[1, 3, 1, 1] {0.5, 0.3, 0.2}> ()"
+OF_ONE = "first = Constant <value = int64[1] {0}> () four = Unsqueeze (input, first) c = Conv (four, w)"
+
+
+@pytest.mark.parametrize(
+    ("body", "taken", "given"),
+    [
+        (f"{GREY} y = Conv (input, w)", "N, 3, H, W", "N, 1, H, W"),
+        (f"{GREY} {OF_ONE} y = Squeeze (c, first)", "3, H, W", "1, H, W"),
+    ],
+    ids=["of a batch", "of one picture"],
+)
+def test_a_graph_of_any_size_keeps_it(body: str, taken: str, given: str, tmp_path: Path) -> None:
+    file = save(parse(body, f"float[{taken}] input", f"float[{given}] y", opset=13), tmp_path / "m.onnx")
+    bare = read_bare(file, pictures=[read_words("keep,shortest=64,longest=128,multiple=32,scale=1/255")])
+    (spec,) = bare.inputs
+    assert [isinstance(dim, str) for dim in spec.shape] == [True, False, True, True]
+    assert str(spec.preprocess).startswith("keep,shortest=64,longest=128,multiple=32,fill=0:0:0")
+    check_inputs(bare.inputs, bare.trial.feed(1))
 
 
 def test_an_original_name_is_taken(tmp_path: Path) -> None:

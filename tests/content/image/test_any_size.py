@@ -20,7 +20,7 @@ from lading.errors import BodyTooLargeError, InputShapeError, SpecError
 from lading.preprocess import Preprocess
 from lading.spec import TensorSpec
 from tests.given.content_round_trip import check_round_trip
-from tests.given.spotted_pictures import LEVELS, picture
+from tests.given.spots import LEVELS, picture
 
 
 def any_size(dtype: Any = "uint8", **fields: Any) -> TensorSpec:

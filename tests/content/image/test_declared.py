@@ -22,7 +22,7 @@ from lading.preprocess import Preprocess, preset
 from lading.spec import TensorSpec
 from tests.given import hostile_pictures as hostile
 from tests.given.content_round_trip import check_round_trip
-from tests.given.spotted_pictures import LEVELS, picture
+from tests.given.spots import LEVELS, picture
 
 
 def declared(how: Preprocess, height: int, width: int, dtype: Any = "uint8") -> TensorSpec:

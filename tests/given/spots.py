@@ -1,4 +1,4 @@
-"""Encoded pictures of coloured spots, and how much a resized one may differ between two programs."""
+"""A picture of spots in every format, and how far two readers of it may differ."""
 
 from __future__ import annotations
 
