@@ -66,7 +66,7 @@ SHOWN = {
     "0036_int8_recipes": "but-first",
     "0038_forty_kinds": "kinds are served with their library's answers",
     "0041_calibration_memory": "the largest peak of a method",
-    "0041_fake_quantization": "unequal",
+    "0041_fake_quantization": "shares of right answers",
 }
 """A word of the table or the sentence that a study ends with."""
 
