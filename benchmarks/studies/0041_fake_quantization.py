@@ -6,8 +6,8 @@ Small networks of depthwise convolutions tell turned and noisy digits apart. Eac
 epochs, and after as many epochs in which inputs and weights of every layer, sum and product are rounded as int8 would
 round them (straight-through gradients, ranges as moving averages). ``unequal`` is a trained network whose channels were
 multiplied by up to a hundred, and the weights that read them divided: its float32 answers are the same. The score is
-the better one of calibration by minimum and maximum and by percentiles, of the form that has it. It takes about ten
-minutes on two cores.
+the better one of calibration by minimum and maximum and by percentiles, of the form that has it. It takes some tens of
+minutes on one core.
 """
 
 from __future__ import annotations
@@ -268,6 +268,7 @@ def main(
             row += [right(tuned, testing), of_int8(tuned, training, testing)]
         table.add_row(name, *(f"{one:.3f}" for one in row))
     console.print(table)
+    console.print("shares of right answers: in float32 and in int8, before and after more epochs")
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ SHOWN = {
     "0038_forty_kinds": "kinds are served with their library's answers",
     "0043_signature_check": "added ms",
     "0041_calibration_memory": "the largest peak of a method",
-    "0041_fake_quantization": "unequal",
+    "0041_fake_quantization": "shares of right answers",
 }
 """A word of the table or the sentence that a study ends with."""
 
