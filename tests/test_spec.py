@@ -130,7 +130,7 @@ def test_a_model_file_that_fails_to_import_is_refused_with_its_error(tmp_path: P
 def test_a_model_file_that_ends_the_program_does_not_pass_for_a_build(code: object, tmp_path: Path) -> None:
     file = tmp_path / "script.py"
     file.write_text(f"import sys\n\nsys.exit({code})\n")
-    with pytest.raises(SpecError, match=r"script\.py:3 cannot be imported: it ends the program .* __main__"):
+    with pytest.raises(SpecError, match=r"script\.py:3 cannot be imported: it ends the program .*__main__"):
         load_spec(f"{file}:Scores")
 
 

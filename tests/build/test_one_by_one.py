@@ -42,6 +42,10 @@ ONE_BY_ONE: dict[str, tuple[tuple[str, str, str], dict[str, tuple[object, ...]]]
         ("y = Softmax <axis = 0> (x)", "float[N, 3] x", "float[N, 3] y"),
         {"x": ("batch", "N", 3), "y": ("batch", "N", 3)},
     ),
+    "rows that see each other, in dims without names": (
+        ("y = Softmax <axis = 0> (x)", "float[?, 3] x", "float[?, 3] y"),
+        {"x": ("batch", "x_1", 3), "y": ("batch", "y_1", 3)},
+    ),
     "a scalar for all rows": (
         ("y = ReduceSum <keepdims = 0> (x)", "float[N, 4] x", "float y"),
         {"x": ("batch", "N", 4), "y": ("batch",)},

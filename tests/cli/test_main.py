@@ -55,6 +55,28 @@ def test_groups_of_commands_are_those_of_the_design() -> None:
     ]
 
 
+@pytest.mark.parametrize("cause", ["a file", "a device", "a long name"])
+def test_what_a_disk_refuses_is_one_sentence(
+    cause: str,
+    tiny_artifact: Artifact,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    places = {
+        "a file": (tmp_path / "file" / "page.html", "Give a folder, or move the file away"),
+        "a device": (Path("/proc/version/page.html"), "Give a"),
+        "a long name": (tmp_path / f"{'x' * 300}.html", "Give a shorter name"),
+    }
+    place, advice = places[cause]
+    assert exit_code(monkeypatch, "report", str(tiny_artifact.path), "--out", str(place)) == 1
+    told = capfd.readouterr().err
+    assert advice in told
+    assert "Traceback" not in told
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 @pytest.mark.parametrize("command", ["drift check", "drift serve", "keys new", "keys show"])
 def test_the_help_of_a_command_in_a_group_shows_an_example(command: str) -> None:
     result = CliRunner().invoke(app, [*command.split(), "--help"], env={"COLUMNS": "120"})

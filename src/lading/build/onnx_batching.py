@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-from lading.build.batch_axis import add_batch, real_inputs
+from lading.build.batch_axis import add_batch, real_inputs, shape_of
 from lading.build.examples import open_graph
 from lading.build.onnx_tensors import input_specs, output_specs
 from lading.build.onnx_trial import Trial, UntriedError, batching_problem, filling_problem, find_trial, run
@@ -125,13 +125,10 @@ def one_by_one(
 
 def _without_batch(model: onnx.ModelProto, real: Mapping[str, Array] | None) -> list[str]:
     """The inputs that have no dim for a batch in front."""
-    shapes = {
-        value.name: [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
-        for value in real_inputs(model.graph)
-    }
+    shapes = {value.name: shape_of(value) or [] for value in real_inputs(model.graph)}
     if real is not None:
         return [name for name, shape in shapes.items() if name in real and real[name].ndim == len(shape) + 1]
-    firsts = {shape[0] for shape in shapes.values() if shape and not isinstance(shape[0], int)}
+    firsts = {shape[0] for shape in shapes.values() if shape and isinstance(shape[0], str)}
     whole = len(firsts) > 1 or _rows_meet(model)
     return [
         name

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a gate refused.
 
 from __future__ import annotations
 
+import errno
 import logging
 import sys
 from typing import Annotated
@@ -63,6 +64,21 @@ EXTRAS = {
 """Packages that an extra brings, by the name that Python imports. Commands of other extras name theirs."""
 
 
+_OTHER = "Give another place, or change who may write there"
+OF_THE_MACHINE = {
+    errno.ENOSPC: "Free some space, and run it again",
+    errno.EDQUOT: "Free some space, and run it again",
+    errno.EACCES: _OTHER,
+    errno.EPERM: _OTHER,
+    errno.EROFS: _OTHER,
+    errno.ENOTDIR: "Give a folder, or move the file away",
+    errno.EEXIST: "Give a folder, or move the file away",
+    errno.EISDIR: "Give a file",
+    errno.ENAMETOOLONG: "Give a shorter name",
+}
+"""What to do about what a disk or its owner refuses; every other error of the system is a fault of this program."""
+
+
 def main() -> None:
     """Entry point of the ``lading`` command."""
     logging.basicConfig(level=logging.WARNING)
@@ -79,6 +95,13 @@ def main() -> None:
         errors().print(f"[bold red]{type(error).__name__.removesuffix('Error')}[/bold red]: ", end="")
         errors().print(str(error), markup=False, highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno not in OF_THE_MACHINE:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        errors().print("[bold red]File[/bold red]: ", end="")
+        errors().print(f"{where}{error.strerror}. {OF_THE_MACHINE[error.errno]}", markup=False, soft_wrap=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

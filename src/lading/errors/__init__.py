@@ -45,6 +45,10 @@ class CheckpointError(LadingError):
     """A checkpoint does not fit the module it is loaded into."""
 
 
+class DivergedError(LadingError):
+    """The loss of a training run is not a number."""
+
+
 class ExportError(LadingError):
     """ONNX Runtime does not reproduce the torch module; the message lists all differences."""
 

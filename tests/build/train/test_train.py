@@ -19,7 +19,7 @@ from lading.build.train.config import compose
 from lading.build.train.module import evaluate
 from lading.build.train.train import prepared, train, train_command
 from lading.build.verify.scores import confusion_counts
-from lading.errors import CheckpointError, DataError, SpecError
+from lading.errors import CheckpointError, DataError, DivergedError, SpecError
 from lading.spec import Array, Dataset
 from tests.given.tiny import ColourNet, TinyImage
 
@@ -171,6 +171,13 @@ def test_what_a_resumed_run_would_ignore_is_refused(
     out = None if elsewhere is None else Path(elsewhere)
     with pytest.raises(SpecError, match=message):
         train_command(model, [], out=out, resume=tmp_path)
+
+
+def test_a_loss_that_is_not_a_number_ends_the_run_and_leaves_no_weights(tmp_path: Path) -> None:
+    config = composed("optimizer.lr=1e30", "trainer.max_epochs=3")
+    with pytest.raises(DivergedError, match=r"the loss is NaN at the end of epoch \d, .* optimizer\.lr, which is 1e"):
+        train(TinyImage(), config, tmp_path)
+    assert not list(tmp_path.glob("*.safetensors"))
 
 
 def test_a_score_that_stops_rising_stops_the_run(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from torch._dynamo.exc import TorchDynamoException
 from lading.build.examples import as_large
 from lading.build.train.batches import Batch, batches_in_order
 from lading.build.train.processes import current
-from lading.errors import SpecError
+from lading.errors import DivergedError, SpecError
 from lading.spec import Array, Dataset, ModelSpec
 
 
@@ -50,6 +50,7 @@ class SpecModule(lightning.LightningModule):
         self.group = current()
         self.judged_at: int | None = None
         """Training step of the last validation."""
+        self._last_loss: torch.Tensor | None = None
         self._answers: list[dict[str, Array]] = []
         self._targets: list[dict[str, Array]] = []
 
@@ -71,7 +72,16 @@ class SpecModule(lightning.LightningModule):
         loss = self.spec.loss(outputs, targets)
         together = self.group.size > 1
         self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=False, batch_size=1, sync_dist=together)
+        self._last_loss = loss.detach()
         return loss
+
+    def on_train_epoch_end(self) -> None:
+        # Once a weight is NaN, every later loss is: one look at the end of an epoch is enough, and costs no step.
+        if self._last_loss is not None and self._last_loss.isnan():
+            raise DivergedError(
+                f"the loss is NaN at the end of epoch {self.current_epoch + 1}, so no weights come of this run: lower "
+                f"optimizer.lr, which is {self.lr:g}, or look for a logarithm or a division of 0 in loss()"
+            )
 
     def validation_step(self, batch: Batch, _index: int) -> None:
         inputs, targets = batch
