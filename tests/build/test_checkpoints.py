@@ -189,7 +189,7 @@ def test_an_option_without_effect_is_refused(house: House) -> None:
 def test_an_interrupted_training_is_resumed_only_for_the_same(tmp_path: Path) -> None:
     house = House(tmp_path)
     (house.folder / "stop").touch()
-    with pytest.raises(InterruptedError):
+    with pytest.raises(SpecError, match="stopped while it trains"):
         house.find()
     (house.folder / "stop").unlink()
     shutil.copytree(house.work, tmp_path / "kept")

@@ -74,7 +74,9 @@ OF_ONE = "first = Constant <value = int64[1] {0}> () four = Unsqueeze (input, fi
 )
 def test_a_graph_of_any_size_keeps_it(body: str, taken: str, given: str, tmp_path: Path) -> None:
     file = save(parse(body, f"float[{taken}] input", f"float[{given}] y", opset=13), tmp_path / "m.onnx")
-    bare = read_bare(file, pictures=[read_words("keep,shortest=64,longest=128,multiple=32,scale=1/255")])
+    bare = read_bare(
+        file, declared=Declared(pictures=(read_words("keep,shortest=64,longest=128,multiple=32,scale=1/255"),))
+    )
     (spec,) = bare.inputs
     assert [isinstance(dim, str) for dim in spec.shape] == [True, False, True, True]
     assert str(spec.preprocess).startswith("keep,shortest=64,longest=128,multiple=32,fill=0:0:0")

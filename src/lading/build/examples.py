@@ -41,14 +41,14 @@ def read_example(dataset: Dataset, index: int) -> Example:
         raise
     except Exception as error:  # the user's code may raise anything, in the middle of a long run
         raise DataError(
-            f"{_place(type(dataset), error)}: example {index} of {len(dataset)} cannot be read: "
+            f"{place_in(type(dataset), error)}: example {index} of {len(dataset)} cannot be read: "
             f"{type(error).__name__}: {error}"
         ) from error
     return _as_arrays(given), _as_arrays(wanted)
 
 
-def _place(cls: type, error: Exception) -> str:
-    """The line of the data set's own file that failed, or else the name of its class."""
+def place_in(cls: type, error: Exception) -> str:
+    """The line of a class's own file that failed, or else the name of the class."""
     try:
         file = inspect.getsourcefile(cls)
     except TypeError:  # of a class that Python has built in

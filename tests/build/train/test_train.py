@@ -20,7 +20,7 @@ from lading.build.train.module import evaluate
 from lading.build.train.train import prepared, train, train_command
 from lading.build.verify.scores import confusion_counts
 from lading.errors import CheckpointError, DataError, DivergedError, SpecError
-from lading.spec import Array, Dataset
+from lading.spec import Array, Dataset, Example
 from tests.given.tiny import ColourNet, TinyImage
 
 TARGET = "tests/given/tiny.py:TinyImage"
@@ -178,6 +178,24 @@ def test_a_loss_that_is_not_a_number_ends_the_run_and_leaves_no_weights(tmp_path
     with pytest.raises(DivergedError, match=r"the loss is NaN at the end of epoch \d, .* optimizer\.lr, which is 1e"):
         train(TinyImage(), config, tmp_path)
     assert not list(tmp_path.glob("*.safetensors"))
+
+
+class Mislabelled(TinyImage):
+    """One label in the middle of the split is no class."""
+
+    def dataset(self, split: str) -> list[Example]:
+        examples = super().dataset(split)
+        given, targets = examples[len(examples) // 2]
+        examples[len(examples) // 2] = (given, {**targets, "shade": np.array(7)})
+        return examples
+
+    def loss(self, outputs: Mapping[str, torch.Tensor], targets: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        return super().loss(outputs, targets)
+
+
+def test_a_loss_that_fails_in_the_middle_of_a_run_is_told_with_the_line(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"test_train\.py:\d+: loss\(\) fails in epoch 1: \w+: .*7 is out of bounds"):
+        train(Mislabelled(), composed("trainer.max_epochs=1"), tmp_path)
 
 
 def test_a_score_that_stops_rising_stops_the_run(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 from torch._dynamo.exc import TorchDynamoException
 
-from lading.build.examples import as_large
+from lading.build.examples import as_large, place_in
 from lading.build.train.batches import Batch, batches_in_order
 from lading.build.train.processes import current
-from lading.errors import DivergedError, SpecError
+from lading.errors import DivergedError, LadingError, SpecError
 from lading.spec import Array, Dataset, ModelSpec
 
 
@@ -69,7 +69,7 @@ class SpecModule(lightning.LightningModule):
         except TorchDynamoException as error:
             reason = str(error).strip().splitlines()[0][:200]
             raise SpecError(f"trainer.compile=true: torch.compile cannot compile the network: {reason}") from error
-        loss = self.spec.loss(outputs, targets)
+        loss: torch.Tensor = self._told("loss", outputs, targets)
         together = self.group.size > 1
         self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=False, batch_size=1, sync_dist=together)
         self._last_loss = loss.detach()
@@ -86,7 +86,7 @@ class SpecModule(lightning.LightningModule):
     def validation_step(self, batch: Batch, _index: int) -> None:
         inputs, targets = batch
         outputs = self(*inputs)
-        loss = self.spec.loss(outputs, targets)
+        loss = self._told("loss", outputs, targets)
         size, together = len(next(iter(targets.values()))), self.group.size > 1
         self.log("valid/loss", loss, on_epoch=True, on_step=False, batch_size=size, sync_dist=together)
         self._answers.append({name: tensor.float().cpu().numpy() for name, tensor in outputs.items()})
@@ -94,11 +94,28 @@ class SpecModule(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         # Every process has the answers of the whole split, so all get the same score and stop together.
-        score = self.spec.score(join(self.group.gather(self._answers)), join(self.group.gather(self._targets)))
+        score = self._told("score", join(self.group.gather(self._answers)), join(self.group.gather(self._targets)))
         self._answers.clear()
         self._targets.clear()
         self.judged_at = self.trainer.global_step
         self.log("valid/score", score, prog_bar=True)
+
+    def _told(self, method: str, outputs: Mapping[str, Any], targets: Mapping[str, Any]) -> Any:
+        """Call the spec's ``loss`` or ``score``, in which any batch may be the first that does not fit.
+
+        Raises:
+            SpecError: it fails; the message has the line of the user's file.
+        """
+        try:
+            return getattr(self.spec, method)(outputs, targets)
+        except LadingError:
+            raise
+        except Exception as error:  # the user's code may raise anything, in the middle of a long run
+            reason = (str(error).strip().splitlines() or [""])[0][:300]
+            raise SpecError(
+                f"{place_in(type(self.spec), error)}: {method}() fails in epoch {self.current_epoch + 1}: "
+                f"{type(error).__name__}: {reason}"
+            ) from error
 
     def configure_optimizers(self) -> Any:
         # No weight decay for norms and biases, as usual since "Bag of Tricks" (arXiv:1812.01187).
