@@ -233,6 +233,27 @@ def test_weights_that_no_graph_can_hold_are_refused_before_they_are_read(tmp_pat
         read_bare(file)
 
 
+@pytest.mark.parametrize("branch", [False, True], ids=["by a node", "in a branch"])
+def test_what_changes_no_answer_is_told(branch: bool, tmp_path: Path) -> None:
+    body = "shape = Shape (x) five = ConstantOfShape <value = float[1] {5}> (shape) y = Add (x, x)"
+    if branch:
+        body += """
+            many = Size (x) none = Constant <value = int64[1] {0}> () some = Greater (many, none)
+            side = Squeeze (some)
+            z = If (side) <
+                then_branch = then () => (float[N, 2] a) { a = Identity (unread) },
+                else_branch = other () => (float[N, 2] b) { b = Neg (unread) }
+            >"""
+    outputs = "float[N, 2] y, float[N, 2] five" + (", float[N, 2] z" if branch else "")
+    told: list[str] = []
+    file = save(parse(body, "float[N, 2] x, float[N, 2] unread", outputs, opset=13), tmp_path / "m.onnx")
+    pack_onnx(file, tmp_path / "out", name="m", tell=told.append)
+    unread = [sentence for sentence in told if "no node reads the input 'unread'" in sentence]
+    assert len(unread) == (0 if branch else 1)
+    assert [sentence for sentence in told if "the output 'five' is the same for all 32 made-up requests" in sentence]
+    assert not [sentence for sentence in told if "'y'" in sentence or "'x'" in sentence]
+
+
 def test_a_label_that_a_file_has_twice_gets_its_number(classifier: Path) -> None:
     assert read_bare(classifier, ["crane", "cat", "crane"]).outputs[0].labels == ("crane (0)", "cat", "crane (2)")
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+import onnx
 
 from lading.answers import answer_kind
 from lading.artifact import Artifact
@@ -67,7 +68,8 @@ def pack_onnx(
         tolerance: how far the int8 variant may be from the float32 one: as a share of changed labels, or as the
             relative error of other numbers. Default: 0.01.
         made_by: what made the graph, in words; default: what the file says about its producer.
-        tell: called with a sentence for the user where requests cannot be batched, and where int8 is refused.
+        tell: called with a sentence for the user where requests cannot be batched, where int8 is refused, and where an
+            input changes nothing.
 
     Raises:
         WrapError: the file, the labels or the calibration data cannot be used.
@@ -88,6 +90,9 @@ def pack_onnx(
         tell(f"there is no int8 variant: the size of {sizes} differs by request, so answers cannot be compared")
     spec = WrappedOnnx(name, bare, description=f"wrapped from {file.name}", tolerance=tolerance)
     check_spec(spec)
+    if tell is not None:
+        for sentence in spec.without_effect(file.name, bare):
+            tell(sentence)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         exported = _export(bare, work / "export", made_by)
@@ -149,6 +154,23 @@ class WrappedOnnx(Evaluated):
         rows = [session.run(names, collate(bare.inputs, [row])) for row in self._inputs]
         self._answers = [{n: array[0] for n, array in zip(names, row, strict=True)} for row in rows]
 
+    def without_effect(self, file: str, bare: BareModel) -> Iterator[str]:
+        """A sentence for each input that no node reads, and for each output that no request has changed."""
+        read = _names_read(bare.model.graph)
+        for spec in self.inputs:
+            if spec.name not in read:
+                yield f"{file}: no node reads the input {spec.name!r}, so its values change no answer"
+        if len(self) == 1:
+            return
+        tried = f"{len(self)} {'requests of --calibration' if self._real else 'made-up requests'}"
+        for spec in self.outputs:
+            first, *others = (answer[spec.name] for answer in self._answers)
+            if all(np.array_equal(first, one, equal_nan=one.dtype.kind == "f") for one in others):
+                advice = (
+                    "look at the graph" if self._real else "give real ones with --calibration, or look at the graph"
+                )
+                yield f"{file}: the output {spec.name!r} is the same for all {tried}: {advice}"
+
     def __len__(self) -> int:
         return len(self._inputs)
 
@@ -183,6 +205,17 @@ def _made_up(bare: BareModel) -> int:
     """How many requests are made up: fewer where each is large."""
     largest = max(array.size for array in bare.trial.feed(1).values())
     return max(2, min(MADE_UP, MOST_NUMBERS // max(largest, 1)))
+
+
+def _names_read(graph: onnx.GraphProto) -> set[str]:
+    """What the nodes of a graph and of its branches read, and its outputs."""
+    names = {tensor.name for tensor in graph.output}
+    for node in graph.node:
+        names |= set(node.input)
+        for attribute in node.attribute:
+            for branch in (attribute.g, *attribute.graphs):
+                names |= _names_read(branch)
+    return names
 
 
 def _shown(spec: TensorSpec) -> str:
