@@ -246,7 +246,7 @@ def test_a_dry_run_tells_what_cannot_be_pruned_and_leaves_the_module(network: ty
 
 def _sizeless(sentence: str) -> str:
     """A trial takes larger steps, so other numbers of channels are left."""
-    return re.sub(r"\[[\d, ]+\]|\d+(?=%)", "N", sentence)
+    return re.sub(r"\[[\d, ]+\]|\d+(?=%)|(?<=size )\d+", "N", sentence)
 
 
 def test_a_dry_run_has_nothing_to_tell_of_what_can_be_pruned() -> None:
