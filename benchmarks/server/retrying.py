@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ DEADLINE_S = 1.0
 """Of one try. The server is told, and refuses what it cannot answer by then."""
 NORMAL = 0.99
 """Share of requests whose first try is answered while a server is not overloaded."""
+IN_A_ROW = 3
+"""Seconds for which it has to be, to count as over."""
 
 
 @dataclass
@@ -48,10 +51,12 @@ class Phase:
         return self.good.total() / self.cpu_s
 
     def normal_after(self) -> float:
-        """Seconds until nearly every first try is answered, from then on."""
-        seconds = sorted(self.came)
-        bad = [second for second in seconds if self.first_try[second] < NORMAL * self.came[second]]
-        return bad[-1] + 1 if bad else 0.0
+        """Seconds until nearly every first try is answered, for :data:`IN_A_ROW` seconds; infinite: it never is.
+
+        A single later second says more of other work on the machine.
+        """
+        good = {second for second, came in self.came.items() if self.first_try[second] >= NORMAL * came}
+        return min((s for s in sorted(self.came) if good.issuperset(range(s, s + IN_A_ROW))), default=math.inf)
 
 
 class Peak(NamedTuple):
