@@ -49,6 +49,7 @@ def folder(release: Release, artifact: Path, tmp_path_factory: pytest.TempPathFa
     for earlier in (
         "lading values artifacts/cards --rate 200 --repository cards > values.yaml",
         "lading monitor artifacts/cards --out watching",
+        "lading keys new release.pem",
     ):
         done = work.type(earlier)
         assert done.returncode == 0, done.stderr
