@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -43,6 +44,7 @@ _WINDOW = 2**20
 _START_OF_SCAN, _END, _PROGRESSIVE, _COMMENT = 0xDA, 0xD9, 0xC2, 0xFE
 _APP1, _APP14, _APP15 = 0xE1, 0xEE, 0xEF
 _START = 0xFF
+_HEAD = struct.Struct(">BBH").unpack_from  # of a segment: 0xFF, its kind, its length without these two bytes
 _ALONE = {0x01, *range(0xD0, 0xD8)}  # markers without a length
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _DECODABLE = {0xC0, 0xC1, _PROGRESSIVE}  # 8 bits a sample, Huffman-coded
@@ -175,15 +177,17 @@ def _segments(data: bytes) -> Iterator[tuple[int, int]]:
     for _ in range(MAX_SEGMENTS):
         if at > last:
             raise _incomplete()
-        kind = data[at + 1]
-        if data[at] != _START or not 0 < kind < _START:
+        start, kind, size = _HEAD(data, at)
+        if start != _START or not 0 < kind < _START:
             at = _next_marker(data, at)
-            kind = data[at + 1]
+            if at > last:
+                raise _incomplete()
+            _, kind, size = _HEAD(data, at)
         if kind in _ALONE:
             at += 2
             continue
-        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-        if not at + 4 <= end <= len(data):
+        end = at + 2 + size
+        if size < 2 or end > len(data):
             raise _incomplete()
         yield at, end
         at = end
