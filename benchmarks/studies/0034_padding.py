@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from benchmarks.run_times import run_milliseconds
 from examples.text_encoder import Layer
 from lading.artifact.manifest import CostTable, LengthCost
 from lading.predictor import open_session
@@ -137,14 +138,7 @@ def answer(session: ort.InferenceSession, lengths: Sequence[int], rounded: Calla
 
 def milliseconds(session: ort.InferenceSession, rows: int, length: int, rounds: int) -> float:
     """Median CPU time of a run of texts that are equally long."""
-    given = feed([length] * rows, length)
-    session.run(None, given)
-    taken = []
-    for _ in range(2 * rounds + 1):
-        begin = time.thread_time()
-        session.run(None, given)
-        taken.append(1e3 * (time.thread_time() - begin))
-    return statistics.median(taken)
+    return run_milliseconds(session, feed([length] * rows, length), rounds)
 
 
 def cost(session: ort.InferenceSession, length: int, rounds: int) -> LengthCost:

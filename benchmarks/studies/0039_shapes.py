@@ -21,6 +21,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.run_times import run_milliseconds
 from examples.segmentation import UNet
 from lading.artifact.manifest import CostTable, LengthCost
 from lading.predictor import open_session
@@ -134,14 +135,7 @@ def opened() -> ort.InferenceSession:
 
 def milliseconds(session: ort.InferenceSession, rows: int, side: int, rounds: int) -> float:
     """Median CPU time of a run of square photos."""
-    given = {"photo": np.ones((rows, 3, side, side), np.float32)}
-    session.run(None, given)
-    taken = []
-    for _ in range(2 * rounds + 1):
-        begin = time.thread_time()
-        session.run(None, given)
-        taken.append(1e3 * (time.thread_time() - begin))
-    return statistics.median(taken)
+    return run_milliseconds(session, {"photo": np.ones((rows, 3, side, side), np.float32)}, rounds)
 
 
 def cost(session: ort.InferenceSession, side: int, most: int, rounds: int) -> LengthCost:

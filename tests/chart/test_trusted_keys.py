@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import pytest
 
 from tests.given.chart import helm, render
+from tests.given.pod_specs import pod_specs
 
 PLACE = "/etc/lading/trusted-keys"
 FETCH = ("artifact.source=fetch", "artifact.uri=gs://models/cards", f"artifact.digest=sha256:{'0' * 64}")
 DRIFT = ("drift.enabled=true", "drift.image=drift:1", "settings.payload_log=s3://logs/payloads")
 OPENING = {"server", "kserve-container", "fetch", "fetch-1", "drift", "golden"}
 """Containers that open an artifact, by name."""
-
-
-def pods(document: Any) -> Iterator[dict[str, Any]]:
-    """Specs of pods anywhere in an object."""
-    if isinstance(document, dict):
-        if "containers" in document:
-            yield document
-        for part in document.values():
-            yield from pods(part)
-    elif isinstance(document, list):
-        for part in document:
-            yield from pods(part)
 
 
 @pytest.mark.parametrize("kind", ["configMap", "secret"])
@@ -43,7 +29,7 @@ def pods(document: Any) -> Iterator[dict[str, Any]]:
 )
 def test_every_container_that_opens_an_artifact_has_the_keys(sets: tuple[str, ...], kind: str) -> None:
     found = set()
-    for pod in pods(render(*sets, f"artifact.trustedKeys.{kind}=signers")):
+    for pod in pod_specs(render(*sets, f"artifact.trustedKeys.{kind}=signers")):
         opening = [one for one in [*pod["containers"], *pod.get("initContainers", ())] if one["name"] in OPENING]
         for container in opening:
             found.add(container["name"])

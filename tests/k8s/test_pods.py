@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.given.pod_specs import pod_specs
 from tests.k8s.tools import ROOT
 
 USES_THE_API = {"canary", "receiver", "frontend"}
@@ -17,24 +17,12 @@ SETS_THE_CONTEXT = {"ClusterServingRuntime", "ServingRuntime", "InferenceService
 """Kinds whose pods get parts of their security from KServe or from each other."""
 
 
-def pods(value: Any) -> Iterator[dict[str, Any]]:
-    """Every object with containers, however deep."""
-    if isinstance(value, dict):
-        if isinstance(value.get("containers"), list):
-            yield value
-        for inner in value.values():
-            yield from pods(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from pods(inner)
-
-
 PODS = [
     pytest.param(pod, document["kind"], id=f"{file.relative_to(ROOT / 'k8s')} {document['kind']}")
     for file in sorted((ROOT / "k8s").rglob("*.yaml"))
     for document in yaml.safe_load_all(file.read_text())
     if document and "kind" in document
-    for pod in pods(document)
+    for pod in pod_specs(document)
 ]
 
 
