@@ -16,6 +16,7 @@ from lading.artifact import Artifact
 from lading.build.onnx_declared import Declared, read_given
 from lading.build.onnx_file import pack_onnx
 from lading.build.onnx_reader import read_bare
+from lading.build.onnx_rows import read_rows
 from lading.build.verify.tables import describe
 from lading.errors import SpecError, WrapError
 from tests.given.bare_encoder import LONGEST, Encoder, WithoutMask, by_hand, write_encoder
@@ -179,6 +180,21 @@ def test_texts_of_a_file_calibrate(suffix: str, graph: Path, tokenizer: Path, tm
     served = [one.variant.name for one in artifact.manifest.variants]
     assert {*served, *(one.variant.name for one in artifact.manifest.refused)} == {"fp32", "int8-dynamic"}
     assert b"input_ids.tokens" in artifact.reference_json()
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".csv", ".jsonl"])
+@pytest.mark.parametrize("within", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c"], ids=ascii)
+def test_only_line_feeds_part_texts(suffix: str, within: str, graph: Path, tokenizer: Path, tmp_path: Path) -> None:
+    texts = [f"cat{within}dog", f"dog{within}cat"]
+    if suffix == ".jsonl":
+        texts = [json.dumps({"input_ids": text}, ensure_ascii=False) for text in texts]
+    lines = ["text", *texts] if suffix == ".csv" else texts
+    inputs = read_bare(graph, declared=declared(str(tokenizer))).inputs
+    for ends in ("\n", "\r\n"):
+        (tmp_path / f"texts{suffix}").write_bytes(ends.join(lines).encode())
+        rows = read_rows(tmp_path / f"texts{suffix}")
+        assert callable(rows)
+        assert len(rows(inputs)["input_ids"]) == 2
 
 
 @pytest.mark.parametrize(

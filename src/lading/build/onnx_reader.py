@@ -107,9 +107,10 @@ def read_labels(file: Path) -> list[str]:
         WrapError: the file is missing, holds no label or an empty one, or is not UTF-8.
     """
     try:
-        labels = [line.strip() for line in file.read_text().rstrip().splitlines()]
+        content = file.read_text().rstrip()
     except (OSError, UnicodeDecodeError) as error:
         raise WrapError(f"the labels {file} cannot be read: {error}") from None
+    labels = [line.strip() for line in content.split("\n")] if content else []
     if not labels or not all(labels):
         where = f"line {labels.index('') + 1} is empty" if labels else "it is empty"
         raise WrapError(f"the labels {file} must be one a line: {where}")

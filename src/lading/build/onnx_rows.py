@@ -54,14 +54,14 @@ def _of_texts(file: Path, suffix: str, specs: Sequence[TensorSpec]) -> dict[str,
     except UnicodeDecodeError:
         raise WrapError(f"the calibration data {file} are not UTF-8") from None
     if suffix in (".jsonl", ".ndjson"):
-        rows = [(place, line) for place, line in enumerate(content.splitlines(), 1) if line.strip()]
+        rows = [(place, line) for place, line in enumerate(_lines(content), 1) if line.strip()]
         examples = [_example(file, place, needed, _object(file, place, line)) for place, line in rows]
     else:
         if len(needed) > 1:
             others = ", ".join(spec.name for spec in needed)
             raise WrapError(f"{file} holds texts alone, and the model takes {others}: give .jsonl with a key for each")
         (spec,) = needed
-        lines = content.splitlines() if suffix == ".txt" else _column(file, content, suffix, spec)
+        lines = _lines(content) if suffix == ".txt" else _column(file, content, suffix, spec)
         examples = [_example(file, at, needed, {spec.name: line}) for at, line in enumerate(lines, 1) if line.strip()]
     # What calibrates must not be scored too, so that a text counts once.
     examples = list({fingerprint(specs, example): example for example in examples}.values())
@@ -70,6 +70,11 @@ def _of_texts(file: Path, suffix: str, specs: Sequence[TensorSpec]) -> dict[str,
             f"{file} holds {len(examples)} different examples: some calibrate, others check; give at least 2"
         )
     return collate(specs, examples)
+
+
+def _lines(content: str) -> list[str]:
+    # str.splitlines() also splits at separators that a text or a string of JSON may hold, such as U+2028.
+    return content.replace("\r\n", "\n").split("\n")
 
 
 def _column(file: Path, content: str, suffix: str, spec: TensorSpec) -> list[str]:
